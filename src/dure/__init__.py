@@ -1,0 +1,1 @@
+"""Dure: software that runs a nation's shared AI compute."""

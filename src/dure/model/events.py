@@ -1,0 +1,167 @@
+"""What can happen: the entries of the ledger.
+
+An event holds no personal data and no secret: people and job contents appear as opaque ids and salted commitments.
+Its canonical bytes are JSON with sorted keys and integers only; the bytes that were hashed are the bytes that are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from msgspec import Struct
+
+from dure.model.jobs import Outcome
+from dure.model.nation import Nation
+from dure.model.plan import Plan
+
+
+class Event(Struct, frozen=True, kw_only=True, tag_field="event"):
+    """Something that happened at `at_ms` (milliseconds since the epoch; in the twin, since the start of the run)."""
+
+    at_ms: int
+
+
+class NationApplied(Event, tag="nation-applied"):
+    """An operator declared a new state of fleet, organisations, shares and datasets."""
+
+    by: str
+    nation: Nation
+
+
+class JobSubmitted(Event, tag="job-submitted"):
+    """A job was accepted. What it runs is kept outside the ledger, under `commitment` (hex SHA-256 of salt and body)."""
+
+    job: str
+    project: str
+    by: str
+    commitment: str
+    gpus: tuple[tuple[str, int], ...]
+    """Wanted class and thousandths of a GPU per node, in order of preference."""
+    nodes: int
+    cpus: int
+    memory_mib: int
+    time_ms: int
+    within: str
+    priority: int
+    preemptible: bool
+    checkpoint_every_ms: int
+    retry_limit: int
+    retry_backoff_ms: int
+    depends: tuple[str, ...]
+    data: tuple[str, ...]
+    purpose: str
+    sites: tuple[str, ...]
+    """Where policy lets it run."""
+
+
+class AccessRefused(Event, tag="access-refused"):
+    """Policy refused a request. `rules` are the ids of the rules that forbade it."""
+
+    by: str
+    project: str
+    data: tuple[str, ...]
+    purpose: str
+    rules: tuple[str, ...]
+
+
+class CancelRequested(Event, tag="cancel-requested"):
+    """Someone wants a job gone."""
+
+    job: str
+    by: str
+
+
+class JobReleased(Event, tag="job-released"):
+    """A held job may queue now: its dependencies finished or its backoff passed."""
+
+    job: str
+
+
+class Planned(Event, tag="planned"):
+    """The kernel decided."""
+
+    plan: Plan
+
+
+class AttemptStarted(Event, tag="attempt-started"):
+    """An engine reported that the processes of an attempt run."""
+
+    job: str
+    attempt: int
+
+
+class AttemptEnded(Event, tag="attempt-ended"):
+    """An attempt is over and its GPUs are free. `exit_code` is negative for a signal, as in POSIX wrappers."""
+
+    job: str
+    attempt: int
+    outcome: Outcome
+    exit_code: int
+
+
+class NodeChanged(Event, tag="node-changed"):
+    """A node went down, was drained, or came back. `state` is `up`, `drained` or `down`."""
+
+    node: str
+    state: str
+    by: str
+
+
+class TokenIssued(Event, tag="token-issued"):
+    """A bearer token was made. Only its opaque id is here; the token itself was shown once and is kept nowhere."""
+
+    token: str
+    role: str
+    organisation: str
+    by: str
+
+
+class TokenRevoked(Event, tag="token-revoked"):
+    """A bearer token is no longer accepted."""
+
+    token: str
+    by: str
+
+
+class SecretStored(Event, tag="secret-stored"):
+    """A named secret of a project was set or replaced. Its value is not here."""
+
+    project: str
+    name: str
+    by: str
+
+
+AnyEvent = (
+    NationApplied
+    | JobSubmitted
+    | AccessRefused
+    | CancelRequested
+    | JobReleased
+    | Planned
+    | AttemptStarted
+    | AttemptEnded
+    | NodeChanged
+    | TokenIssued
+    | TokenRevoked
+    | SecretStored
+)
+
+_ENCODER = msgspec.json.Encoder(order="sorted")
+_DECODER = msgspec.json.Decoder(AnyEvent)
+
+
+def encode(event: AnyEvent) -> bytes:
+    """Canonical bytes of an event: the ledger entry."""
+    return _ENCODER.encode(event)
+
+
+def decode(entry: bytes) -> AnyEvent:
+    """The event in a ledger entry. Raises `msgspec.DecodeError` or `msgspec.ValidationError` for foreign bytes."""
+    event: AnyEvent = _DECODER.decode(entry)
+    return event
+
+
+def encode_all(events: Sequence[AnyEvent]) -> list[bytes]:
+    """Canonical bytes of several events, in order."""
+    return [_ENCODER.encode(event) for event in events]

@@ -1,0 +1,60 @@
+"""What is there to share: sites, the nodes in them, and the GPU classes they hold."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+MOST_GPUS_PER_NODE = 16
+MOST_SITES = 60
+
+
+class Engine(StrEnum):
+    """What starts processes at a site."""
+
+    LOCAL = "local"
+
+
+class GpuClass(Struct, frozen=True, kw_only=True):
+    """A kind of GPU. `exchange_milli` is what one GPU-hour of it counts against a reference GPU-hour, in thousandths."""
+
+    name: str
+    exchange_milli: int = 1000
+
+
+class NodeGroup(Struct, frozen=True, kw_only=True):
+    """`count` equal nodes named `{name}-0000` onwards. `gpus` is per node; `gpu_class` is empty for a node without any."""
+
+    name: str
+    count: int
+    gpu_class: str
+    gpus: int
+    cpus: int
+    memory_mib: int
+
+    def node_names(self) -> list[str]:
+        """Names of the group's nodes, in placement order."""
+        return [f"{self.name}-{index:04d}" for index in range(self.count)]
+
+
+class Site(Struct, frozen=True, kw_only=True):
+    """A data centre with its own jurisdiction, owner and engine. `country` is ISO 3166-1 alpha-2."""
+
+    name: str
+    country: str
+    owner: str
+    nodes: tuple[NodeGroup, ...]
+    engine: Engine = Engine.LOCAL
+    title_ko: str = ""
+    title_en: str = ""
+
+
+class Timing(Struct, frozen=True, kw_only=True):
+    """How reclaim treats a borrower: untouched for `protected_ms`, warned, stopped after `warning_ms`, killed `grace_ms` later."""
+
+    protected_ms: int = 60_000
+    warning_ms: int = 60_000
+    grace_ms: int = 30_000
+    half_life_ms: int = 7 * 24 * 3_600_000
+    backfill_depth: int = 100

@@ -1,0 +1,162 @@
+"""What a member asks for, and the states a job and its attempts go through."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+from dure.model.datasets import Purpose
+
+DEFAULT_TIME_MS = 3_600_000
+HIGHEST_PRIORITY = 100
+LARGEST_ARRAY = 1_000
+MOST_ALTERNATIVES = 8
+
+
+class Within(StrEnum):
+    """How close together a gang must be."""
+
+    NODE = "node"
+    SITE = "site"
+
+
+class GpuRequest(Struct, frozen=True, kw_only=True):
+    """GPUs per node of one class. An empty `gpu_class` means any; `milli` below 1000 is a part of one GPU."""
+
+    gpu_class: str
+    milli: int
+
+
+class Checkpoint(Struct, frozen=True, kw_only=True):
+    """How a job saves its work. `every_ms` is its own habit; `signal` (for example `USR1`) asks it to save at a warning."""
+
+    every_ms: int = 0
+    signal: str = ""
+
+
+class Retry(Struct, frozen=True, kw_only=True):
+    """How often a failed job is tried again, and how long it waits first (doubled each time)."""
+
+    limit: int = 0
+    backoff_ms: int = 1_000
+
+
+class ArrayRange(Struct, frozen=True, kw_only=True):
+    """Task numbers `first..last` of an array, both included."""
+
+    first: int
+    last: int
+
+
+class JobSpec(Struct, frozen=True, kw_only=True):
+    """A job as its member wrote it, checked and with units resolved. GPUs, CPUs and memory are per node."""
+
+    name: str
+    project: str
+    purpose: Purpose = Purpose.RESEARCH
+    command: tuple[str, ...] = ()
+    script: str = ""
+    setup: str = ""
+    workdir: str = ""
+    env: dict[str, str] = {}
+    secrets: tuple[str, ...] = ()
+    nodes: int = 1
+    gpus: tuple[GpuRequest, ...] = ()
+    """In order of preference; empty for a job without GPUs."""
+    cpus: int = 0
+    memory_mib: int = 0
+    time_ms: int = DEFAULT_TIME_MS
+    within: Within = Within.SITE
+    priority: int = 0
+    preemptible: bool = True
+    checkpoint: Checkpoint = Checkpoint()
+    retry: Retry = Retry()
+    array: ArrayRange | None = None
+    depends: tuple[str, ...] = ()
+    data: tuple[str, ...] = ()
+
+
+class JobState(StrEnum):
+    """Where a job is. `held` waits for a dependency or a retry's backoff; `claimed` waits for victims to yield."""
+
+    HELD = "held"
+    QUEUED = "queued"
+    CLAIMED = "claimed"
+    STARTING = "starting"
+    RUNNING = "running"
+    WARNED = "warned"
+    STOPPING = "stopping"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_final(self) -> bool:
+        """True when nothing more will happen to the job."""
+        return self in {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}
+
+    @property
+    def is_waiting(self) -> bool:
+        """True when the job holds no GPUs but wants some."""
+        return self in {JobState.HELD, JobState.QUEUED, JobState.CLAIMED}
+
+
+NEXT_STATES: dict[JobState, frozenset[JobState]] = {
+    JobState.HELD: frozenset({JobState.QUEUED, JobState.CANCELLED}),
+    JobState.QUEUED: frozenset({JobState.CLAIMED, JobState.STARTING, JobState.CANCELLED}),
+    JobState.CLAIMED: frozenset({JobState.STARTING, JobState.QUEUED, JobState.CANCELLED}),
+    JobState.STARTING: frozenset(
+        {
+            JobState.RUNNING,
+            JobState.WARNED,
+            JobState.STOPPING,
+            JobState.SUCCEEDED,
+            JobState.FAILED,
+            JobState.QUEUED,
+            JobState.HELD,
+            JobState.CANCELLED,
+        }
+    ),
+    JobState.RUNNING: frozenset(
+        {
+            JobState.WARNED,
+            JobState.STOPPING,
+            JobState.SUCCEEDED,
+            JobState.FAILED,
+            JobState.QUEUED,
+            JobState.HELD,
+            JobState.CANCELLED,
+        }
+    ),
+    JobState.WARNED: frozenset(
+        {
+            JobState.RUNNING,
+            JobState.STOPPING,
+            JobState.SUCCEEDED,
+            JobState.FAILED,
+            JobState.QUEUED,
+            JobState.HELD,
+            JobState.CANCELLED,
+        }
+    ),
+    JobState.STOPPING: frozenset(
+        {JobState.QUEUED, JobState.HELD, JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}
+    ),
+    JobState.SUCCEEDED: frozenset(),
+    JobState.FAILED: frozenset(),
+    JobState.CANCELLED: frozenset(),
+}
+"""The job's state machine. An attempt that ends sends its job to a final state, or back to the queue."""
+
+
+class Outcome(StrEnum):
+    """How an attempt ended."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    PREEMPTED = "preempted"
+    TIME_LIMIT = "time-limit"
+    CANCELLED = "cancelled"
+    NODE_LOST = "node-lost"
+    NEVER_STARTED = "never-started"

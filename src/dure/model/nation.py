@@ -1,0 +1,47 @@
+"""Everything an operator declares in one document: fleet, organisations, share tree, datasets."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from dure.model.datasets import Dataset
+from dure.model.fleet import GpuClass, NodeGroup, Site, Timing
+from dure.model.organisations import Organisation, Share, ShareAmount
+
+
+class Nation(Struct, frozen=True, kw_only=True):
+    """The declared state of the whole platform. Applying it twice changes nothing the second time."""
+
+    gpu_classes: tuple[GpuClass, ...] = ()
+    sites: tuple[Site, ...] = ()
+    organisations: tuple[Organisation, ...] = ()
+    shares: tuple[Share, ...] = ()
+    """Parents before children."""
+    datasets: tuple[Dataset, ...] = ()
+    timing: Timing = Timing()
+
+    def organisation_of(self, project: str) -> Organisation | None:
+        """The organisation that has this project."""
+        return next((each for each in self.organisations if project in each.projects), None)
+
+    def share_of(self, project: str) -> Share | None:
+        """The share a project's jobs run under."""
+        by_name = {share.name: share for share in self.shares}
+        if project in by_name:
+            return by_name[project]
+        owner = self.organisation_of(project)
+        return by_name.get(owner.name) if owner else None
+
+    def node_groups(self) -> list[tuple[Site, NodeGroup]]:
+        """Every node group with its site, in placement order."""
+        return [(site, group) for site in self.sites for group in site.nodes]
+
+    def capacity_milli(self, gpu_class: str) -> int:
+        """GPUs of a class in the whole fleet, in thousandths."""
+        return sum(
+            group.count * group.gpus * 1000 for _, group in self.node_groups() if group.gpu_class == gpu_class
+        )
+
+    def amount(self, share: Share, gpu_class: str) -> ShareAmount:
+        """What a share has of a class; nothing guaranteed and no limit where the tree is silent."""
+        return next((each for each in share.amounts if each.gpu_class == gpu_class), ShareAmount(gpu_class=gpu_class))

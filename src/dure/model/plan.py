@@ -1,0 +1,81 @@
+"""A plan: everything one decision changes, complete enough that nobody who carries it out has a choice to make."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+
+class Placement(Struct, frozen=True, kw_only=True):
+    """GPUs on one node for one rank. `milli` is 1000 for whole GPUs, less for a part of the one GPU named."""
+
+    node: str
+    gpus: tuple[int, ...]
+    milli: int
+
+
+class StopReason(StrEnum):
+    """Why a running attempt is stopped."""
+
+    RECLAIMED = "reclaimed"
+    TIME_LIMIT = "time-limit"
+    CANCELLED = "cancelled"
+    NODE_LOST = "node-lost"
+
+
+class Start(Struct, frozen=True, kw_only=True, tag="start", tag_field="do"):
+    """Run attempt `attempt` of `job` here, now. `borrowed` says its share went above every guarantee that covers it."""
+
+    job: str
+    attempt: int
+    site: str
+    gpu_class: str
+    placements: tuple[Placement, ...]
+    """One per rank, in rank order."""
+    borrowed: bool
+
+
+class Claim(Struct, frozen=True, kw_only=True, tag="claim", tag_field="do"):
+    """Hold these GPUs for `job` as they become free; its share's guarantee takes them back from the jobs warned for it."""
+
+    job: str
+    site: str
+    gpu_class: str
+    placements: tuple[Placement, ...]
+    borrowed: bool = False
+
+
+class Warn(Struct, frozen=True, kw_only=True, tag="warn", tag_field="do"):
+    """Tell a borrower that it will be stopped at `stop_at_ms`, for `claimant`'s sake."""
+
+    job: str
+    attempt: int
+    claimant: str
+    stop_at_ms: int
+
+
+class Spare(Struct, frozen=True, kw_only=True, tag="spare", tag_field="do"):
+    """Take a warning back: its claimant no longer needs the GPUs."""
+
+    job: str
+    attempt: int
+
+
+class Stop(Struct, frozen=True, kw_only=True, tag="stop", tag_field="do"):
+    """Stop an attempt: terminate, and kill what is left after `grace_ms`."""
+
+    job: str
+    attempt: int
+    reason: StopReason
+    grace_ms: int
+
+
+Decision = Start | Claim | Warn | Spare | Stop
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """What was decided at `at_ms`, in order. Jobs that do not start keep their blockers: see `dure.kernel.explain`."""
+
+    at_ms: int
+    decisions: tuple[Decision, ...]
