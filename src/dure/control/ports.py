@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from msgspec import Struct
-
 from dure.executors.contract import Ended, Executor, Launch, NeverStarted, Observation, Started
+from dure.ledger.contract import Checkpoint, Ledger, LedgerFenced, Row
+
+__all__ = [
+    "Checkpoint",
+    "Clock",
+    "Ended",
+    "Executor",
+    "Launch",
+    "Ledger",
+    "LedgerFenced",
+    "NeverStarted",
+    "Observation",
+    "Row",
+    "Started",
+]
 
 
 class Clock(Protocol):
