@@ -1,0 +1,254 @@
+"""Jobs as people read them: one line in a listing, the whole queue, and everything about one job."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from dure.model.blockers import Blocker, Why
+from dure.model.jobs import JobSpec, JobState
+from dure.model.plan import Placement, StopReason
+from dure.reports.viewer import Viewer
+from dure.reports.wording import gpus_text, short_reason
+from dure.world.cards import JobCard, Moment
+from dure.world.world import World
+
+MOST_EXPLAINED = 200
+"""Jobs at the head of the queue whose blockers are worked out for a listing; `why` explains any of them."""
+
+ExplainJob = Callable[[str], Why]
+SpecOf = Callable[[str], JobSpec | None]
+
+
+class JobLine(Struct, frozen=True, kw_only=True):
+    """One job in a listing. What a viewer may not see is null, and `visible` is false."""
+
+    job: str
+    share: str
+    state: JobState
+    gpus: str
+    """As people write it, per node: `H100:8`, `2 × H100:8`."""
+    gpu_class: str
+    gpus_milli: int
+    """Over all nodes, in thousandths of a GPU."""
+    nodes: int
+    visible: bool = True
+    name: str | None = None
+    project: str | None = None
+    organisation: str | None = None
+    site: str | None = None
+    attempt: int | None = None
+    preemptions: int | None = None
+    borrowed: bool | None = None
+    submitted_at_ms: int | None = None
+    started_at_ms: int | None = None
+    ended_at_ms: int | None = None
+    stop_at_ms: int | None = None
+    """When a warned job will be stopped."""
+    exit_code: int | None = None
+    position: int | None = None
+    """Place in its own queue; 1 is next."""
+    reason: str | None = None
+    """The first blocker of a waiting job as a phrase."""
+    blockers: tuple[Blocker, ...] = ()
+    earliest_start_ms: int | None = None
+    latest_start_ms: int | None = None
+
+
+class QueueReport(Struct, frozen=True, kw_only=True):
+    """Who runs, oldest start first, and who waits, in the order in which they will be tried."""
+
+    at_ms: int
+    running: tuple[JobLine, ...]
+    waiting: tuple[JobLine, ...]
+
+
+class JobsReport(Struct, frozen=True, kw_only=True):
+    """Jobs of any state, newest first."""
+
+    at_ms: int
+    jobs: tuple[JobLine, ...]
+
+
+class JobReport(Struct, frozen=True, kw_only=True):
+    """Everything about one job: what was asked, where it stands, why it waits, and how it came there."""
+
+    at_ms: int
+    line: JobLine
+    purpose: str | None = None
+    by: str | None = None
+    """Opaque id of who submitted it."""
+    command: str | None = None
+    wanted_gpus: tuple[str, ...] = ()
+    """Per node, in order of preference."""
+    cpus: int | None = None
+    memory_mib: int | None = None
+    time_ms: int | None = None
+    within: str | None = None
+    priority: int | None = None
+    preemptible: bool | None = None
+    checkpoint_every_ms: int | None = None
+    retry_limit: int | None = None
+    failures: int | None = None
+    depends: tuple[str, ...] = ()
+    data: tuple[str, ...] = ()
+    allowed_sites: tuple[str, ...] = ()
+    placements: tuple[Placement, ...] = ()
+    first_started_at_ms: int | None = None
+    waited_ms: int | None = None
+    """From submission to the first start, or until now."""
+    ran_ms: int | None = None
+    """Length of the latest attempt so far."""
+    claimant: str | None = None
+    stop_reason: StopReason | None = None
+    cancel_requested: bool | None = None
+    timeline: tuple[Moment, ...] = ()
+    why: Why | None = None
+
+
+def job_line(world: World, card: JobCard, viewer: Viewer, spec_of: SpecOf, why: Why | None = None) -> JobLine:
+    """One job for a listing, as far as `viewer` may see it. A waiting job's `why` adds its place and its reason."""
+    gpu_class, per_node_milli = _gpus_per_node(card)
+    everyones = JobLine(
+        job=card.job,
+        share=world.share_of(card.submitted.project),
+        state=card.state,
+        gpus=gpus_text(gpu_class, per_node_milli, card.submitted.nodes),
+        gpu_class=gpu_class,
+        gpus_milli=card.gpus_milli,
+        nodes=card.submitted.nodes,
+        visible=False,
+    )
+    if not viewer.may_see(world.nation, card.submitted.project):
+        return everyones
+    return _explained(_in_full(everyones, world, card, spec_of(card.job)), why)
+
+
+def _in_full(line: JobLine, world: World, card: JobCard, spec: JobSpec | None) -> JobLine:
+    owner = world.nation.organisation_of(card.submitted.project)
+    return replace(
+        line,
+        visible=True,
+        name=spec.name if spec else "",
+        project=card.submitted.project,
+        organisation=owner.name if owner else "",
+        site=card.site,
+        attempt=card.attempt,
+        preemptions=card.preemptions,
+        borrowed=card.borrowed,
+        submitted_at_ms=card.submitted.at_ms,
+        started_at_ms=card.started_at_ms,
+        ended_at_ms=card.ended_at_ms,
+        stop_at_ms=card.stop_at_ms,
+        exit_code=card.exit_code,
+    )
+
+
+def _explained(line: JobLine, why: Why | None) -> JobLine:
+    if why is None:
+        return line
+    return replace(
+        line,
+        position=why.position,
+        reason=short_reason(why.blockers[0]) if why.blockers else None,
+        blockers=why.blockers,
+        earliest_start_ms=why.earliest_start_ms,
+        latest_start_ms=why.latest_start_ms,
+    )
+
+
+def queue_report(world: World, explain: ExplainJob, viewer: Viewer, spec_of: SpecOf, now_ms: int) -> QueueReport:
+    """The queue and what runs. Blockers are worked out for the first `MOST_EXPLAINED` jobs this viewer may see."""
+    waiting = []
+    explained = 0
+    for card in world.queue():
+        wants_why = explained < MOST_EXPLAINED and viewer.may_see(world.nation, card.submitted.project)
+        explained += wants_why
+        waiting.append(job_line(world, card, viewer, spec_of, explain(card.job) if wants_why else None))
+    running = tuple(job_line(world, card, viewer, spec_of) for card in world.running())
+    return QueueReport(at_ms=now_ms, running=running, waiting=tuple(waiting))
+
+
+def jobs_report(
+    world: World, cards: Iterable[JobCard], viewer: Viewer, spec_of: SpecOf, now_ms: int, limit: int = 100
+) -> JobsReport:
+    """The newest `limit` of `cards`."""
+    newest = sorted(cards, key=lambda card: (card.submitted.at_ms, card.job), reverse=True)[:limit]
+    return JobsReport(at_ms=now_ms, jobs=tuple(job_line(world, card, viewer, spec_of) for card in newest))
+
+
+def finished_report(world: World, viewer: Viewer, spec_of: SpecOf, now_ms: int, limit: int = 20) -> JobsReport:
+    """The `limit` jobs that finished last, newest end first."""
+    finished = [card for card in world.jobs.values() if card.state.is_final]
+    finished.sort(key=lambda card: (card.ended_at_ms or 0, card.job), reverse=True)
+    return JobsReport(at_ms=now_ms, jobs=tuple(job_line(world, card, viewer, spec_of) for card in finished[:limit]))
+
+
+def job_report(
+    world: World, card: JobCard, explain: ExplainJob, viewer: Viewer, spec_of: SpecOf, now_ms: int
+) -> JobReport:
+    """Everything about one job, or only its line when the viewer may not see more."""
+    if not viewer.may_see(world.nation, card.submitted.project):
+        return JobReport(at_ms=now_ms, line=job_line(world, card, viewer, spec_of))
+    why = explain(card.job) if card.state.is_waiting else None
+    asked = card.submitted
+    spec = spec_of(card.job)
+    return JobReport(
+        at_ms=now_ms,
+        line=job_line(world, card, viewer, spec_of, why),
+        purpose=asked.purpose,
+        by=asked.by,
+        command=_command(spec),
+        wanted_gpus=tuple(gpus_text(gpu_class, milli) for gpu_class, milli in asked.gpus),
+        cpus=asked.cpus,
+        memory_mib=asked.memory_mib,
+        time_ms=asked.time_ms,
+        within=asked.within,
+        priority=asked.priority,
+        preemptible=asked.preemptible,
+        checkpoint_every_ms=asked.checkpoint_every_ms,
+        retry_limit=asked.retry_limit,
+        failures=card.failures,
+        depends=asked.depends,
+        data=asked.data,
+        allowed_sites=asked.sites,
+        placements=card.placements,
+        first_started_at_ms=card.first_started_at_ms,
+        waited_ms=_waited_ms(card, now_ms),
+        ran_ms=_ran_ms(card, now_ms),
+        claimant=card.claimant,
+        stop_reason=card.stop_reason,
+        cancel_requested=card.cancel_requested,
+        timeline=tuple(card.timeline),
+        why=why,
+    )
+
+
+def _gpus_per_node(card: JobCard) -> tuple[str, int]:
+    if card.placements:
+        first = card.placements[0]
+        return card.gpu_class, len(first.gpus) * first.milli
+    return card.submitted.gpus[0] if card.submitted.gpus else ("", 0)
+
+
+def _command(spec: JobSpec | None) -> str | None:
+    """The command as one line. A script is shown by its first line that does something."""
+    if spec is None:
+        return None
+    if spec.command:
+        return " ".join(spec.command)
+    lines = (line.strip() for line in spec.script.splitlines())
+    return next((line for line in lines if line and not line.startswith("#")), "")
+
+
+def _waited_ms(card: JobCard, now_ms: int) -> int:
+    until_ms = card.first_started_at_ms or card.ended_at_ms or now_ms
+    return max(0, until_ms - card.submitted.at_ms)
+
+
+def _ran_ms(card: JobCard, now_ms: int) -> int | None:
+    if card.started_at_ms is None or card.state.is_waiting:
+        return None
+    return max(0, (card.ended_at_ms or now_ms) - card.started_at_ms)
