@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from dure.model.jobs import JobState
 from dure.world.cards import JobCard, NodeCard
-from dure.world.world import World
+
+if TYPE_CHECKING:
+    # The world brings the compiler along; whoever only reads reports (the command line) need not pay for it.
+    from dure.world.world import World
 
 
 class NodeLine(Struct, frozen=True, kw_only=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -13,7 +14,10 @@ from dure.model.plan import Placement, StopReason
 from dure.reports.viewer import Viewer
 from dure.reports.wording import gpus_text, short_reason
 from dure.world.cards import JobCard, Moment
-from dure.world.world import World
+
+if TYPE_CHECKING:
+    # The world brings the compiler along; whoever only reads reports (the command line) need not pay for it.
+    from dure.world.world import World
 
 MOST_EXPLAINED = 200
 """Jobs at the head of the queue whose blockers are worked out for a listing; `why` explains any of them."""

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from msgspec import Struct
 
 from dure.model.organisations import UNLIMITED_MILLI
 from dure.world.cards import ShareCard
-from dure.world.world import World
+
+if TYPE_CHECKING:
+    # The world brings the compiler along; whoever only reads reports (the command line) need not pay for it.
+    from dure.world.world import World
 
 
 class ShareLine(Struct, frozen=True, kw_only=True):
