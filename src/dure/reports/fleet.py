@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from dure.model.fleet import Site
 from dure.model.jobs import JobState
 from dure.world.cards import JobCard, NodeCard
 
@@ -39,7 +40,7 @@ class NodesReport(Struct, frozen=True, kw_only=True):
 
 
 class Cell(Struct, frozen=True, kw_only=True):
-    """One GPU. `state` is `free`, `running`, `warned`, `claimed` or, when its node is away, `drained` or `down`."""
+    """One GPU. `state` is `free`, `running`, `warned`, `claimed`, or its node's `drained` or `down` when nothing is on it."""
 
     index: int
     state: str
@@ -57,8 +58,16 @@ class NodeCells(Struct, frozen=True, kw_only=True):
     cells: tuple[Cell, ...]
 
 
+class OrganisationUse(Struct, frozen=True, kw_only=True):
+    """What the jobs of one organisation hold, in thousandths of a GPU."""
+
+    organisation: str
+    used_milli: int
+    borrowed_milli: int
+
+
 class SiteLine(Struct, frozen=True, kw_only=True):
-    """One site with its nodes; totals in thousandths of a GPU."""
+    """One site; totals over all its nodes, in thousandths of a GPU."""
 
     name: str
     country: str
@@ -69,8 +78,12 @@ class SiteLine(Struct, frozen=True, kw_only=True):
     capacity_milli: int
     used_milli: int
     unavailable_milli: int
-    """On nodes that are drained or down and not in use."""
+    """Not in use on nodes that are drained or down."""
+    uses: tuple[OrganisationUse, ...]
+    """Largest first."""
+    nodes_total: int
     nodes: tuple[NodeCells, ...]
+    """The first of them in placement order, at most as many as were asked for."""
 
 
 class SitesReport(Struct, frozen=True, kw_only=True):
@@ -78,6 +91,41 @@ class SitesReport(Struct, frozen=True, kw_only=True):
 
     at_ms: int
     sites: tuple[SiteLine, ...]
+
+
+def nodes_report(world: World, now_ms: int) -> NodesReport:
+    """Every node with what is free on it."""
+    return NodesReport(at_ms=now_ms, nodes=tuple(_node_line(card) for card in world.nodes()))
+
+
+def sites_report(world: World, now_ms: int, most_nodes: int = 64) -> SitesReport:
+    """Every site with its totals, and the GPU cells of at most `most_nodes` nodes of each."""
+    held = _Held(world)
+    cards: dict[str, list[NodeCard]] = defaultdict(list)
+    for card in world.nodes():
+        cards[card.site].append(card)
+    sites = tuple(_site_line(site, cards[site.name], held, most_nodes) for site in world.nation.sites)
+    return SitesReport(at_ms=now_ms, sites=sites)
+
+
+def _site_line(site: Site, cards: list[NodeCard], held: _Held, most_nodes: int) -> SiteLine:
+    return SiteLine(
+        name=site.name,
+        country=site.country,
+        owner=site.owner,
+        title_ko=site.title_ko,
+        title_en=site.title_en,
+        gpu_classes=tuple(dict.fromkeys(group.gpu_class for group in site.nodes if group.gpu_class)),
+        capacity_milli=sum(card.gpus * 1000 for card in cards),
+        used_milli=sum(held.on_node(card.name) for card in cards),
+        unavailable_milli=sum(card.gpus * 1000 - held.on_node(card.name) for card in cards if card.state != "up"),
+        uses=held.by_organisation(site.name),
+        nodes_total=len(cards),
+        nodes=tuple(
+            NodeCells(node=_node_line(card), cells=tuple(held.cell(card, index) for index in range(card.gpus)))
+            for card in cards[:most_nodes]
+        ),
+    )
 
 
 class _Use(Struct, frozen=True):
@@ -90,39 +138,64 @@ class _Use(Struct, frozen=True):
     borrowed: bool
 
 
-_Uses = dict[tuple[str, int], list[_Use]]
+class _Held:
+    """Who holds each GPU, gathered once from the jobs. A claim on a GPU that is still held counts nothing."""
 
+    def __init__(self, world: World) -> None:
+        self._uses: dict[tuple[str, int], list[_Use]] = defaultdict(list)
+        self._on_node: dict[str, int] = defaultdict(int)
+        self._at_site: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
+        for card in world.running():
+            self._add(world, card)
+        for card in world.queue():
+            self._add(world, card)
 
-def nodes_report(world: World, now_ms: int) -> NodesReport:
-    """Every node with what is free on it."""
-    return NodesReport(at_ms=now_ms, nodes=tuple(_node_line(card) for card in world.nodes()))
+    def _add(self, world: World, card: JobCard) -> None:
+        owner = world.nation.organisation_of(card.submitted.project)
+        organisation = owner.name if owner else ""
+        state = _cell_state(card.state)
+        for placement in card.placements:
+            milli = 0 if state == "claimed" else placement.milli
+            for index in placement.gpus:
+                use = _Use(milli, card.job, organisation, state, card.borrowed)
+                self._uses[(placement.node, index)].append(use)
+            held = milli * len(placement.gpus)
+            self._on_node[placement.node] += held
+            totals = self._at_site[(card.site, organisation)]
+            totals[0] += held
+            totals[1] += held if card.borrowed else 0
 
+    def on_node(self, node: str) -> int:
+        """Thousandths of a GPU in use on a node."""
+        return self._on_node.get(node, 0)
 
-def sites_report(world: World, now_ms: int) -> SitesReport:
-    """Every site with its nodes and GPU cells."""
-    uses = _uses(world)
-    by_site: dict[str, list[NodeCells]] = defaultdict(list)
-    for card in world.nodes():
-        cells = tuple(_cell(card, index, uses.get((card.name, index), [])) for index in range(card.gpus))
-        by_site[card.site].append(NodeCells(node=_node_line(card), cells=cells))
-    sites = tuple(
-        SiteLine(
-            name=site.name,
-            country=site.country,
-            owner=site.owner,
-            title_ko=site.title_ko,
-            title_en=site.title_en,
-            gpu_classes=tuple(dict.fromkeys(group.gpu_class for group in site.nodes if group.gpu_class)),
-            capacity_milli=sum(each.node.gpus * 1000 for each in by_site[site.name]),
-            used_milli=sum(cell.used_milli for each in by_site[site.name] for cell in each.cells),
-            unavailable_milli=sum(
-                1000 - cell.used_milli for each in by_site[site.name] for cell in each.cells if each.node.state != "up"
-            ),
-            nodes=tuple(by_site[site.name]),
+    def by_organisation(self, site: str) -> tuple[OrganisationUse, ...]:
+        """Who uses how much of a site, largest first."""
+        uses = [
+            OrganisationUse(organisation=organisation, used_milli=used, borrowed_milli=borrowed)
+            for (where, organisation), (used, borrowed) in self._at_site.items()
+            if where == site and used
+        ]
+        return tuple(sorted(uses, key=lambda use: (-use.used_milli, use.organisation)))
+
+    def cell(self, node: NodeCard, index: int) -> Cell:
+        """One GPU, shown by the largest job on it, or else by the first claim."""
+        uses = self._uses.get((node.name, index), [])
+        shown = max(uses, key=lambda use: use.milli, default=None)
+        return Cell(
+            index=index,
+            state=shown.state if shown else "free" if node.state == "up" else node.state,
+            used_milli=min(1000, sum(use.milli for use in uses)),
+            organisation=shown.organisation if shown else "",
+            borrowed=shown.borrowed if shown else False,
+            jobs=tuple(use.job for use in uses),
         )
-        for site in world.nation.sites
-    )
-    return SitesReport(at_ms=now_ms, sites=sites)
+
+
+def _cell_state(state: JobState) -> str:
+    if state.is_waiting:
+        return "claimed"
+    return "warned" if state in {JobState.WARNED, JobState.STOPPING} else "running"
 
 
 def _node_line(card: NodeCard) -> NodeLine:
@@ -138,44 +211,4 @@ def _node_line(card: NodeCard) -> NodeLine:
         memory_mib=card.memory_mib,
         free_memory_mib=card.free_memory_mib,
         jobs=card.jobs,
-    )
-
-
-def _uses(world: World) -> _Uses:
-    """Who holds each GPU. What runs comes first; a claim on a GPU that is still held comes after it."""
-    uses: _Uses = defaultdict(list)
-    for card in [*world.running(), *(each for each in world.queue() if each.placements)]:
-        for placement in card.placements:
-            for index in placement.gpus:
-                uses[(placement.node, index)].append(_use(world, card, placement.milli))
-    return uses
-
-
-def _use(world: World, card: JobCard, milli: int) -> _Use:
-    owner = world.nation.organisation_of(card.submitted.project)
-    return _Use(
-        milli=0 if card.state.is_waiting else milli,
-        job=card.job,
-        organisation=owner.name if owner else "",
-        state=_cell_state(card.state),
-        borrowed=card.borrowed,
-    )
-
-
-def _cell_state(state: JobState) -> str:
-    if state.is_waiting:
-        return "claimed"
-    return "warned" if state in {JobState.WARNED, JobState.STOPPING} else "running"
-
-
-def _cell(node: NodeCard, index: int, uses: list[_Use]) -> Cell:
-    shown = max(uses, key=lambda use: use.milli, default=None)
-    state = node.state if node.state != "up" else shown.state if shown else "free"
-    return Cell(
-        index=index,
-        state=state,
-        used_milli=min(1000, sum(use.milli for use in uses)),
-        organisation=shown.organisation if shown else "",
-        borrowed=shown.borrowed if shown else False,
-        jobs=tuple(use.job for use in uses),
     )

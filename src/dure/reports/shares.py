@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -52,23 +53,18 @@ class SharesReport(Struct, frozen=True, kw_only=True):
 def shares_report(world: World, now_ms: int) -> SharesReport:
     """The whole tree as it stands."""
     cards = world.shares()
-    used: dict[str, int] = {}
-    for node in world.nodes():
-        used[node.gpu_class] = used.get(node.gpu_class, 0) + _held_milli(node.gpus, node.free_gpus_milli, node.state)
+    used: Counter[str] = Counter()
+    for job in world.running():
+        used[job.gpu_class] += job.gpus_milli
     classes = tuple(
         ClassLine(
             gpu_class=each.name,
             capacity_milli=world.nation.capacity_milli(each.name),
-            used_milli=used.get(each.name, 0),
+            used_milli=used[each.name],
         )
         for each in world.nation.gpu_classes
     )
     return SharesReport(at_ms=now_ms, classes=classes, shares=tuple(_share_line(card) for card in cards))
-
-
-def _held_milli(gpus: int, free_milli: int, state: str) -> int:
-    """A node that is down offers nothing, and nothing on it counts as used."""
-    return gpus * 1000 - free_milli if state == "up" else 0
 
 
 def _share_line(card: ShareCard) -> ShareLine:
