@@ -3,19 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from msgspec import Struct
 
+TABLES = ("jobs", "specs", "attempts", "requests", "tokens", "secrets")
 
-class LedgerFenced(Exception):
+
+class LedgerError(Exception):
+    """Something a ledger could not do. The message says what, where, and what to do about it."""
+
+
+class LedgerFenced(LedgerError):
     """An append was refused because somebody else appended first: this writer's world is out of date."""
+
+
+class LedgerWriteFailed(LedgerError):
+    """An append could not be made durable (disk full, disk error). Nothing was recorded; it may be tried again."""
+
+
+class LedgerInUse(LedgerError):
+    """Another server holds this ledger."""
+
+
+class LedgerUnreadable(LedgerError):
+    """What is stored is not a ledger this program can continue: foreign, newer, damaged, or signed by another key."""
 
 
 class Row(Struct, frozen=True):
     """One row of a table that people query, written in the same transaction as the entries it follows from.
 
-    `body` None removes the row. Tables: `jobs`, `specs`, `attempts`, `requests`, `tokens`, `secrets`.
+    `table` is one of `TABLES`. `body` None removes the row.
     """
 
     table: str
@@ -32,6 +51,22 @@ class Checkpoint(Struct, frozen=True, kw_only=True):
     note: str
 
 
+class StoredLog(Protocol):
+    """A log as it lies in its storage at one moment: to be judged by `dure.ledger.verify`, not believed."""
+
+    def checkpoints(self) -> list[str]:
+        """The signed notes that were kept, oldest first."""
+        ...
+
+    def entries(self, start: int = 0) -> Iterator[list[tuple[int, bytes]]]:
+        """Batches of entries with their positions, in order of position."""
+        ...
+
+    def leaf_hashes(self, stop: int) -> Iterator[bytes]:
+        """Recorded hashes of the entries before position `stop`, in order. They can point at an altered entry."""
+        ...
+
+
 class Ledger(Protocol):
     """The append-only log and the tables derived from it."""
 
@@ -43,7 +78,8 @@ class Ledger(Protocol):
     def append(self, expected_size: int, entries: Sequence[bytes], rows: Sequence[Row], at_ms: int) -> None:
         """Make entries and rows durable together, or raise and change nothing.
 
-        Raises `LedgerFenced` when the log does not have `expected_size` entries.
+        Raises `LedgerFenced` when the log does not have `expected_size` entries, `LedgerWriteFailed` when it cannot
+        be written. Called from one thread at a time; everything else may be called from any thread meanwhile.
         """
         ...
 
@@ -62,7 +98,11 @@ class Ledger(Protocol):
         ...
 
     def latest_checkpoint(self) -> Checkpoint | None:
-        """The newest signed checkpoint."""
+        """The newest signed checkpoint; None before the first entry."""
+        ...
+
+    def stored(self) -> AbstractContextManager[StoredLog]:
+        """The log as of now, for verification; appends may go on meanwhile."""
         ...
 
     def close(self) -> None:

@@ -1,0 +1,93 @@
+"""Where a log's key lies: the private half in a file only its owner may read, the public half beside it.
+
+`ledger.key` holds the private key, `ledger.pub` the verifier key to hand to auditors. Losing the private key does not
+endanger what was signed with it; leaking it lets others sign in the log's name.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from dure.ledger.note import NoteError, Signer, VerifierKey
+
+PRIVATE_MODE = 0o600
+PUBLIC_MODE = 0o644
+
+
+class KeyFileError(Exception):
+    """A key file that cannot be used; the message says which, why and what to do."""
+
+
+def load_or_create_signer(path: Path, name: str) -> Signer:
+    """The signer in `path`, or a new one called `name` that is kept there from now on. Raises `KeyFileError`."""
+    try:
+        return load_signer(path)
+    except FileNotFoundError:
+        return create_signer(path, name)
+
+
+def load_signer(path: Path) -> Signer:
+    """The signer in a private key file. Raises `FileNotFoundError` or `KeyFileError`."""
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077:
+        raise KeyFileError(f"{path} can be read by other users (mode {mode:o}). Run: chmod 600 {path}")
+    try:
+        signer = Signer.parse(path.read_text(encoding="utf-8"))
+    except (NoteError, UnicodeDecodeError) as error:
+        raise KeyFileError(f"{path} does not hold a ledger key ({error}). Restore it from your backup.") from None
+    _write_once(public_path(path), f"{signer.verifier}\n", PUBLIC_MODE)
+    return signer
+
+
+def create_signer(path: Path, name: str) -> Signer:
+    """A new signer, kept in `path` and `path` with the suffix `.pub`. Raises `KeyFileError` if `path` exists."""
+    signer = Signer.generate(name)
+    if not _write_once(path, f"{signer.to_text()}\n", PRIVATE_MODE):
+        raise KeyFileError(f"{path} exists already. A ledger signed with it cannot be continued under a new key.")
+    public_path(path).unlink(missing_ok=True)
+    _write_once(public_path(path), f"{signer.verifier}\n", PUBLIC_MODE)
+    return signer
+
+
+def load_verifier_key(path: Path) -> VerifierKey:
+    """The verifier key in a public key file. Raises `FileNotFoundError` or `KeyFileError`."""
+    try:
+        return VerifierKey.parse(path.read_text(encoding="utf-8"))
+    except (NoteError, UnicodeDecodeError) as error:
+        raise KeyFileError(f"{path} does not hold a verifier key ({error}).") from None
+
+
+def public_path(private_path: Path) -> Path:
+    """Where the public half of the key in `private_path` lies."""
+    return private_path.with_suffix(".pub")
+
+
+def _write_once(path: Path, text: str, mode: int) -> bool:
+    """Write a whole file durably, or none at all; False when there is one already.
+
+    Written beside its place and linked into it, so that no crash leaves half a key under the real name.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.unlink(missing_ok=True)
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    try:
+        os.link(partial, path)
+    except FileExistsError:
+        return False
+    finally:
+        partial.unlink()
+    _sync_folder(path.parent)
+    return True
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,246 @@
+"""A durable ledger in one SQLite file.
+
+Entries, the rows that follow from them and a signed checkpoint are committed in one transaction (write-ahead log, full
+sync), so that a crash at any instant leaves either all of an append or nothing. One process writes, under `WriterLock`;
+`append` has a connection of its own, and everything that reads uses another, from any thread.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from dure.ledger.contract import Checkpoint, LedgerFenced, LedgerUnreadable, Row, StoredLog
+from dure.ledger.lock import WriterLock
+from dure.ledger.merkle import HASH_BYTES, Frontier, leaf_hashes
+from dure.ledger.note import NoteError, Signer, open_checkpoint, sign_checkpoint
+from dure.ledger.sqlite_file import STATEMENTS, open_for_reading, open_for_writing, reading, transaction
+
+HISTORY_EVERY_MS = 60_000
+"""Of the checkpoints of one minute only the last is kept, so that years of them can still be verified in a minute."""
+AFTER_EVERY_CHARACTER = "\U0010ffff"
+"""Unicode promises never to assign this code point, so every key that starts with a prefix sorts before it."""
+READ_BATCH = 1_000
+VERIFY_BATCH = 4_096
+
+
+class SqliteLedger:
+    """The log, its derived rows and its checkpoints in one file. Open it with `SqliteLedger.open`."""
+
+    def __init__(self, path: Path, signer: Signer, lock: WriterLock, writer: sqlite3.Connection) -> None:
+        self.path = path
+        self._signer = signer
+        self._lock = lock
+        self._writer = writer
+        self._writing = threading.Lock()
+        self._frontier, self._latest = _restore(writer, path, signer)
+        self._reader = open_for_reading(path)
+        self._reading = threading.Lock()
+
+    @classmethod
+    def open(cls, path: Path, signer: Signer) -> SqliteLedger:
+        """Open or create the ledger at `path`, whose origin is the signer's name.
+
+        Raises `LedgerInUse` when another server has it, and `LedgerUnreadable` when the file is no ledger, is newer
+        than this program, was signed by another key, or does not fit its own last checkpoint.
+        """
+        with ExitStack() as on_failure:
+            try:
+                lock = WriterLock(path)
+                on_failure.callback(lock.release)
+                writer = open_for_writing(path, signer.name)
+            except OSError as error:
+                raise LedgerUnreadable(f"{path} cannot be opened: {error.strerror}") from error
+            on_failure.callback(writer.close)
+            ledger = cls(path, signer, lock, writer)
+            on_failure.pop_all()
+            return ledger
+
+    @property
+    def size(self) -> int:
+        """Number of entries."""
+        return self._frontier.size
+
+    def append(self, expected_size: int, entries: Sequence[bytes], rows: Sequence[Row], at_ms: int) -> None:
+        """Make entries and rows durable together under a new signed checkpoint, or raise and change nothing.
+
+        Raises `LedgerFenced` when the log does not have `expected_size` entries, `LedgerWriteFailed` when the disk
+        refuses; the ledger can be used on after either.
+        """
+        with self._writing:
+            if expected_size != self.size:
+                raise LedgerFenced(f"{self.path} has {self.size} entries, not {expected_size}")
+            leaves = leaf_hashes(entries)
+            frontier = self._frontier.copy()
+            frontier.extend(leaves)
+            with transaction(self._writer, self.path):
+                self._refuse_when_overtaken()
+                latest = self._latest
+                if entries:
+                    _insert_entries(self._writer, expected_size, entries, leaves)
+                    latest = self._insert_checkpoint(frontier, at_ms)
+                _write_rows(self._writer, rows)
+            self._frontier, self._latest = frontier, latest
+
+    def entries(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """Entries by position, oldest first; those that are there when the iteration begins.
+
+        Read in batches, so that a slow consumer does not keep SQLite from reusing its write-ahead log.
+        """
+        end = self.size if stop is None else min(stop, self.size)
+        for first in range(start, end, READ_BATCH):
+            batch = self._read(
+                "SELECT entry FROM entries WHERE position >= ? AND position < ? ORDER BY position",
+                (first, min(first + READ_BATCH, end)),
+            )
+            for (entry,) in batch:
+                yield entry
+
+    def row(self, table: str, key: str) -> bytes | None:
+        """One row."""
+        found = self._read(STATEMENTS[table].get, (key,))
+        body: bytes | None = found[0][0] if found else None
+        return body
+
+    def rows(
+        self, table: str, prefix: str = "", limit: int | None = None, newest_first: bool = False
+    ) -> list[tuple[str, bytes]]:
+        """Rows of a table whose key starts with `prefix`, in the order in which their keys were first written."""
+        statements = STATEMENTS[table]
+        most = -1 if limit is None else limit
+        if not prefix:
+            return self._read(statements.newest_first if newest_first else statements.oldest_first, (most,))
+        statement = statements.prefix_newest_first if newest_first else statements.prefix_oldest_first
+        return self._read(statement, (prefix, prefix + AFTER_EVERY_CHARACTER, most))
+
+    def latest_checkpoint(self) -> Checkpoint | None:
+        """The newest signed checkpoint; None before the first entry."""
+        return self._latest
+
+    def stored(self) -> AbstractContextManager[StoredLog]:
+        """The log as of now, for verification; appends may go on meanwhile."""
+        return read_stored(self.path)
+
+    def close(self) -> None:
+        """Let go of the file. Does nothing the second time."""
+        with self._writing, self._reading:
+            self._reader.close()
+            self._writer.close()
+            self._lock.release()
+
+    def _read(self, statement: str, parameters: tuple[object, ...]) -> list[Any]:
+        with self._reading, reading(self.path):
+            return self._reader.execute(statement, parameters).fetchall()
+
+    def _refuse_when_overtaken(self) -> None:
+        """The lock should keep other writers out; if somebody removed it, nothing is appended to what they wrote."""
+        size, note = _position(self._writer)
+        if size != self.size or note != (self._latest.note if self._latest else None):
+            raise LedgerFenced(f"{self.path} was changed by another process and has {size} entries, not {self.size}")
+
+    def _insert_checkpoint(self, frontier: Frontier, at_ms: int) -> Checkpoint:
+        root = frontier.root()
+        note = sign_checkpoint(self._signer, frontier.size, root)
+        before = self._latest
+        if before and before.at_ms // HISTORY_EVERY_MS == at_ms // HISTORY_EVERY_MS:
+            self._writer.execute("DELETE FROM checkpoints WHERE size = ?", (before.size,))
+        self._writer.execute("INSERT INTO checkpoints VALUES (?, ?, ?)", (frontier.size, at_ms, note))
+        self._writer.execute("UPDATE log SET frontier = ?", (b"".join(frontier.peaks()),))
+        return Checkpoint(size=frontier.size, root=root, at_ms=at_ms, note=note)
+
+
+@contextmanager
+def read_stored(path: Path) -> Iterator[StoredLog]:
+    """A ledger's file as of now, for verification, whether or not a server is using it.
+
+    Raises `FileNotFoundError` or `LedgerUnreadable`.
+    """
+    with closing(open_for_reading(path)) as connection:
+        # One read transaction: everything is seen as of one commit.
+        connection.execute("BEGIN")
+        yield _StoredFile(path, connection)
+
+
+class _StoredFile:
+    """What lies in a ledger's file. Texts are decoded leniently: they are to be judged, not to end the reading."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self._path = path
+        self._connection = connection
+        connection.text_factory = lambda raw: raw.decode(errors="replace")
+
+    def checkpoints(self) -> list[str]:
+        with reading(self._path):
+            return [note for (note,) in self._connection.execute("SELECT note FROM checkpoints ORDER BY size")]
+
+    def entries(self, start: int = 0) -> Iterator[list[tuple[int, bytes]]]:
+        with reading(self._path):
+            found = self._connection.execute(
+                "SELECT position, entry FROM entries WHERE position >= ? OR ? = 0 ORDER BY position", (start, start)
+            )
+            while batch := found.fetchmany(VERIFY_BATCH):
+                yield batch
+
+    def leaf_hashes(self, stop: int) -> Iterator[bytes]:
+        with reading(self._path):
+            found = self._connection.execute("SELECT hash FROM leaves WHERE position < ? ORDER BY position", (stop,))
+            yield from (leaf for (leaf,) in found)
+
+
+def _restore(connection: sqlite3.Connection, path: Path, signer: Signer) -> tuple[Frontier, Checkpoint | None]:
+    """Frontier and checkpoint to go on from; the stored frontier is believed because it gives the signed root."""
+    with reading(path):
+        size, note = _position(connection)
+        stored, at_ms = connection.execute(
+            "SELECT frontier, (SELECT at_ms FROM checkpoints ORDER BY size DESC LIMIT 1) FROM log"
+        ).fetchone()
+    if note is None and size == 0:
+        return Frontier(), None
+    try:
+        head = open_checkpoint(note or "", signer.verifier)
+        frontier = Frontier.restore(
+            head.size, [stored[at : at + HASH_BYTES] for at in range(0, len(stored), HASH_BYTES)]
+        )
+    except (NoteError, ValueError) as error:
+        raise LedgerUnreadable(f"The last checkpoint of {path} is not valid: {error}. {_ADVICE}") from None
+    if head.size != size or frontier.root() != head.root:
+        raise LedgerUnreadable(f"{path} does not fit its last checkpoint, of {head.size} entries. {_ADVICE}")
+    return frontier, Checkpoint(size=head.size, root=head.root, at_ms=at_ms, note=note or "")
+
+
+_ADVICE = "Run `dure ledger verify` to see what is wrong; nothing is appended to a ledger that does not prove itself."
+
+
+def _position(connection: sqlite3.Connection) -> tuple[int, str | None]:
+    """Number of entries and latest checkpoint, as they lie in the file."""
+    size, note = connection.execute(
+        "SELECT (SELECT coalesce(max(position) + 1, 0) FROM entries),"
+        " (SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1)"
+    ).fetchone()
+    return size, note
+
+
+def _insert_entries(
+    connection: sqlite3.Connection, start: int, entries: Sequence[bytes], leaves: Sequence[bytes]
+) -> None:
+    connection.executemany("INSERT INTO entries VALUES (?, ?)", enumerate(entries, start))
+    connection.executemany("INSERT INTO leaves VALUES (?, ?)", enumerate(leaves, start))
+
+
+def _write_rows(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
+    """Table by table, and within a table in the order given: a key may be written and removed in one batch."""
+    by_table: dict[str, list[Row]] = {}
+    for row in rows:
+        by_table.setdefault(row.table, []).append(row)
+    for table, its_rows in by_table.items():
+        statements = STATEMENTS[table]
+        for is_removal, run in groupby(its_rows, key=lambda row: row.body is None):
+            if is_removal:
+                connection.executemany(statements.remove, ((row.key,) for row in run))
+            else:
+                connection.executemany(statements.put, ((row.key, row.body) for row in run))

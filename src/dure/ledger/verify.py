@@ -1,0 +1,238 @@
+"""Is this log what was signed? Recomputed from the entries alone.
+
+Leaf hashes, tree and roots are computed from the bytes of the entries and compared with every signed checkpoint; nothing
+else that is stored is believed. Recorded leaf hashes are used only after a signed root was found not to fit, to point at
+the entry that was altered, and only if they themselves give that signed root.
+
+What verification cannot see by itself: the newest entries removed together with every checkpoint that covers them, or a
+log written anew by whoever has its key. Pass checkpoints that were handed out earlier as `held` to see both. Tables
+derived from the entries are not looked at; they can be rebuilt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
+from itertools import islice
+
+import msgspec
+from msgspec import Struct
+
+from dure.ledger.contract import LedgerUnreadable, StoredLog
+from dure.ledger.merkle import Frontier, leaf_hash, leaf_hashes
+from dure.ledger.note import NoteError, TreeHead, VerifierKey, open_checkpoint
+from dure.model.events import decode, encode, encode_all
+
+LEAF_BATCH = 4_096
+
+
+class FaultCode(StrEnum):
+    """What can be wrong with a log."""
+
+    ALTERED = "altered"
+    MISSING = "missing"
+    TRUNCATED = "truncated"
+    UNSIGNED = "unsigned"
+    NOT_CANONICAL = "not-canonical"
+    BAD_CHECKPOINT = "bad-checkpoint"
+    UNREADABLE = "unreadable"
+
+
+class Fault(Struct, frozen=True, kw_only=True):
+    """One thing that is wrong. The first bad entry lies between the two positions, both included; None if none is."""
+
+    code: FaultCode
+    first_position: int | None
+    last_position: int | None
+    message: str
+
+
+class Verdict(Struct, frozen=True, kw_only=True):
+    """What verification found: the log as recomputed, how many checkpoints it fits, and every fault, earliest first."""
+
+    size: int
+    root: bytes
+    checkpoints: int
+    faults: tuple[Fault, ...]
+
+    @property
+    def is_sound(self) -> bool:
+        """True when every entry is under a valid checkpoint and nothing was found wrong."""
+        return not self.faults
+
+    @property
+    def first_bad(self) -> Fault | None:
+        """The fault that names the first bad entry."""
+        return next((fault for fault in self.faults if fault.first_position is not None), None)
+
+
+def verify(log: StoredLog, key: VerifierKey, held: Sequence[str] = ()) -> Verdict:
+    """Judge a log by its own checkpoints and by those in `held`, all of which `key` must have signed."""
+    walk = _Walk()
+    try:
+        heads, faults = _open_checkpoints([*log.checkpoints(), *held], key)
+        walk.expect(heads)
+        for batch in log.entries():
+            walk.take(batch)
+        faults += _judge(walk, log)
+    except LedgerUnreadable as error:
+        faults = [_entry_fault(FaultCode.UNREADABLE, walk.size, str(error))]
+    faults += walk.faults
+    faults.sort(key=lambda fault: -1 if fault.first_position is None else fault.first_position)
+    return Verdict(size=walk.size, root=walk.frontier.root(), checkpoints=len(walk.fitting), faults=tuple(faults))
+
+
+def _open_checkpoints(notes: Sequence[str], key: VerifierKey) -> tuple[list[TreeHead], list[Fault]]:
+    """What the valid ones say, smallest first; and one fault for all that are not valid."""
+    heads, wrong = [], []
+    for note in notes:
+        try:
+            heads.append(open_checkpoint(note, key))
+        except NoteError as error:
+            wrong.append(str(error))
+    faults = []
+    if wrong:
+        message = f"{len(wrong)} of {len(notes)} checkpoints are not valid; the first of them: {wrong[0]}"
+        faults.append(_fault(FaultCode.BAD_CHECKPOINT, None, None, message))
+    return sorted(heads, key=lambda head: head.size), faults
+
+
+class _Walk:
+    """One pass over the entries that rebuilds the tree and stops for a moment at the size of every checkpoint."""
+
+    def __init__(self) -> None:
+        self.frontier = Frontier()
+        self.fitting: list[TreeHead] = []
+        self.unfitting: list[TreeHead] = []
+        self.ahead: list[TreeHead] = []
+        """Checkpoints of sizes not yet reached, largest first."""
+        self.gap: int | None = None
+        """The position that was found where the next entry should have been; after it nothing more is taken."""
+        self.faults: list[Fault] = []
+
+    @property
+    def size(self) -> int:
+        return self.frontier.size
+
+    def expect(self, heads: Sequence[TreeHead]) -> None:
+        self.ahead = list(reversed(heads))
+        self._compare()
+
+    def take(self, batch: Sequence[tuple[int, bytes]]) -> None:
+        if self.gap is not None:
+            return
+        entries = self._without_gap(batch)
+        if not self.faults:
+            self._check_canonical(entries)
+        leaves = leaf_hashes(entries)
+        first = self.size
+        while self.ahead and self.ahead[-1].size <= first + len(leaves):
+            self.frontier.extend(leaves[self.size - first : self.ahead[-1].size - first])
+            self._compare()
+        self.frontier.extend(leaves[self.size - first :])
+
+    def _without_gap(self, batch: Sequence[tuple[int, bytes]]) -> list[bytes]:
+        """The entries of a batch up to the first that is not where it should be."""
+        for expected, (position, _) in enumerate(batch, self.size):
+            if position != expected:
+                self.gap = position
+                return [entry for _, entry in batch[: expected - self.size]]
+        return [entry for _, entry in batch]
+
+    def _check_canonical(self, entries: list[bytes]) -> None:
+        try:
+            if encode_all([decode(entry) for entry in entries]) == entries:
+                return
+        except msgspec.DecodeError:
+            pass
+        offset, reason = _first_not_canonical(entries)
+        position = self.size + offset
+        message = f"entry {position} is not an event in canonical form: {reason}"
+        self.faults.append(_entry_fault(FaultCode.NOT_CANONICAL, position, message))
+
+    def _compare(self) -> None:
+        while self.ahead and self.ahead[-1].size == self.size:
+            head = self.ahead.pop()
+            (self.fitting if head.root == self.frontier.root() else self.unfitting).append(head)
+
+
+def _first_not_canonical(entries: Sequence[bytes]) -> tuple[int, str]:
+    for offset, entry in enumerate(entries):
+        try:
+            if encode(decode(entry)) != entry:
+                return offset, "its fields are ordered, spaced or named otherwise"
+        except msgspec.DecodeError as error:
+            return offset, str(error)
+    raise AssertionError("called only for entries of which one is not canonical")
+
+
+def _judge(walk: _Walk, log: StoredLog) -> Iterator[Fault]:
+    """What the roots that did not fit, a gap, and the ends of log and checkpoints mean."""
+    proven = max((head.size for head in walk.fitting), default=0)
+    for head in walk.unfitting:
+        if head.size <= proven:
+            message = f"the checkpoint of {head.size} entries contradicts a later one: the log never had its root"
+            yield _fault(FaultCode.BAD_CHECKPOINT, None, None, message)
+    broken = next((head for head in [*walk.unfitting, *reversed(walk.ahead)] if head.size > proven), None)
+    if broken is not None:
+        yield _locate(walk, log, proven, broken)
+    elif walk.gap is not None:
+        yield _gap_fault(walk.size, walk.gap)
+    elif walk.size > proven:
+        message = f"entries {proven} to {walk.size - 1} are under no valid checkpoint"
+        yield _fault(FaultCode.UNSIGNED, proven, walk.size - 1, message)
+
+
+def _locate(walk: _Walk, log: StoredLog, proven: int, head: TreeHead) -> Fault:
+    """The first entry that keeps the log from having the root that was signed for `head.size` entries."""
+    if _recorded_hashes_give(head, log):
+        return _first_difference(log, proven, head.size)
+    if walk.gap is not None and walk.size < head.size:
+        return _gap_fault(walk.size, walk.gap)
+    if walk.size < head.size:
+        return _truncated_fault(walk.size, head.size)
+    message = (
+        f"an entry from {proven} to {head.size - 1} was altered, moved or replaced: they do not give the root that was "
+        f"signed for {head.size} entries"
+    )
+    return _fault(FaultCode.ALTERED, proven, head.size - 1, message)
+
+
+def _recorded_hashes_give(head: TreeHead, log: StoredLog) -> bool:
+    """True when the recorded leaf hashes are proven by the signed root, so that they show which entry is not."""
+    recorded = log.leaf_hashes(head.size)
+    frontier = Frontier()
+    while batch := list(islice(recorded, LEAF_BATCH)):
+        frontier.extend(batch)
+    return frontier.size == head.size and frontier.root() == head.root
+
+
+def _first_difference(log: StoredLog, start: int, stop: int) -> Fault:
+    entries = (numbered for batch in log.entries(start) for numbered in batch)
+    for expected, leaf in enumerate(islice(log.leaf_hashes(stop), start, None), start):
+        found = next(entries, None)
+        if found is None:
+            return _truncated_fault(expected, stop)
+        if found[0] != expected:
+            return _gap_fault(expected, found[0])
+        if leaf_hash(found[1]) != leaf:
+            message = f"entry {expected} was altered: its bytes do not give the hash that was signed for it"
+            return _entry_fault(FaultCode.ALTERED, expected, message)
+    raise AssertionError("called only for entries that do not give the root their recorded hashes give")
+
+
+def _gap_fault(expected: int, found: int) -> Fault:
+    return _entry_fault(FaultCode.MISSING, expected, f"entry {expected} is missing: number {found} lies in its place")
+
+
+def _truncated_fault(size: int, signed_size: int) -> Fault:
+    message = f"entry {size} is missing: the log ends before it, but a checkpoint was signed for {signed_size} entries"
+    return _fault(FaultCode.TRUNCATED, size, signed_size - 1, message)
+
+
+def _entry_fault(code: FaultCode, position: int, message: str) -> Fault:
+    return _fault(code, position, position, message)
+
+
+def _fault(code: FaultCode, first_position: int | None, last_position: int | None, message: str) -> Fault:
+    return Fault(code=code, first_position=first_position, last_position=last_position, message=message)
