@@ -18,7 +18,7 @@ from typing import Any
 from dure.ledger.contract import Checkpoint, LedgerFenced, LedgerUnreadable, Row, StoredLog
 from dure.ledger.lock import WriterLock
 from dure.ledger.merkle import HASH_BYTES, Frontier, leaf_hashes
-from dure.ledger.note import NoteError, Signer, open_checkpoint, sign_checkpoint
+from dure.ledger.note import NoteError, Signer, VerifierKey, open_checkpoint, sign_checkpoint
 from dure.ledger.sqlite_file import STATEMENTS, open_for_reading, open_for_writing, reading, transaction
 
 HISTORY_EVERY_MS = 60_000
@@ -65,6 +65,11 @@ class SqliteLedger:
     def size(self) -> int:
         """Number of entries."""
         return self._frontier.size
+
+    @property
+    def verifier(self) -> VerifierKey:
+        """The public key that its checkpoints are verified with."""
+        return self._signer.verifier
 
     def append(self, expected_size: int, entries: Sequence[bytes], rows: Sequence[Row], at_ms: int) -> None:
         """Make entries and rows durable together under a new signed checkpoint, or raise and change nothing.
