@@ -40,7 +40,7 @@ class NodesReport(Struct, frozen=True, kw_only=True):
 
 
 class Cell(Struct, frozen=True, kw_only=True):
-    """One GPU. `state` is `free`, `running`, `warned`, `claimed`, or its node's `drained` or `down` when nothing is on it."""
+    """One GPU. `state` is `free`, `running`, `warned` or `claimed`; with nothing on it, its node's `drained` or `down`."""
 
     index: int
     state: str

@@ -1,0 +1,94 @@
+"""The pages' words in the reader's language: catalogues in `words/`, plus times and amounts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+
+from dure.model.blockers import Blocker
+from dure.model.units import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, format_gpus
+
+LANGUAGES = ("en", "ko")
+
+
+@cache
+def catalogue(language: str) -> Mapping[str, str]:
+    """Every string of the pages in one language."""
+    text = files("dure.portal").joinpath("words", f"{language}.json").read_text("utf-8")
+    words: dict[str, str] = json.loads(text)
+    return words
+
+
+class Phrases:
+    """Speaks one language. `now_ms` is the time of the page, against which other times are told."""
+
+    def __init__(self, language: str, now_ms: int) -> None:
+        self.language = language
+        self._now_ms = now_ms
+        self._words = catalogue(language)
+
+    def __call__(self, key: str, **values: object) -> str:
+        """The string of a key with its values filled in. An unknown key is our bug and raises KeyError."""
+        return self._words[key].format(**values)
+
+    def duration(self, milliseconds: int) -> str:
+        """A length of time in its largest unit or two, as people say it."""
+        left = max(0, milliseconds)
+        if left < MINUTE_MS:
+            return self("time.seconds", n=left // SECOND_MS)
+        if left < HOUR_MS:
+            return self("time.minutes", n=left // MINUTE_MS)
+        if left < DAY_MS:
+            hours = self("time.hours", n=left // HOUR_MS)
+            minutes = left % HOUR_MS // MINUTE_MS
+            return f"{hours} {self('time.minutes', n=minutes)}" if minutes else hours
+        return self("time.days", n=left // DAY_MS)
+
+    def ago(self, at_ms: int) -> str:
+        """A time as its distance from the page's."""
+        distance_ms = self._now_ms - at_ms
+        if abs(distance_ms) < SECOND_MS:
+            return self("time.now")
+        key = "time.ago" if distance_ms > 0 else "time.ahead"
+        return self(key, duration=self.duration(abs(distance_ms)))
+
+    def reason(self, blocker: Blocker) -> str:
+        """Why a job waits, with the amount short and who holds it."""
+        phrase = self(f"blocker.{blocker.code}")
+        if blocker.short_milli > 0:
+            amount = f"{format_gpus(blocker.short_milli)} {blocker.gpu_class or 'GPU'}"
+            phrase = self("blocker.short", reason=phrase, amount=amount)
+        if blocker.holders:
+            phrase = self("blocker.held", reason=phrase, holders=", ".join(blocker.holders[:3]))
+        return phrase
+
+
+def preferred_language(asked: str | None, remembered: str | None, accept_language: str) -> str:
+    """The language to answer in: what was asked for, what was chosen before, what the browser prefers, else English."""
+    for choice in (asked, remembered, *_by_quality(accept_language)):
+        if choice in LANGUAGES:
+            return choice
+    return "en"
+
+
+def _by_quality(accept_language: str) -> list[str]:
+    """Primary tags of an Accept-Language header, most wanted first."""
+    wanted: list[tuple[float, int, str]] = []
+    for part in accept_language.split(","):
+        tag, _, parameter = part.strip().partition(";")
+        quality = _quality(parameter)
+        if tag and quality > 0:
+            wanted.append((-quality, len(wanted), tag.split("-")[0].lower()))
+    return [tag for _, _, tag in sorted(wanted)]
+
+
+def _quality(parameter: str) -> float:
+    name, _, value = parameter.strip().partition("=")
+    if name != "q":
+        return 1.0
+    try:
+        return float(value)
+    except ValueError:
+        return 0.0

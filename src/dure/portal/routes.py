@@ -1,0 +1,147 @@
+"""The pages and their addresses."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from dure.model.units import format_duration, format_gpus
+from dure.portal.drawing import Owners, fill_class, node_uses, share_bars, site_segments
+from dure.portal.phrases import LANGUAGES, Phrases, preferred_language
+from dure.portal.source import Source
+
+SECURITY_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
+        "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+LANGUAGE_COOKIE = "dure_language"
+A_YEAR_S = 365 * 24 * 3600
+ASSETS = {"portal.css": "text/css", "portal.js": "text/javascript", "mark.svg": "image/svg+xml"}
+MOST_LISTED = 100
+"""Rows of the waiting and running tables; a page is for looking at."""
+
+
+def routes(source: Source) -> list[Route]:
+    """Routes of the pages, to be mounted at the root."""
+    pages = Pages(source)
+    return [
+        Route("/", pages.overview, name="overview"),
+        Route("/jobs/{job}", pages.job, name="job"),
+        Route("/changes", pages.changes, name="changes"),
+        Route("/assets/{name}", asset, name="asset"),
+    ]
+
+
+class Pages:
+    """Renders pages from reports."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._templates = Environment(
+            loader=PackageLoader("dure.portal", "pages"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._templates.globals.update(
+            fill_class=fill_class, node_uses=node_uses, site_segments=site_segments, format_gpus=format_gpus
+        )
+        self._templates.globals.update(format_duration=format_duration, iso=_iso, most_listed=MOST_LISTED)
+
+    async def overview(self, request: Request) -> Response:
+        """The one page that shows the whole platform."""
+        viewer = self._source.viewer(request)
+        if viewer is None:
+            return self._page(request, "sign_in.html", 0, 401)
+        queue = self._source.queue(viewer)
+        shares = self._source.shares()
+        return self._page(
+            request,
+            "overview.html",
+            queue.at_ms,
+            queue=queue,
+            shares=shares,
+            bars=share_bars(shares.shares),
+            sites=self._source.sites().sites,
+            finished=self._source.finished(viewer).jobs,
+            ledger=self._source.ledger(),
+        )
+
+    async def job(self, request: Request) -> Response:
+        """One job with its timeline and the end of its log."""
+        viewer = self._source.viewer(request)
+        if viewer is None:
+            return self._page(request, "sign_in.html", 0, 401)
+        name = request.path_params["job"]
+        report = self._source.job(name, viewer)
+        if report is None:
+            return self._page(request, "missing.html", 0, 404, job=name)
+        rank = _rank(request, report.line.nodes)
+        log = self._source.log_tail(report, rank) if report.line.visible else None
+        return self._page(request, "job.html", report.at_ms, report=report, rank=rank, log=log)
+
+    async def changes(self, request: Request) -> Response:
+        """Server-sent events: `changed` whenever a page may look different now. Connecting again catches up."""
+        if self._source.viewer(request) is None:
+            return Response(status_code=401, headers=SECURITY_HEADERS)
+        headers = SECURITY_HEADERS | {"X-Accel-Buffering": "no"}
+        return StreamingResponse(self._ticks(), media_type="text/event-stream", headers=headers)
+
+    async def _ticks(self) -> AsyncIterator[bytes]:
+        # The first tick covers whatever happened while the page was not connected.
+        yield b"event: changed\ndata: {}\n\n"
+        async for _ in self._source.changes():
+            yield b"event: changed\ndata: {}\n\n"
+
+    def _page(self, request: Request, template: str, now_ms: int, status: int = 200, **values: Any) -> Response:
+        asked = request.query_params.get("lang")
+        language = preferred_language(
+            asked, request.cookies.get(LANGUAGE_COOKIE), request.headers.get("accept-language", "")
+        )
+        t = Phrases(language, now_ms)
+        html = self._templates.get_template(template).render(
+            t=t,
+            owners=Owners(self._source.nation(), language),
+            path=request.url.path,
+            languages=LANGUAGES,
+            signed_in=status != 401,
+            **values,
+        )
+        response = HTMLResponse(html, status, SECURITY_HEADERS | {"Content-Language": language, "Vary": "Cookie"})
+        if asked in LANGUAGES:
+            response.set_cookie(LANGUAGE_COOKIE, asked, max_age=A_YEAR_S, samesite="lax", httponly=True)
+        return response
+
+
+async def asset(request: Request) -> Response:
+    """A style sheet, script or picture of the package."""
+    name = request.path_params["name"]
+    media_type = ASSETS.get(name)
+    if media_type is None:
+        return Response(status_code=404, headers=SECURITY_HEADERS)
+    body = files("dure.portal").joinpath("assets", name).read_bytes()
+    return Response(body, media_type=media_type, headers=SECURITY_HEADERS | {"Cache-Control": "no-cache"})
+
+
+def _rank(request: Request, nodes: int) -> int:
+    """The rank whose log is shown; the first one for anything that is not a rank of the job."""
+    asked = request.query_params.get("rank", "0")
+    return int(asked) if asked.isascii() and asked.isdigit() and int(asked) < nodes else 0
+
+
+def _iso(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="seconds")
