@@ -1,0 +1,372 @@
+"""May this job be submitted? One flat list of rules, one code per rule, effects last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+from msgspec import Struct
+
+from dure.intake.jobfile import LAST_ARRAY_TASK
+from dure.intake.nation_index import NationIndex, NodeShape
+from dure.intake.refusals import Refusal, RefusalCode, did_you_mean
+from dure.model.events import JobSubmitted
+from dure.model.fleet import NodeGroup
+from dure.model.jobs import MOST_ALTERNATIVES, GpuRequest, JobSpec
+from dure.model.units import format_gpus
+from dure.policy import PermittedSites, PolicyInForce
+
+
+class Submission(Struct, frozen=True, kw_only=True):
+    """A job with everything it is judged by. The rules below read it; nothing changes it."""
+
+    spec: JobSpec
+    nation: NationIndex
+    policy: PolicyInForce
+    organisation: str
+    known_jobs: Collection[str]
+
+    def choices(self) -> tuple[GpuRequest, ...]:
+        """The GPUs wanted, with classes as declared and "any class" written out, each once, in order of preference."""
+        wanted = (choice for request in self.spec.gpus for choice in self._classes(request))
+        return tuple(dict.fromkeys(wanted))[:MOST_ALTERNATIVES]
+
+    def permitted(self) -> PermittedSites:
+        """Where policy lets it run."""
+        return self.policy.permitted_sites(self.organisation, self.spec.purpose, self.spec.data)
+
+    def shape(self, choice: GpuRequest) -> NodeShape:
+        """What each node must have for this choice."""
+        return NodeShape(choice.gpu_class, choice.milli, self.spec.cpus, self.spec.memory_mib)
+
+    def _classes(self, request: GpuRequest) -> list[GpuRequest]:
+        declared = self.nation.gpu_class(request.gpu_class)
+        names = self.nation.gpu_classes if not request.gpu_class else (declared or request.gpu_class,)
+        return [GpuRequest(gpu_class=name, milli=request.milli) for name in names]
+
+
+Rule = Callable[[Submission], Refusal | None]
+ChoiceRule = Callable[[Submission, GpuRequest], Refusal | None]
+
+
+def accept_job(
+    spec: JobSpec,
+    *,
+    nation: NationIndex,
+    policy: PolicyInForce,
+    by: str,
+    principal_organisation: str,
+    known_jobs: Collection[str],
+    job_id: str,
+    at_ms: int,
+    commitment: str,
+) -> list[JobSubmitted] | Refusal:
+    """What to write to the ledger for this job, one event per task of an array; or why it cannot be.
+
+    `policy` must be in force over the same nation. `principal_organisation` is whose caller it is; `known_jobs` are the
+    ids a job may depend on; `commitment` is kept as it is. Tasks of an array are named `{job_id}_{index}`.
+    """
+    submission = Submission(
+        spec=spec, nation=nation, policy=policy, organisation=principal_organisation, known_jobs=known_jobs
+    )
+    for rule in RULES:
+        if (refusal := rule(submission)) is not None:
+            return refusal
+    choices, refusal = _possible_choices(submission)
+    if refusal is not None:
+        return refusal
+    if (refusal := site_is_permitted_and_capable(submission, choices)) is not None:
+        return refusal
+    return _events(submission, choices, by=by, job_id=job_id, at_ms=at_ms, commitment=commitment)
+
+
+def project_is_known(submission: Submission) -> Refusal | None:
+    """The project exists. Only the caller's own projects are suggested: others' names are not ours to tell."""
+    project = submission.spec.project
+    if submission.nation.organisation_of(project) is not None:
+        return None
+    hint = did_you_mean(project, submission.nation.projects_of(submission.organisation), "ask the operator to add it")
+    return _refusal(RefusalCode.UNKNOWN_PROJECT, "project", f"there is no project {project!r}; {hint}")
+
+
+def project_is_the_callers(submission: Submission) -> Refusal | None:
+    """The project belongs to the organisation that asks."""
+    project = submission.spec.project
+    if project in submission.nation.projects_of(submission.organisation):
+        return None
+    message = f"project {project!r} does not belong to {submission.organisation or 'you'}; use a project that does"
+    return _refusal(RefusalCode.NOT_YOUR_PROJECT, "project", message)
+
+
+def project_has_a_share(submission: Submission) -> Refusal | None:
+    """Some share takes the project's jobs."""
+    project = submission.spec.project
+    if submission.nation.share_of(project) is not None:
+        return None
+    message = f"neither project {project!r} nor its organisation has a share; ask the operator for one"
+    return _refusal(RefusalCode.PROJECT_HAS_NO_SHARE, "project", message)
+
+
+def gpu_classes_are_known(submission: Submission) -> Refusal | None:
+    """Every class that is named is declared, even those that come second."""
+    for request in submission.spec.gpus:
+        if request.gpu_class and submission.nation.gpu_class(request.gpu_class) is None:
+            hint = did_you_mean(request.gpu_class, submission.nation.gpu_classes)
+            message = f"there is no GPU class {request.gpu_class!r}; {hint or 'the nation has no GPUs'}"
+            return _refusal(RefusalCode.UNKNOWN_GPU_CLASS, "gpus", message)
+    return None
+
+
+def dependencies_are_known(submission: Submission) -> Refusal | None:
+    """Every job it waits for exists and is not long forgotten."""
+    for job in submission.spec.depends:
+        if not _jobs_meant_by(job, submission.known_jobs):
+            message = f"there is no job {job!r} to depend on, or it ended long ago; remove it from depends"
+            return _refusal(RefusalCode.UNKNOWN_DEPENDENCY, "depends", message)
+    return None
+
+
+def datasets_are_known(submission: Submission) -> Refusal | None:
+    """Every dataset it reads is declared. Only datasets the caller may compute on are suggested."""
+    for dataset in submission.spec.data:
+        if dataset not in submission.nation.datasets:
+            hint = did_you_mean(dataset, _readable_datasets(submission), "ask its owner to declare it")
+            return _refusal(RefusalCode.UNKNOWN_DATASET, "data", f"there is no dataset {dataset!r}; {hint}")
+    return None
+
+
+def policy_permits_some_site(submission: Submission) -> Refusal | None:
+    """There is a site at which the organisation may run this, with this data, for this purpose."""
+    permitted = submission.permitted()
+    if permitted.sites:
+        return None
+    policy_set = submission.policy.policy_set
+    titles = [rule.title_en for rule in map(policy_set.rule, permitted.rules) if rule is not None]
+    reasons = "; ".join(titles or permitted.diagnostics or ("no rule permits it",))
+    message = f"no site may run this job ({', '.join(permitted.rules)}): {reasons}"
+    field = "data" if submission.spec.data else "project"
+    return Refusal(code=RefusalCode.FORBIDDEN_BY_POLICY, message=message, field=field, rules=permitted.rules)
+
+
+RULES: tuple[Rule, ...] = (
+    project_is_known,
+    project_is_the_callers,
+    project_has_a_share,
+    gpu_classes_are_known,
+    dependencies_are_known,
+    datasets_are_known,
+    policy_permits_some_site,
+)
+"""Rules about the job as a whole, in the order in which they are tried."""
+
+
+def some_node_is_large_enough(submission: Submission, choice: GpuRequest) -> Refusal | None:
+    """One empty node somewhere has the GPUs, CPUs and memory."""
+    if submission.nation.sites_that_fit(submission.shape(choice)):
+        return None
+    largest = submission.nation.largest_node(choice.gpu_class)
+    has = f"the largest has {_describe(largest)}" if largest else "no node has any"
+    message = (
+        f"no node is large enough for {_per_node(submission, choice)}; {has}: ask for less per node, or more nodes"
+    )
+    return _refusal(RefusalCode.NO_NODE_LARGE_ENOUGH, _field_too_large(submission, choice, largest), message)
+
+
+def enough_nodes_at_one_site(submission: Submission, choice: GpuRequest) -> Refusal | None:
+    """A gang stays within a site, so one site must have as many nodes of that size as it wants."""
+    counts = submission.nation.sites_that_fit(submission.shape(choice))
+    site, most = max(counts.items(), key=lambda item: item[1])
+    if submission.spec.nodes <= most:
+        return None
+    message = (
+        f"{submission.spec.nodes:,} nodes with {_per_node(submission, choice)} are more than any site has; "
+        f"{site} has the most, {most:,}"
+    )
+    return _refusal(RefusalCode.NOT_ENOUGH_NODES, "nodes", message)
+
+
+def share_limit_allows_it(submission: Submission, choice: GpuRequest) -> Refusal | None:
+    """The job alone stays under the limits of its share and of every share above it."""
+    reach = submission.nation.reach(_share(submission), choice.gpu_class)
+    if _total_milli(submission, choice) <= reach.limit_milli:
+        return None
+    limit = _gpus(choice.gpu_class, reach.limit_milli)
+    message = (
+        f"{_total(submission, choice)} can never run: share {reach.limited_by} is limited to {limit}; ask for less"
+    )
+    return _refusal(RefusalCode.ABOVE_SHARE_LIMIT, "gpus", message)
+
+
+def guarantee_covers_what_may_not_be_preempted(submission: Submission, choice: GpuRequest) -> Refusal | None:
+    """Borrowed GPUs must be given back, so a job that may not be preempted must fit in a guarantee over its share."""
+    reach = submission.nation.reach(_share(submission), choice.gpu_class)
+    if submission.spec.preemptible or _total_milli(submission, choice) <= reach.guarantee_milli:
+        return None
+    guarantee = _gpus(choice.gpu_class, reach.guarantee_milli)
+    message = (
+        f"{_total(submission, choice)} would have to be borrowed: share {_share(submission)} is guaranteed "
+        f"{guarantee}, and what is borrowed can be taken back; allow it with preemptible: true, or ask for less"
+    )
+    return _refusal(RefusalCode.NEEDS_PREEMPTIBLE, "preemptible", message)
+
+
+def others_lend_enough(submission: Submission, choice: GpuRequest) -> Refusal | None:
+    """With everything lent that others ever lend, the job fits."""
+    reach = submission.nation.reach(_share(submission), choice.gpu_class)
+    if _total_milli(submission, choice) <= reach.lent_milli:
+        return None
+    lent = _gpus(choice.gpu_class, max(0, reach.lent_milli))
+    message = (
+        f"{_total(submission, choice)} can never run: share {_share(submission)} can have at most {lent}, "
+        "because the rest is never lent; ask for less"
+    )
+    return _refusal(RefusalCode.ABOVE_WHAT_IS_LENT, "gpus", message)
+
+
+CHOICE_RULES: tuple[ChoiceRule, ...] = (
+    some_node_is_large_enough,
+    enough_nodes_at_one_site,
+    share_limit_allows_it,
+    guarantee_covers_what_may_not_be_preempted,
+    others_lend_enough,
+)
+"""Rules about one choice of GPUs. A choice that breaks one is dropped; the job is refused when none is left."""
+
+_NO_GPUS = GpuRequest(gpu_class="", milli=0)
+
+
+def _possible_choices(submission: Submission) -> tuple[tuple[GpuRequest, ...], Refusal | None]:
+    """The choices that could ever run, or why the most preferred cannot."""
+    choices = submission.choices()
+    if not choices:
+        for rule in CHOICE_RULES[:2]:
+            if (refusal := rule(submission, _NO_GPUS)) is not None:
+                return (), refusal
+        return (), None
+    refusals = [_first_refusal(submission, choice) for choice in choices]
+    possible = tuple(choice for choice, refusal in zip(choices, refusals, strict=True) if refusal is None)
+    return possible, None if possible else refusals[0]
+
+
+def _first_refusal(submission: Submission, choice: GpuRequest) -> Refusal | None:
+    for rule in CHOICE_RULES:
+        refusal = rule(submission, choice)
+        if refusal is not None:
+            return refusal
+    return None
+
+
+def site_is_permitted_and_capable(submission: Submission, choices: tuple[GpuRequest, ...]) -> Refusal | None:
+    """One site is both permitted by policy and large enough for the whole job."""
+    permitted = submission.permitted()
+    for choice in choices or (_NO_GPUS,):
+        counts = submission.nation.sites_that_fit(submission.shape(choice))
+        if any(counts.get(site, 0) >= submission.spec.nodes for site in permitted.sites):
+            return None
+    rules = f" (elsewhere: {', '.join(permitted.rules)})" if permitted.rules else ""
+    message = (
+        f"policy lets this job run at {', '.join(permitted.sites)}{rules}, but no site there has "
+        f"{submission.spec.nodes:,} nodes with {_per_node(submission, (choices or (_NO_GPUS,))[0])}"
+    )
+    return Refusal(code=RefusalCode.NO_SITE_ALLOWED_AND_CAPABLE, message=message, field="data", rules=permitted.rules)
+
+
+def _jobs_meant_by(job: str, known_jobs: Collection[str]) -> tuple[str, ...]:
+    """The job itself, or every known task of the array with this id; none when there is neither."""
+    if job in known_jobs:
+        return (job,)
+    if "_" in job:
+        return ()
+    tasks = (f"{job}_{index}" for index in range(LAST_ARRAY_TASK + 1))
+    return tuple(task for task in tasks if task in known_jobs)
+
+
+def _dependencies(submission: Submission) -> tuple[str, ...]:
+    if not submission.spec.depends:
+        return ()
+    meant = (each for job in submission.spec.depends for each in _jobs_meant_by(job, submission.known_jobs))
+    return tuple(dict.fromkeys(meant))
+
+
+def _events(
+    submission: Submission, choices: tuple[GpuRequest, ...], *, by: str, job_id: str, at_ms: int, commitment: str
+) -> list[JobSubmitted]:
+    """The job as the ledger keeps it, once for each task of an array."""
+    spec = submission.spec
+    fields: dict[str, Any] = {
+        "at_ms": at_ms,
+        "project": spec.project,
+        "by": by,
+        "commitment": commitment,
+        "gpus": tuple((choice.gpu_class, choice.milli) for choice in choices),
+        "nodes": spec.nodes,
+        "cpus": spec.cpus,
+        "memory_mib": spec.memory_mib,
+        "time_ms": spec.time_ms,
+        "within": spec.within.value,
+        "priority": spec.priority,
+        "preemptible": spec.preemptible,
+        "checkpoint_every_ms": spec.checkpoint.every_ms,
+        "retry_limit": spec.retry.limit,
+        "retry_backoff_ms": spec.retry.backoff_ms,
+        "depends": _dependencies(submission),
+        "data": spec.data,
+        "purpose": spec.purpose.value,
+        "sites": submission.permitted().sites,
+    }
+    if spec.array is None:
+        return [JobSubmitted(job=job_id, **fields)]
+    tasks = range(spec.array.first, spec.array.last + 1)
+    return [JobSubmitted(job=f"{job_id}_{task}", **fields) for task in tasks]
+
+
+def _readable_datasets(submission: Submission) -> tuple[str, ...]:
+    return tuple(
+        dataset.name
+        for dataset in submission.nation.datasets.values()
+        if {submission.organisation, "*"} & {dataset.owner, *dataset.readers}
+    )
+
+
+def _refusal(code: RefusalCode, field: str, message: str) -> Refusal:
+    return Refusal(code=code, field=field, message=message)
+
+
+def _share(submission: Submission) -> str:
+    """Name of the share it runs under; `project_has_a_share` was asked before."""
+    share = submission.nation.share_of(submission.spec.project)
+    assert share is not None
+    return share.name
+
+
+def _total_milli(submission: Submission, choice: GpuRequest) -> int:
+    return submission.spec.nodes * choice.milli
+
+
+def _total(submission: Submission, choice: GpuRequest) -> str:
+    return _gpus(choice.gpu_class, _total_milli(submission, choice))
+
+
+def _gpus(gpu_class: str, milli: int) -> str:
+    return f"{gpu_class}:{format_gpus(milli)}"
+
+
+def _per_node(submission: Submission, choice: GpuRequest) -> str:
+    """What the job wants of each node, as people write it."""
+    spec = submission.spec
+    parts = [_gpus(choice.gpu_class, choice.milli)] if choice.milli else []
+    parts += [f"{spec.cpus} CPUs"] if spec.cpus else []
+    parts += [f"{spec.memory_mib:,} MiB"] if spec.memory_mib else []
+    return ", ".join(parts)
+
+
+def _describe(group: NodeGroup) -> str:
+    gpus = f"{group.gpu_class}:{group.gpus}, " if group.gpus else ""
+    return f"{gpus}{group.cpus} CPUs, {group.memory_mib:,} MiB"
+
+
+def _field_too_large(submission: Submission, choice: GpuRequest, largest: NodeGroup | None) -> str:
+    """The field to blame: the first of GPUs, CPUs and memory of which the largest node has too little."""
+    if largest is None or choice.milli > largest.gpus * 1000:
+        return "gpus"
+    return "cpus" if submission.spec.cpus > largest.cpus else "memory"
