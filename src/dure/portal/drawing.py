@@ -62,6 +62,10 @@ class Owners:
         """The owner by name; a plain grey one for an organisation that has left."""
         return self._by_name.get(name) or Owner(name=name, title=name, colour="owner-none", monogram=name[:1].upper())
 
+    def title(self, name: str) -> str:
+        """What an organisation is called; anything else keeps its own name."""
+        return self[name].title
+
 
 class NodeUse(Struct, frozen=True):
     """One job's part of a node, in words."""
@@ -73,12 +77,16 @@ class NodeUse(Struct, frozen=True):
 
 
 def share_bars(lines: tuple[ShareLine, ...]) -> list[ShareBar]:
-    """One bar per share; the shares of one class are drawn to one scale, so that their lengths compare."""
-    scale: dict[str, int] = {}
+    """One bar per share. Shares below the root of a class are drawn to one scale, so that their lengths compare."""
+    scales: dict[tuple[str, bool], int] = {}
     for line in lines:
-        reach = max(line.guarantee_milli, line.guarantee_milli + line.borrowed_milli, line.used_milli, 1)
-        scale[line.gpu_class] = max(scale.get(line.gpu_class, 1), reach)
-    return [_share_bar(line, scale[line.gpu_class]) for line in lines]
+        reach = max(line.guarantee_milli + line.borrowed_milli, line.used_milli, 1)
+        scales[_scale_of(line)] = max(scales.get(_scale_of(line), 1), reach)
+    return [_share_bar(line, scales[_scale_of(line)]) for line in lines]
+
+
+def _scale_of(line: ShareLine) -> tuple[str, bool]:
+    return (line.gpu_class, line.depth == 0)
 
 
 def site_segments(site: SiteLine, owners: Owners) -> list[Segment]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.resources import files
 
@@ -11,6 +11,7 @@ from dure.model.blockers import Blocker
 from dure.model.units import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, format_gpus
 
 LANGUAGES = ("en", "ko")
+MOST_HOLDERS = 3
 
 
 @cache
@@ -54,14 +55,18 @@ class Phrases:
         key = "time.ago" if distance_ms > 0 else "time.ahead"
         return self(key, duration=self.duration(abs(distance_ms)))
 
-    def reason(self, blocker: Blocker) -> str:
-        """Why a job waits, with the amount short and who holds it."""
+    def reason(self, blocker: Blocker, title: Callable[[str], str]) -> str:
+        """Why a job waits, with the amount short and who holds it; `title` says what a share is called."""
         phrase = self(f"blocker.{blocker.code}")
         if blocker.short_milli > 0:
             amount = f"{format_gpus(blocker.short_milli)} {blocker.gpu_class or 'GPU'}"
             phrase = self("blocker.short", reason=phrase, amount=amount)
         if blocker.holders:
-            phrase = self("blocker.held", reason=phrase, holders=", ".join(blocker.holders[:3]))
+            phrase = self(
+                "blocker.held",
+                reason=phrase,
+                holders=", ".join(title(holder) for holder in blocker.holders[:MOST_HOLDERS]),
+            )
         return phrase
 
 

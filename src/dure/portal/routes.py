@@ -14,8 +14,10 @@ from starlette.routing import Route
 
 from dure.model.units import format_duration, format_gpus
 from dure.portal.drawing import Owners, fill_class, node_uses, share_bars, site_segments
+from dure.portal.log_tail import LogTail, read_tail
 from dure.portal.phrases import LANGUAGES, Phrases, preferred_language
 from dure.portal.source import Source
+from dure.reports.jobs import JobReport
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -91,8 +93,13 @@ class Pages:
         if report is None:
             return self._page(request, "missing.html", 0, 404, job=name)
         rank = _rank(request, report.line.nodes)
-        log = self._source.log_tail(report, rank) if report.line.visible else None
+        log = self._log(name, report, rank) if report.line.visible else None
         return self._page(request, "job.html", report.at_ms, report=report, rank=rank, log=log)
+
+    def _log(self, name: str, report: JobReport, rank: int) -> LogTail | None:
+        card = self._source.card(name)
+        path = self._source.log_path(card, report.line.attempt or 0, rank) if card else None
+        return read_tail(path) if path else None
 
     async def changes(self, request: Request) -> Response:
         """Server-sent events: `changed` whenever a page may look different now. Connecting again catches up."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Protocol
 
-from msgspec import Struct
 from starlette.requests import Request
 
 from dure.model.nation import Nation
@@ -14,15 +13,7 @@ from dure.reports.jobs import JobReport, JobsReport, QueueReport
 from dure.reports.ledger import LedgerReport
 from dure.reports.shares import SharesReport
 from dure.reports.viewer import Viewer
-
-
-class LogTail(Struct, frozen=True, kw_only=True):
-    """The end of a rank's output. `offset` is the byte after it: where following goes on."""
-
-    text: str
-    offset: int
-    is_cut: bool
-    """True when there was more before it."""
+from dure.world.cards import JobCard
 
 
 class Source(Protocol):
@@ -60,8 +51,12 @@ class Source(Protocol):
         """One job; None when there is no such job."""
         ...
 
-    def log_tail(self, report: JobReport, rank: int) -> LogTail | None:
-        """The end of a rank's log in the latest attempt; None when there is none yet."""
+    def card(self, job: str) -> JobCard | None:
+        """One job's state, however old."""
+        ...
+
+    def log_path(self, card: JobCard, attempt: int, rank: int) -> str | None:
+        """Where a rank's output lies on this machine, once there is any."""
         ...
 
     def changes(self) -> AsyncIterator[bytes]:
