@@ -14,6 +14,10 @@ from msgspec import Struct
 from dure.model.plan import Placement
 
 
+class ExecutorError(Exception):
+    """An engine cannot be used, or an order makes no sense to it. The message says what is wrong and what to do."""
+
+
 class Launch(Struct, frozen=True, kw_only=True):
     """All an executor needs to start one attempt. `attempt_id` is `{job}.{attempt}` and makes starting idempotent."""
 
@@ -86,7 +90,7 @@ class Executor(Protocol):
         ...
 
     def recover(self, attempt_ids: Iterable[str]) -> dict[str, Observation | None]:
-        """After a restart: what is known of each of these attempts; None when it is running or its fate is not proven."""
+        """After a restart: what is known of each of these attempts; None while it runs or its fate is not proven."""
         ...
 
     def on_observation(self, wake: Callable[[], None]) -> None:

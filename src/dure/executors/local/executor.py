@@ -1,0 +1,348 @@
+"""`LocalExecutor`: the server's handle on the attempts that run as processes of this machine."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import signal as signals
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import assert_never
+
+from dure.executors.contract import Ended, ExecutorError, Launch, NeverStarted, Observation
+from dure.executors.local import records, shim
+from dure.executors.local.attempt import AttemptFolder, Fate, open_attempt_ids, remove_remains
+from dure.executors.local.environment import JOB_PATH, order_of
+from dure.executors.local.link import Link
+
+_SERVER_LOCK = "server.lock"
+_LOOK_EVERY_S = 1.0
+"""How often every open attempt is looked at, in case a notice was lost."""
+_SEND_AGAIN_AFTER_S = 1.0
+"""Doubled each time. An order that nobody took is most likely one whose supervisor or shim was killed."""
+_MOST_SENDS = 5
+_ORPHAN_PATIENCE_S = 2.0
+CLOSING_GRACE_MS = 2_000
+"""How long jobs have to end by themselves when the engine is closed with `kill`."""
+_CLOSING_PATIENCE_S = 10.0
+
+
+class _OpenAttempt:
+    """An attempt whose end has not been observed."""
+
+    def __init__(self, folder: AttemptFolder, launch: Launch | None) -> None:
+        self.folder = folder
+        self.launch = launch
+        """Kept, with its secrets, only in memory and only until its ranks run. None for one of an earlier server."""
+        self.sends = 0
+        self.send_again_at = 0.0
+        self.problem = ""
+        """What keeps it from starting."""
+        self.start_seen = False
+
+    def is_due(self) -> bool:
+        """True when its order, if it was sent, has had time enough to be taken."""
+        return time.monotonic() >= self.send_again_at
+
+    def is_hopeless(self) -> bool:
+        """True when sending it, or sending it again, makes no sense."""
+        return self.launch is None or bool(self.problem) or (self.sends >= _MOST_SENDS and self.is_due())
+
+
+class LocalExecutor:
+    """Runs attempts as processes of this machine; the package's docstring says who is who.
+
+    Everything lies under `folder`, which belongs to one server at a time and must be on a local disk. `path` is the
+    PATH that jobs see. Raises `ExecutorError` when the folder or the supervisor cannot be used.
+    """
+
+    def __init__(self, folder: Path, *, path: str = JOB_PATH) -> None:
+        self._root = str(folder.absolute())
+        self._base = {"PATH": path, "HOME": pwd.getpwuid(os.getuid()).pw_dir, "LANG": "C.UTF-8"}
+        self._server_lock = _take_folder(self._root)
+        self._mutex = threading.RLock()
+        self._changed = threading.Condition(self._mutex)
+        self._open: dict[str, _OpenAttempt] = {}
+        self._ended: set[str] = set()
+        """Attempts whose end was handed out in the life of this process."""
+        self._observed: list[Observation] = []
+        self._has_news = False
+        self._wake: Callable[[], None] = lambda: None
+        self._closing = False
+        self._link = self._connected_link()
+        self._watcher = threading.Thread(target=self._watch, name="local-executor", daemon=True)
+        self._watcher.start()
+
+    def start(self, launch: Launch) -> None:
+        """Start an attempt and return at once. Starting the same attempt twice is starting it once."""
+        folder = AttemptFolder(self._root, launch.attempt_id)
+        with self._mutex:
+            if launch.attempt_id in self._ended or launch.attempt_id in self._open:
+                return
+            attempt = self._open[launch.attempt_id] = _OpenAttempt(folder, launch)
+            attempt.problem = _objection(launch)
+            if not attempt.problem and folder.fate() in (Fate.ABSENT, Fate.UNCLAIMED):
+                self._send(attempt)
+            else:
+                self._link.wake()
+
+    def warn(self, attempt_id: str, stop_at_ms: int, signal: str) -> None:
+        """Tell a running attempt that it will be stopped: write its notice file, and send `signal` if one is named.
+
+        The signal (`USR1`) goes to those of its processes that have a handler for it, so that a shell around the
+        program, or a program that is not ready yet, does not die of it.
+        """
+        number = _signal_number(signal)
+        folder = AttemptFolder(self._root, attempt_id)
+        with self._mutex:
+            if folder.fate() in (Fate.ABSENT, Fate.ENDED):
+                return
+            records.replace(folder.path, records.NOTICE, {"stop_at_ms": stop_at_ms}, durable=False)
+            if number is not None:
+                records.replace(folder.path, records.SIGNAL, {"number": number}, durable=False)
+                folder.nudge()
+
+    def spare(self, attempt_id: str) -> None:
+        """Take a warning back: remove the notice file."""
+        records.take(AttemptFolder(self._root, attempt_id).path, records.NOTICE)
+
+    def stop(self, attempt_id: str, grace_ms: int) -> None:
+        """Terminate (SIGTERM) every process of the attempt; kill (SIGKILL) what is left after the grace.
+
+        From when this returns the attempt's shim sees to it, whatever happens to the server. An attempt that has not
+        run yet ends without running, with the exit code of SIGTERM.
+        """
+        folder = AttemptFolder(self._root, attempt_id)
+        with self._mutex:
+            if folder.fate() in (Fate.ABSENT, Fate.ENDED):
+                return
+            records.replace(folder.path, records.STOP, {"grace_ms": grace_ms}, durable=False)
+            folder.nudge()
+
+    def observe(self) -> list[Observation]:
+        """What was seen since the last call, each thing once per process life."""
+        with self._mutex:
+            seen, self._observed = self._observed, []
+            return seen
+
+    def recover(self, attempt_ids: Iterable[str]) -> dict[str, Observation | None]:
+        """After a restart: what is known of each of these attempts; None while it runs or its fate is not proven.
+
+        Whatever else still runs in the folder is watched too: `observe` then reports the start of an attempt that
+        nobody asked about, and the caller stops it if it should not run.
+        """
+        with self._mutex:
+            known = {attempt_id: self._recover(attempt_id) for attempt_id in attempt_ids}
+            for attempt_id in open_attempt_ids(self._root):
+                if attempt_id not in self._open:
+                    self._open[attempt_id] = _OpenAttempt(AttemptFolder(self._root, attempt_id), None)
+        self._link.wake()
+        return known
+
+    def on_observation(self, wake: Callable[[], None]) -> None:
+        """Call `wake` (from any thread) whenever `observe` has something new."""
+        self._wake = wake
+        if self._observed:
+            wake()
+
+    def log_path(self, attempt_id: str, rank: int) -> str | None:
+        """Where the output of a rank lies on this machine, once there is any."""
+        path = os.path.join(AttemptFolder(self._root, attempt_id).path, records.log_name(rank))
+        return path if os.path.exists(path) else None
+
+    def forget(self, attempt_id: str) -> None:
+        """Delete the folder of an ended attempt, logs included; raises `ExecutorError` while it has not ended.
+
+        Only for attempts that nobody will start or ask about again: without its folder an attempt would run once more.
+        """
+        folder = AttemptFolder(self._root, attempt_id)
+        with self._mutex:
+            fate = folder.fate()
+            if fate is Fate.ABSENT:
+                return
+            if fate is not Fate.ENDED:
+                raise ExecutorError(f"attempt {attempt_id} has not ended, it is {fate}; stop it before it is forgotten")
+            folder.remove()
+            self._ended.discard(attempt_id)
+
+    def close(self, kill: bool) -> None:
+        """Let go of the engine. With `kill`, stop everything that runs; else leave it running for the next process."""
+        if kill:
+            self._stop_everything()
+        self._closing = True
+        self._link.wake()
+        self._watcher.join()
+        self._link.close()
+        os.close(self._server_lock)
+
+    def _connected_link(self) -> Link:
+        try:
+            remove_remains(self._root)
+            link = Link(self._root)
+            link.connect()
+        except OSError as error:
+            os.close(self._server_lock)
+            raise ExecutorError(f"the state folder {self._root} cannot be used: {error}") from error
+        except ExecutorError:
+            os.close(self._server_lock)
+            raise
+        return link
+
+    def _stop_everything(self) -> None:
+        with self._changed:
+            self.recover(())
+            for attempt_id in self._open:
+                self.stop(attempt_id, CLOSING_GRACE_MS)
+            self._changed.wait_for(lambda: not self._open, _CLOSING_PATIENCE_S)
+
+    def _send(self, attempt: _OpenAttempt) -> None:
+        assert attempt.launch is not None
+        attempt.sends += 1
+        attempt.send_again_at = time.monotonic() + _SEND_AGAIN_AFTER_S * 2 ** (attempt.sends - 1)
+        try:
+            attempt.folder.prepare(attempt.launch)
+        except OSError as error:
+            attempt.problem = f"its folder could not be written: {error}"
+            self._link.wake()
+        else:
+            self._link.send(order_of(attempt.launch, attempt.folder.path, self._base))
+
+    def _watch(self) -> None:
+        """The watcher's life: sleep until something is new, look at it, and tell whoever waits."""
+        look_at_all_at = 0.0
+        while not self._closing:
+            noticed = self._link.wait(_LOOK_EVERY_S)
+            with self._mutex:
+                self._stay_connected()
+                for attempt_id, problem in noticed:
+                    self._note(attempt_id, problem)
+                if not noticed or time.monotonic() >= look_at_all_at:
+                    for attempt_id in list(self._open):
+                        self._look(attempt_id)
+                    look_at_all_at = time.monotonic() + _LOOK_EVERY_S
+                has_news, self._has_news = self._has_news, False
+            if has_news:
+                self._wake()
+
+    def _stay_connected(self) -> None:
+        """Call the supervisor again if it hung up; what it may have been told in vain is then due at once."""
+        if self._link.is_connected():
+            return
+        try:
+            self._link.connect()
+        except (ExecutorError, OSError) as error:
+            sys.stderr.write(f"dure: {error}\n")
+            return
+        for attempt in self._open.values():
+            attempt.send_again_at = 0.0
+
+    def _note(self, attempt_id: str, problem: str) -> None:
+        attempt = self._open.get(attempt_id)
+        if attempt is not None:
+            attempt.problem = attempt.problem or problem
+            self._look(attempt_id)
+
+    def _look(self, attempt_id: str) -> None:
+        """Bring what is known of an open attempt up to date with its files."""
+        attempt = self._open[attempt_id]
+        try:
+            last = self._judge(attempt)
+        except OSError:
+            return  # out of files or disk for the moment: it is looked at again
+        started = None if attempt.start_seen else attempt.folder.started()
+        if started is not None:
+            attempt.start_seen = True
+            attempt.launch = None
+            self._report(started)
+        if last is not None:
+            self._finish(attempt, last)
+            self._report(last)
+
+    def _report(self, observation: Observation) -> None:
+        self._observed.append(observation)
+        self._has_news = True
+
+    def _finish(self, attempt: _OpenAttempt, last: Observation) -> None:
+        self._open.pop(attempt.folder.attempt_id, None)
+        if isinstance(last, Ended):
+            self._ended.add(last.attempt_id)
+        self._changed.notify_all()
+
+    def _recover(self, attempt_id: str) -> Observation | None:
+        attempt = self._open.get(attempt_id) or _OpenAttempt(AttemptFolder(self._root, attempt_id), None)
+        last = self._judge(attempt)
+        if last is not None:
+            self._finish(attempt, last)
+            return last
+        self._open[attempt_id] = attempt
+        if attempt.folder.is_stop_ordered():
+            # The server may have died between writing the order and telling the shim.
+            attempt.folder.nudge()
+        return None
+
+    def _judge(self, attempt: _OpenAttempt) -> Observation | None:
+        """The last thing there is to say of an attempt, once its files prove it; gives its order again if need be."""
+        fate = attempt.folder.fate()
+        match fate:
+            case Fate.ENDED:
+                return attempt.folder.ended()
+            case Fate.STARTING | Fate.RUNNING:
+                return None
+            case Fate.ORPHANED:
+                return attempt.folder.ended() if attempt.folder.end_orphans(_ORPHAN_PATIENCE_S) else None
+            case Fate.ABSENT | Fate.UNCLAIMED | Fate.NEVER_RAN:
+                return self._judge_unrun(attempt, fate)
+            case _:
+                assert_never(fate)
+
+    def _judge_unrun(self, attempt: _OpenAttempt, fate: Fate) -> Observation | None:
+        folder = attempt.folder
+        if folder.is_stop_ordered():
+            return folder.ended() if folder.end_unrun() else None
+        if attempt.is_hopeless():
+            return self._never_started(attempt) if folder.give_up() else None
+        if attempt.is_due() and (fate is not Fate.NEVER_RAN or folder.give_up()):
+            self._send(attempt)
+        return None
+
+    def _never_started(self, attempt: _OpenAttempt) -> NeverStarted:
+        reason = attempt.problem or "the process that should have started it was killed, or never got the order"
+        return NeverStarted(attempt_id=attempt.folder.attempt_id, at_ms=shim.now_ms(), reason=reason)
+
+
+def _take_folder(root: str) -> int:
+    """Make the folder and hold its lock, which the kernel frees when this process is gone."""
+    if not os.path.exists("/proc/self/stat"):
+        raise ExecutorError("the local executor needs Linux with /proc; use another engine on this machine")
+    try:
+        os.makedirs(os.path.join(root, records.ATTEMPTS), mode=0o700, exist_ok=True)
+        # Orders with secrets pass through a socket in it.
+        os.chmod(root, 0o700)
+        lock = records.try_lock(os.path.join(root, _SERVER_LOCK))
+    except OSError as error:
+        raise ExecutorError(
+            f"the state folder {root} cannot be used: {error.strerror}; choose one that this user may write to"
+        ) from error
+    if lock is None:
+        raise ExecutorError(f"the state folder {root} is in use by another server; stop it or choose another folder")
+    return lock
+
+
+def _objection(launch: Launch) -> str:
+    if not launch.placements:
+        return "it has no placement, so there is no rank to run"
+    if not launch.argv and not launch.script:
+        return "it has neither a command nor a script, so there is nothing to run"
+    return ""
+
+
+def _signal_number(name: str) -> int | None:
+    if not name:
+        return None
+    try:
+        return signals.Signals[name if name.startswith("SIG") else f"SIG{name}"].value
+    except KeyError:
+        raise ExecutorError(f"{name!r} is not a signal; name one like USR1 or USR2") from None

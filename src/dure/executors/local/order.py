@@ -1,0 +1,37 @@
+"""What the server asks of the supervisor: run this attempt. One line of JSON, on the socket only, never on disk."""
+
+from __future__ import annotations
+
+import json
+
+
+class Order:
+    """One attempt to run, complete: the shim and its ranks choose nothing but a free port.
+
+    `environments` has one complete environment per rank, secrets included, without `MASTER_PORT`.
+    """
+
+    __slots__ = ("argv", "attempt_id", "checkpoint_dir", "environments", "workdir")
+
+    def __init__(
+        self,
+        attempt_id: str,
+        argv: list[str],
+        workdir: str,
+        checkpoint_dir: str,
+        environments: list[dict[str, str]],
+    ) -> None:
+        self.attempt_id = attempt_id
+        self.argv = argv
+        self.workdir = workdir
+        self.checkpoint_dir = checkpoint_dir
+        self.environments = environments
+
+    def as_line(self) -> bytes:
+        """How it travels."""
+        return json.dumps({name: getattr(self, name) for name in self.__slots__}).encode() + b"\n"
+
+    @classmethod
+    def from_line(cls, line: bytes) -> Order:
+        """What `as_line` wrote."""
+        return cls(**json.loads(line))

@@ -1,0 +1,254 @@
+"""The life of one attempt: claim it, fork its ranks, record the start, release them, outlive them, record the end.
+
+A gang lives and dies whole: when one rank fails, the others are terminated. Everything that comes from a rank belongs
+to the attempt, also what moved to another session or lost its parent: such orphans become the shim's own children
+(it is their subreaper), and the attempt is over only when the shim has no child left.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import time
+from contextlib import suppress
+
+from dure.executors.local import notices, processes, records
+from dure.executors.local.order import Order
+from dure.executors.local.rank import become
+
+LOOK = signal.SIGUSR1
+"""Tells a shim that its folder holds an order for it."""
+AWAITED = (signal.SIGCHLD, LOOK)
+BLOCKED = (*AWAITED, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""A shim takes the first two when it waits for them, and must not die of the others while its ranks live."""
+
+STOPPED_EXIT_CODE = -int(signal.SIGTERM)
+"""What an attempt counts as that was stopped before it ran."""
+FAILED_GANG_GRACE_MS = 5_000
+"""How long the other ranks have to end by themselves when one rank failed."""
+LEFTOVER_GRACE_MS = 2_000
+"""How long processes that ranks left behind have to end by themselves when every rank has ended."""
+_KILL_AGAIN_S = 0.02
+_RETRY_S = 0.5
+_NOTICES = os.path.join(os.pardir, os.pardir, records.NOTICES)
+_HERE = os.curdir
+_PR_SET_CHILD_SUBREAPER = 36
+# Loaded here, before any fork, so that shims share the memory.
+_C_LIBRARY = ctypes.CDLL(None, use_errno=True)
+
+
+def run_attempt(order: Order, file_mode_mask: int) -> bool:
+    """Run one attempt from claim to exit; False when something kept it from starting, which the server then hears."""
+    try:
+        os.chdir(os.path.join(records.ATTEMPTS, order.attempt_id))
+    except FileNotFoundError:
+        return True  # the attempt was given up before this shim came to it
+    try:
+        return _run_claimed(order, file_mode_mask) if _claim() else True
+    except OSError as error:
+        notices.tell(_NOTICES, order.attempt_id, f"this machine could not start its processes: {error}")
+        return False
+
+
+def _claim() -> bool:
+    """Take the attempt for this process; False when it was taken before or has been given up."""
+    try:
+        # The lock's descriptor is never closed: the kernel frees the lock when this process, and only then, is gone.
+        if records.try_lock(records.LOCK) is None:
+            return False
+        return records.create_once(_HERE, records.CLAIM, {"shim": _myself().as_list(), "boot_id": processes.boot_id()})
+    except FileNotFoundError:
+        return False
+
+
+def _myself() -> processes.Process:
+    found = processes.identify(os.getpid())
+    if found is None:
+        raise OSError("this process does not find itself in /proc")
+    return found
+
+
+def _run_claimed(order: Order, file_mode_mask: int) -> bool:
+    if records.read(_HERE, records.STOP) is not None:
+        _record_exit(order, [STOPPED_EXIT_CODE] * len(order.environments), STOPPED_EXIT_CODE)
+        return True
+    if _C_LIBRARY.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER) failed")
+    gang = Gang(order, file_mode_mask)
+    _record_start(gang)
+    gang.release()
+    notices.tell(_NOTICES, order.attempt_id)
+    gang.wait()
+    _record_exit(order, gang.exit_codes(), gang.exit_code())
+    return True
+
+
+def _record_start(gang: Gang) -> None:
+    record: dict[str, object] = {
+        "at_ms": now_ms(),
+        "boot_id": processes.boot_id(),
+        "ranks": [rank.as_list() for rank in gang.ranks],
+    }
+    records.replace(_HERE, records.START, record, durable=True)
+    # The folder's own name must last as well, or after a power failure an attempt that ran could look as if it had not.
+    records.sync_folder(os.pardir)
+
+
+def _record_exit(order: Order, exit_codes: list[int], exit_code: int) -> None:
+    record: dict[str, object] = {"at_ms": now_ms(), "exit_code": exit_code, "ranks": exit_codes}
+    while True:
+        try:
+            records.replace(_HERE, records.EXIT, record, durable=True)
+            break
+        except FileNotFoundError:
+            break  # somebody removed the folder: there is nobody left to tell
+        except OSError:
+            time.sleep(_RETRY_S)  # most likely the disk is full: the attempt ends when its end can be kept
+    notices.tell(_NOTICES, order.attempt_id)
+
+
+def now_ms() -> int:
+    """Milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+def _free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Gang:
+    """The ranks of one attempt, forked and held back until `release`."""
+
+    def __init__(self, order: Order, file_mode_mask: int) -> None:
+        self.ranks: list[processes.Process] = []
+        self._codes: dict[int, int] = {}
+        """Exit code by process number, in the order in which ranks ended."""
+        self._kill_at: float | None = None
+        """When patience ends (monotonic seconds); None while nobody has to go."""
+        gate, self._gate = os.pipe()
+        port = str(_free_port())
+        os.makedirs(records.SCRATCH, exist_ok=True)
+        if order.checkpoint_dir:
+            os.makedirs(order.checkpoint_dir, exist_ok=True)
+        for rank, environment in enumerate(order.environments):
+            self._fork(order, rank, {**environment, "MASTER_PORT": port}, gate, file_mode_mask)
+        os.close(gate)
+
+    def _fork(self, order: Order, rank: int, environment: dict[str, str], gate: int, file_mode_mask: int) -> None:
+        log = os.open(records.log_name(rank), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        pid = os.fork()
+        if pid == 0:
+            try:
+                # The gate closes only when nobody but the shim holds its other end.
+                os.close(self._gate)
+                become(order, rank, environment, gate, log, file_mode_mask)
+            finally:
+                os._exit(1)
+        os.close(log)
+        process = processes.identify(pid)
+        if process is None:
+            raise OSError(f"rank {rank} does not show in /proc")
+        self.ranks.append(process)
+
+    def release(self) -> None:
+        """Let every rank run."""
+        os.write(self._gate, b"." * len(self.ranks))
+        os.close(self._gate)
+
+    def wait(self) -> None:
+        """Stay until the last process of the attempt is gone; obey orders, and end together what belongs together."""
+        while self._reap():
+            try:
+                self._attend()
+            except OSError:
+                # A machine out of files or memory must not cost the ranks their parent: try again.
+                time.sleep(_RETRY_S)
+            else:
+                self._sleep()
+
+    def _attend(self) -> None:
+        self._obey()
+        if any(self._codes.values()):
+            self._end_within(FAILED_GANG_GRACE_MS)
+        elif len(self._codes) == len(self.ranks):
+            self._end_within(LEFTOVER_GRACE_MS)
+        self._kill_if_due()
+
+    def exit_codes(self) -> list[int]:
+        """One per rank; -N for signal N."""
+        return [self._codes[rank.pid] for rank in self.ranks]
+
+    def exit_code(self) -> int:
+        """0 if every rank's was; else that of the rank that failed first."""
+        return next((code for code in self._codes.values() if code != 0), 0)
+
+    def _reap(self) -> bool:
+        """Take note of every child that has ended; False when there is no child left, and so nothing left at all."""
+        ranks = {rank.pid for rank in self.ranks}
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return False
+            if pid == 0:
+                return True
+            if pid in ranks:
+                self._codes[pid] = os.waitstatus_to_exitcode(status)
+
+    def _obey(self) -> None:
+        stop = records.read(_HERE, records.STOP)
+        if stop is not None:
+            self._end_within(_as_int(stop.get("grace_ms")))
+        order = records.take(_HERE, records.SIGNAL)
+        if order is not None:
+            self._pass_on(_as_int(order.get("number")))
+
+    def _pass_on(self, number: int) -> None:
+        """Signal those processes that have a handler for it; the others, such as a shell, would die of it."""
+        for each in processes.descendants(os.getpid()):
+            if processes.catches(each.pid, number):
+                processes.send_signal(processes.Process(each.pid, each.start_ticks), number)
+
+    def _end_within(self, grace_ms: int) -> None:
+        """Ask everything to end, once, and bring the end of patience forward if this grace is shorter."""
+        deadline = time.monotonic() + grace_ms / 1000
+        if self._kill_at is None:
+            self._signal_all(signal.SIGTERM)
+            self._kill_at = deadline
+        self._kill_at = min(self._kill_at, deadline)
+
+    def _kill_if_due(self) -> None:
+        if self._kill_at is not None and time.monotonic() >= self._kill_at:
+            self._signal_all(signal.SIGKILL)
+
+    def _signal_all(self, number: int) -> None:
+        """Signal the process group of every child.
+
+        A child that nobody has reaped keeps its group's number taken, so the group cannot be a stranger's. What has a
+        parent of its own elsewhere is reached when that parent is gone and the shim inherits it.
+        """
+        own_group = os.getpgrp()
+        children = [each for each in processes.table() if each.parent == os.getpid() and not each.is_gone()]
+        for group in sorted({each.group for each in children} - {own_group}):
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(group, number)
+        for pid in [each.pid for each in children if each.group == own_group]:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, number)  # forked, but not yet in a session of its own
+
+    def _sleep(self) -> None:
+        if self._kill_at is None:
+            signal.sigwaitinfo(AWAITED)
+            return
+        left_s = self._kill_at - time.monotonic()
+        # Past the deadline, what the killed leave behind becomes the shim's and is killed in the next round.
+        signal.sigtimedwait(AWAITED, left_s if left_s > 0 else _KILL_AGAIN_S)
+
+
+def _as_int(value: object) -> int:
+    return value if isinstance(value, int) else 0
