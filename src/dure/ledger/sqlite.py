@@ -90,7 +90,8 @@ class SqliteLedger:
                     _insert_entries(self._writer, expected_size, entries, leaves)
                     latest = self._insert_checkpoint(frontier, at_ms)
                 _write_rows(self._writer, rows)
-            self._frontier, self._latest = frontier, latest
+            # In this order, a reader on another thread never sees a size without its checkpoint.
+            self._latest, self._frontier = latest, frontier
 
     def entries(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """Entries by position, oldest first; those that are there when the iteration begins.

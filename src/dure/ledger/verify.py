@@ -139,17 +139,12 @@ class _Walk:
                 return [entry for _, entry in batch[: expected - self.size]]
         return [entry for _, entry in batch]
 
-    def _check_canonical(self, entries: list[bytes]) -> None:
-        try:
-            # One event at a time: keeping a batch of them alive costs twice as much, in garbage collection.
-            if [encode(decode(entry)) for entry in entries] == entries:
-                return
-        except msgspec.DecodeError:
-            pass
-        offset, reason = _first_not_canonical(entries)
-        position = self.size + offset
-        message = f"entry {position} is not an event in canonical form: {reason}"
-        self.faults.append(_entry_fault(FaultCode.NOT_CANONICAL, position, message))
+    def _check_canonical(self, entries: Sequence[bytes]) -> None:
+        found = _first_not_canonical(entries)
+        if found is not None:
+            position = self.size + found[0]
+            message = f"entry {position} is not an event in canonical form: {found[1]}"
+            self.faults.append(_entry_fault(FaultCode.NOT_CANONICAL, position, message))
 
     def _compare(self) -> None:
         while self.ahead and self.ahead[-1].size == self.size:
@@ -157,14 +152,15 @@ class _Walk:
             (self.fitting if head.root == self.frontier.root() else self.unfitting).append(head)
 
 
-def _first_not_canonical(entries: Sequence[bytes]) -> tuple[int, str]:
+def _first_not_canonical(entries: Sequence[bytes]) -> tuple[int, str] | None:
+    # One event at a time: keeping a batch of them alive costs twice as much, in garbage collection.
     for offset, entry in enumerate(entries):
         try:
             if encode(decode(entry)) != entry:
                 return offset, "its fields are ordered, spaced or named otherwise"
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             return offset, str(error)
-    raise AssertionError("called only for entries of which one is not canonical")
+    return None
 
 
 def _judge(walk: _Walk, log: StoredLog) -> Iterator[Fault]:

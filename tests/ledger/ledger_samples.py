@@ -1,0 +1,28 @@
+"""Events, keys and rows that the ledger's tests share."""
+
+from __future__ import annotations
+
+from dure.ledger.contract import Row
+from dure.ledger.note import Signer
+from dure.model.events import AttemptStarted, JobReleased, encode
+
+ORIGIN = "dure.example/ledger"
+SIGNER = Signer(ORIGIN, bytes(range(32)))
+NOON_MS = 1_760_000_000_000
+
+
+def entry(number: int) -> bytes:
+    """Canonical bytes of an event that is different for every number."""
+    if number % 2:
+        return encode(JobReleased(at_ms=NOON_MS + number, job=f"job-{number}"))
+    return encode(AttemptStarted(at_ms=NOON_MS + number, job=f"job-{number}", attempt=1))
+
+
+def entries(start: int, stop: int) -> list[bytes]:
+    """The entries numbered `start` to `stop - 1`."""
+    return [entry(number) for number in range(start, stop)]
+
+
+def row(key: str, body: str, table: str = "jobs") -> Row:
+    """A row that holds a text."""
+    return Row(table, key, body.encode())
