@@ -12,9 +12,9 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from dure.control.logs import Piece, read_piece
 from dure.model.units import format_duration, format_gpus
 from dure.portal.drawing import Owners, fill_class, node_uses, share_bars, site_segments
-from dure.portal.log_tail import LogTail, read_tail
 from dure.portal.phrases import LANGUAGES, Phrases, preferred_language
 from dure.portal.source import Source
 from dure.reports.jobs import JobReport
@@ -34,6 +34,8 @@ A_YEAR_S = 365 * 24 * 3600
 ASSETS = {"portal.css": "text/css", "portal.js": "text/javascript", "mark.svg": "image/svg+xml"}
 MOST_LISTED = 100
 """Rows of the waiting and running tables; a page is for looking at."""
+LOG_TAIL = 64 * 1024
+"""Bytes of output that a page starts with."""
 
 
 def routes(source: Source) -> list[Route]:
@@ -94,12 +96,16 @@ class Pages:
             return self._page(request, "missing.html", 0, 404, job=name)
         rank = _rank(request, report.line.nodes)
         log = self._log(name, report, rank) if report.line.visible else None
-        return self._page(request, "job.html", report.at_ms, report=report, rank=rank, log=log)
+        return self._page(request, "job.html", report.at_ms, report=report, rank=rank, log=log, log_tail=LOG_TAIL)
 
-    def _log(self, name: str, report: JobReport, rank: int) -> LogTail | None:
+    def _log(self, name: str, report: JobReport, rank: int) -> Piece | None:
+        """The end of a rank's output in the latest attempt; None while there is none."""
         card = self._source.card(name)
         path = self._source.log_path(card, report.line.attempt or 0, rank) if card else None
-        return read_tail(path) if path else None
+        try:
+            return read_piece(path, -LOG_TAIL) if path else None
+        except FileNotFoundError:
+            return None
 
     async def changes(self, request: Request) -> Response:
         """Server-sent events: `changed` whenever a page may look different now. Connecting again catches up."""

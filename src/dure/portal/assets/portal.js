@@ -70,7 +70,7 @@ function follow() {
   if (!log) return;
   log.scrollTop = log.scrollHeight;
   followed = new EventSource(log.dataset.follow + "&offset=" + log.dataset.offset);
-  followed.addEventListener("log", (event) => append(log, JSON.parse(event.data).text));
+  followed.addEventListener("output", (event) => append(log, JSON.parse(event.data).text));
   followed.addEventListener("end", () => { followed.close(); refresh(); });
 }
 

@@ -1,0 +1,144 @@
+"""`dure nodes`, `dure shares` and `dure usage`: what there is, whose it is, and who used it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from dure.cli.options import as_json, quoted
+
+if TYPE_CHECKING:
+    from dure.reports.fleet import NodeLine
+    from dure.reports.shares import ShareLine
+
+NODE_HEADINGS = ("NODE", "SITE", "STATE", "GPUS", ">FREE", ">CPUS", ">FREE", ">MEMORY", ">FREE", "JOBS")
+SHARE_HEADINGS = (
+    "SHARE",
+    "CLASS",
+    ">GUARANTEE",
+    ">USED",
+    ">BORROWED",
+    ">LENT",
+    ">IDLE",
+    ">LIMIT",
+    ">WEIGHT",
+    ">WAITING",
+)
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+@as_json
+def nodes(context: click.Context, json_wanted: bool) -> None:
+    """List nodes, or drain and resume one.
+
+    Free amounts are what a new job could have. A drained node finishes what runs and takes nothing new.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    import msgspec
+
+    from dure.cli.client import connect
+    from dure.cli.tables import print_json, print_table
+    from dure.reports.fleet import NodesReport
+
+    body = connect().get("/v1/nodes")
+    if json_wanted:
+        print_json(body)
+        return
+    report = msgspec.json.decode(body, type=NodesReport)
+    if not report.nodes:
+        click.echo("no nodes; declare them with `dure apply -f FILE`", err=True)
+        return
+    print_table(NODE_HEADINGS, [_node_row(node) for node in report.nodes])
+
+
+def _node_row(node: NodeLine) -> tuple[str, ...]:
+    from dure.model.units import format_gpus
+    from dure.reports.wording import gpus_text
+
+    return (
+        node.name,
+        node.site,
+        node.state,
+        gpus_text(node.gpu_class, node.gpus * 1000),
+        format_gpus(node.free_gpus_milli),
+        str(node.cpus),
+        str(node.free_cpus),
+        _memory(node.memory_mib),
+        _memory(node.free_memory_mib),
+        ",".join(node.jobs) or "-",
+    )
+
+
+def _memory(mib: int) -> str:
+    return f"{mib // 1024}GB" if mib >= 1024 else f"{mib}MB"
+
+
+@nodes.command()
+@click.argument("node")
+def drain(node: str) -> None:
+    """Take NODE out of service: what runs on it ends by itself, nothing new starts."""
+    _change(node, "drain")
+
+
+@nodes.command()
+@click.argument("node")
+def resume(node: str) -> None:
+    """Put NODE back into service."""
+    _change(node, "resume")
+
+
+def _change(node: str, action: str) -> None:
+    import msgspec
+
+    from dure.cli.client import connect
+    from dure.control.requests import NodeStands
+
+    answer = connect().send("POST", f"/v1/nodes/{quoted(node)}/{action}")
+    stands = msgspec.json.decode(answer, type=NodeStands)
+    still = f"; still running: {', '.join(stands.jobs)}" if stands.jobs and stands.state != "up" else ""
+    click.echo(f"{stands.node}: {stands.state}{still}")
+
+
+@click.command()
+@as_json
+def shares(json_wanted: bool) -> None:
+    """List the share tree: guaranteed, used, borrowed and lent GPUs.
+
+    USED counts everything the share runs, BORROWED the part of it above its guarantee, LENT the part of its guarantee
+    that others use, IDLE the part that nobody uses.
+    """
+    import msgspec
+
+    from dure.cli.client import connect
+    from dure.cli.tables import print_json, print_table
+    from dure.reports.shares import SharesReport
+
+    body = connect().get("/v1/shares")
+    if json_wanted:
+        print_json(body)
+        return
+    report = msgspec.json.decode(body, type=SharesReport)
+    if not report.shares:
+        click.echo("no shares; declare them with `dure apply -f FILE`", err=True)
+        return
+    print_table(SHARE_HEADINGS, [_share_row(line) for line in report.shares])
+
+
+def _share_row(line: ShareLine) -> tuple[str, ...]:
+    from dure.model.units import format_gpus
+
+    return (
+        "  " * line.depth + line.name,
+        line.gpu_class,
+        format_gpus(line.guarantee_milli),
+        format_gpus(line.used_milli),
+        format_gpus(line.borrowed_milli),
+        format_gpus(line.lent_milli),
+        format_gpus(line.idle_guarantee_milli),
+        "-" if line.limit_milli is None else format_gpus(line.limit_milli),
+        str(line.weight),
+        str(line.waiting_jobs),
+    )

@@ -1,0 +1,108 @@
+"""`dure submit`, `dure plan` and `dure cancel`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from dure.cli.options import as_json
+
+
+@click.command()
+@click.argument("file", metavar="JOB.yaml|SCRIPT.sh")
+@click.option("--key", metavar="TEXT", help="Idempotency key: the same key never makes a second job.")
+@as_json
+def submit(file: str, key: str | None, json_wanted: bool) -> None:
+    """Submit a job file, or a shell script with #SBATCH lines.
+
+    `-` reads standard input. Prints the new job's id; lost answers are retried without making the job twice.
+    """
+    from dure.cli.client import connect
+    from dure.cli.documents import job_content_type, read_document
+    from dure.cli.tables import print_json
+
+    body = read_document(file)
+    answer = connect().submit(body, job_content_type(file, body), key)
+    if json_wanted:
+        print_json(answer)
+    else:
+        print_submitted(answer)
+
+
+def print_submitted(answer: bytes) -> list[str]:
+    """Say which jobs were accepted, and return their ids. Warnings go to standard error."""
+    import msgspec
+
+    accepted: dict[str, Any] = msgspec.json.decode(answer)
+    for warning in accepted.get("warnings", ()):
+        click.echo(f"warning: {warning}", err=True)
+    jobs = [job if isinstance(job, str) else str(job["job"]) for job in accepted["jobs"]]
+    for job in jobs:
+        click.echo(job)
+    return jobs
+
+
+@click.command()
+@click.argument("file", metavar="JOB.yaml|SCRIPT.sh")
+@as_json
+def plan(file: str, json_wanted: bool) -> None:
+    """Say what would happen to a job if it were submitted now.
+
+    The real decision on a copy of the platform's state; nothing is written.
+    """
+    import msgspec
+
+    from dure.cli.client import connect
+    from dure.cli.documents import job_content_type, read_document
+    from dure.cli.tables import print_json
+
+    body = read_document(file)
+    answer = connect().send("POST", "/v1/plan", body=body, content_type=job_content_type(file, body))
+    if json_wanted:
+        print_json(answer)
+    else:
+        _print_preview(msgspec.json.decode(answer))
+
+
+def _print_preview(preview: dict[str, Any]) -> None:
+    import msgspec
+
+    from dure.cli.explaining import print_why
+    from dure.model.blockers import Why
+
+    click.echo(_outlook(preview))
+    for rank, placement in enumerate(preview["placements"]):
+        gpus = ",".join(str(index) for index in placement["gpus"])
+        part = f" ({placement['milli'] / 1000:g} of it)" if placement["milli"] < 1000 else ""
+        click.echo(f"  rank {rank}: {placement['node']}" + (f" GPU {gpus}{part}" if gpus else ""))
+    if preview["warned"]:
+        click.echo(f"  asks to yield: {', '.join(preview['warned'])}")
+    if preview["why"]:
+        print_why(msgspec.convert(preview["why"], Why), preview["at_ms"])
+
+
+def _outlook(preview: dict[str, Any]) -> str:
+    where = f" at {preview['site']} on {preview['gpu_class'] or 'CPUs'}" if preview["site"] else ""
+    borrowed = ", borrowed" if preview["borrowed"] else ""
+    if preview["tasks"] > 1:
+        return f"{preview['starting']} of {preview['tasks']} tasks would start now{where}{borrowed}"
+    if preview["state"] == "claimed":
+        return f"would start{where} as soon as borrowers have yielded{borrowed}"
+    return f"would start now{where}{borrowed}" if preview["starting"] else "would wait"
+
+
+@click.command()
+@click.argument("jobs", metavar="JOB...", nargs=-1, required=True)
+def cancel(jobs: tuple[str, ...]) -> None:
+    """Cancel jobs that wait or run.
+
+    A running job is asked to stop (SIGTERM) and killed after its site's grace period.
+    """
+    from dure.cli.client import connect
+    from dure.cli.options import quoted
+
+    server = connect()
+    for job in jobs:
+        server.send("POST", f"/v1/jobs/{quoted(job)}/cancel")
+        click.echo(f"{job}: asked to stop")

@@ -1,0 +1,222 @@
+"""`dure ledger verify` and `dure ledger show`: what happened, and the proof of it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from dure.cli.options import as_json
+
+if TYPE_CHECKING:
+    from dure.ledger.note import VerifierKey
+    from dure.ledger.verify import Verdict
+
+LEDGER_FILE = "ledger.sqlite"
+KEY_FILE = "ledger.pub"
+PAGE = 1_000
+SHOW_HEADINGS = (">ENTRY", "TIME (UTC)", "EVENT", "WHAT")
+
+
+@click.group()
+def ledger() -> None:
+    """Show what happened, and verify that nothing was changed."""
+
+
+@ledger.command()
+@click.option(
+    "--state", metavar="FOLDER", envvar="DURE_STATE", default=".dure", show_default=True, help="State folder."
+)
+@click.option("--key", "key_file", metavar="FILE", help="Public key file.  [default: ledger.pub in the state folder]")
+@click.option(
+    "--checkpoint", "held", metavar="FILE", multiple=True, help="Checkpoint you kept; the ledger must contain it."
+)
+@click.option(
+    "--remote", is_flag=True, help="Fetch entries and checkpoint from the server instead of reading its files."
+)
+@as_json
+def verify(state: str, key_file: str | None, held: tuple[str, ...], remote: bool, json_wanted: bool) -> None:
+    """Recompute the ledger from its entries and compare it with every signed checkpoint.
+
+    Nothing that is stored is believed but the public key. Needs no server, and works beside a running one. Exit code 1,
+    and the first bad entry, if anything does not fit.
+    """
+    key = _load_key(Path(key_file) if key_file else Path(state) / KEY_FILE)
+    notes = [_held_note(name) for name in held]
+    began = time.perf_counter()
+    verdict = _verify_remote(key, notes) if remote else _verify_file(Path(state) / LEDGER_FILE, key, notes)
+    seconds = time.perf_counter() - began
+    if json_wanted:
+        _print_verdict_json(verdict, key, seconds)
+    else:
+        _print_verdict(verdict, key, seconds)
+    sys.exit(0 if verdict.is_sound else 1)
+
+
+def _load_key(path: Path) -> VerifierKey:
+    from dure.cli.errors import BadInput
+    from dure.ledger.keys import KeyFileError, load_verifier_key
+
+    try:
+        return load_verifier_key(path)
+    except FileNotFoundError:
+        raise BadInput(
+            f"{path}: no such key file\n  Name the ledger's public key with --key, or its folder with --state."
+        ) from None
+    except (KeyFileError, OSError) as error:
+        raise BadInput(str(error)) from None
+
+
+def _held_note(name: str) -> str:
+    from dure.cli.documents import read_document
+
+    return read_document(name).decode()
+
+
+def _verify_file(path: Path, key: VerifierKey, held: Sequence[str]) -> Verdict:
+    from dure.cli.errors import BadInput
+    from dure.ledger.contract import LedgerUnreadable
+    from dure.ledger.sqlite import read_stored
+    from dure.ledger.verify import verify as verify_log
+
+    try:
+        with read_stored(path) as log:
+            return verify_log(log, key, held)
+    except FileNotFoundError:
+        raise BadInput(
+            f"{path}: no ledger here\n  Name the server's state folder with --state, or use --remote."
+        ) from None
+    except LedgerUnreadable as error:
+        raise BadInput(str(error)) from None
+
+
+def _verify_remote(key: VerifierKey, held: Sequence[str]) -> Verdict:
+    from dure.ledger.verify import verify as verify_log
+
+    return verify_log(FetchedLog(), key, held)
+
+
+class FetchedLog:
+    """A server's ledger as it hands it out. Its recorded leaf hashes are not asked for: entries suffice."""
+
+    def __init__(self) -> None:
+        from dure.cli.client import connect
+
+        self._server = connect()
+
+    def checkpoints(self) -> list[str]:
+        """The server's newest checkpoint."""
+        import msgspec
+
+        from dure.reports.ledger import LedgerReport
+
+        report = msgspec.json.decode(self._server.get("/v1/ledger/checkpoint"), type=LedgerReport)
+        self._size = report.checkpoint_entries
+        return [report.note] if report.note else []
+
+    def entries(self, start: int = 0) -> Iterator[list[tuple[int, bytes]]]:
+        """Entries up to the checkpoint's size: what comes after it is signed a moment later."""
+        import msgspec
+
+        from dure.reports.ledger import LedgerEntries
+
+        position: int | None = start
+        while position is not None and position < self._size:
+            params = {"start": position, "limit": min(PAGE, self._size - position)}
+            page = msgspec.json.decode(self._server.get("/v1/ledger/entries", params), type=LedgerEntries)
+            yield [(entry.position, bytes(entry.body)) for entry in page.entries]
+            position = page.next
+
+    def leaf_hashes(self, stop: int) -> Iterator[bytes]:
+        """None: they could only help to point at an altered entry, and the server's word is not believed for that."""
+        return iter(())
+
+
+def _print_verdict(verdict: Verdict, key: VerifierKey, seconds: float) -> None:
+    rate = verdict.size / seconds if seconds > 0 else 0.0
+    click.echo(f"entries      {verdict.size:,}")
+    click.echo(f"root         {verdict.root.hex()}")
+    click.echo(f"checkpoints  {verdict.checkpoints:,} fit, signed by {key.name}")
+    click.echo(f"speed        {rate:,.0f} entries/s")
+    if verdict.is_sound:
+        click.echo("The ledger is sound: every entry is under a valid checkpoint.")
+        return
+    first = verdict.first_bad
+    where = f" The first bad entry is {_span(first.first_position, first.last_position)}." if first else ""
+    click.echo(f"The ledger is NOT sound.{where}")
+    for fault in verdict.faults:
+        click.echo(f"  {fault.code}: {fault.message}")
+
+
+def _span(first: int | None, last: int | None) -> str:
+    return f"entry {first}" if first == last else f"between entries {first} and {last}"
+
+
+def _print_verdict_json(verdict: Verdict, key: VerifierKey, seconds: float) -> None:
+    import json
+
+    import msgspec
+
+    document = {
+        "sound": verdict.is_sound,
+        "entries": verdict.size,
+        "root": verdict.root.hex(),
+        "checkpoints": verdict.checkpoints,
+        "key_name": key.name,
+        "entries_per_s": round(verdict.size / seconds) if seconds > 0 else 0,
+        "faults": msgspec.to_builtins(verdict.faults),
+    }
+    click.echo(json.dumps(document))
+
+
+@ledger.command()
+@click.option("--start", type=click.IntRange(min=0), help="First entry to show.  [default: the last 20]")
+@click.option("--limit", type=click.IntRange(1, PAGE), default=20, show_default=True, help="Number of entries.")
+@as_json
+def show(start: int | None, limit: int, json_wanted: bool) -> None:
+    """Show entries of the ledger.
+
+    `--json` prints them whole, as they were hashed.
+    """
+    import msgspec
+
+    from dure.cli.client import connect
+    from dure.cli.tables import print_json, print_table
+    from dure.reports.ledger import LedgerEntries, LedgerReport
+
+    server = connect()
+    if start is None:
+        size = msgspec.json.decode(server.get("/v1/ledger/checkpoint"), type=LedgerReport).entries
+        start = max(0, size - limit)
+    body = server.get("/v1/ledger/entries", {"start": start, "limit": limit})
+    if json_wanted:
+        print_json(body)
+        return
+    entries = msgspec.json.decode(body, type=LedgerEntries).entries
+    print_table(SHOW_HEADINGS, [_entry_row(entry.position, bytes(entry.body)) for entry in entries])
+
+
+def _entry_row(position: int, body: bytes) -> tuple[str, ...]:
+    import json
+    from datetime import UTC, datetime
+
+    event = json.loads(body)
+    at = datetime.fromtimestamp(event["at_ms"] / 1000, UTC)
+    return (str(position), f"{at:%Y-%m-%d %H:%M:%S}", event["event"], _what(event))
+
+
+def _what(event: dict[str, object]) -> str:
+    """The few fields that say whom or what an entry is about."""
+    plan = event.get("plan")
+    if isinstance(plan, dict):
+        return ", ".join(f"{each['do']} {each['job']}" for each in plan["decisions"])
+    named = ("job", "attempt", "outcome", "project", "node", "state", "token", "role", "name", "by", "rules")
+    return " ".join(f"{name}={_short(event[name])}" for name in named if event.get(name) not in (None, "", []))
+
+
+def _short(value: object) -> str:
+    return ",".join(str(each) for each in value) if isinstance(value, list) else str(value)

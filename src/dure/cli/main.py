@@ -1,0 +1,43 @@
+"""The `dure` command: which commands there are, and how they are listed."""
+
+from __future__ import annotations
+
+import click
+
+from dure.cli import access, fleet, follow, jobs, ledger, nation, queue, serve, twin
+
+SECTIONS: dict[str, tuple[click.Command, ...]] = {
+    "Jobs": (jobs.submit, follow.run, jobs.plan, queue.queue, queue.why, follow.logs, jobs.cancel),
+    "Sharing": (fleet.nodes, fleet.shares),
+    "Proof": (ledger.ledger,),
+    "Planning": (twin.twin,),
+    "Operation": (serve.up, nation.apply, access.token, access.secret, serve.demo),
+}
+
+
+class Sectioned(click.Group):
+    """A group whose help lists commands by what they are for."""
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write one section per purpose."""
+        for title, commands in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(command.name or "", command.get_short_help_str(70)) for command in commands])
+
+
+@click.group(
+    cls=Sectioned,
+    commands=[command for commands in SECTIONS.values() for command in commands],
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(package_name="dure", message="dure %(version)s")
+def main() -> None:
+    """Share a nation's GPUs: submit jobs, see why they wait, run the platform, verify what it did.
+
+    The server is found by DURE_URL (default http://127.0.0.1:7474); DURE_TOKEN, or the token in the state folder
+    DURE_STATE (default .dure), says who you are.
+    """
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""`dure queue` and `dure why`: who runs, who waits, and why."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from dure.cli.options import as_json, quoted
+
+if TYPE_CHECKING:
+    from dure.reports.jobs import JobLine, JobReport
+
+HEADINGS = ("JOB", "NAME", "PROJECT", "SHARE", "STATE", "GPUS", "SITE", "SINCE", "REASON")
+
+
+@click.command()
+@click.option("--all", "-a", "everything", is_flag=True, help="List finished jobs too, newest first.")
+@click.option("--project", metavar="NAME", help="Only jobs of this project, newest first.")
+@click.option("--state", metavar="STATE", help="Only jobs in this state, such as failed, newest first.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="Most jobs of such a list.")
+@as_json
+def queue(everything: bool, project: str | None, state: str | None, limit: int, json_wanted: bool) -> None:
+    """List running and waiting jobs.
+
+    Waiting jobs come in the order in which they will be tried, each with the first reason why it waits.
+    """
+    from dure.cli.client import connect
+    from dure.cli.tables import print_json
+
+    server = connect()
+    is_list = everything or project is not None or state is not None
+    wanted_state = state or (None if everything else "active")
+    params = {"project": project, "state": wanted_state, "limit": limit}
+    body = server.get("/v1/jobs", params) if is_list else server.get("/v1/queue")
+    if json_wanted:
+        print_json(body)
+    elif is_list:
+        _print_jobs(body)
+    else:
+        _print_queue(body)
+
+
+def _print_queue(body: bytes) -> None:
+    import msgspec
+
+    from dure.reports.jobs import QueueReport
+
+    report = msgspec.json.decode(body, type=QueueReport)
+    _print_lines([*report.running, *report.waiting], report.at_ms, "nothing runs and nothing waits")
+
+
+def _print_jobs(body: bytes) -> None:
+    import msgspec
+
+    from dure.reports.jobs import JobsReport
+
+    report = msgspec.json.decode(body, type=JobsReport)
+    _print_lines(list(report.jobs), report.at_ms, "no such jobs")
+
+
+def _print_lines(lines: list[JobLine], now_ms: int, when_none: str) -> None:
+    from dure.cli.tables import print_table
+
+    if not lines:
+        click.echo(when_none, err=True)
+        return
+    print_table(HEADINGS, [_row(line, now_ms) for line in lines])
+
+
+def _row(line: JobLine, now_ms: int) -> tuple[str, ...]:
+    from dure.reports.wording import ago
+
+    since_ms = line.ended_at_ms or line.started_at_ms if not line.state.is_waiting else line.submitted_at_ms
+    return (
+        line.job,
+        line.name or "-",
+        line.project or "-",
+        line.share or "-",
+        line.state,
+        line.gpus,
+        line.site or "-",
+        ago(since_ms, now_ms),
+        _remark(line, now_ms),
+    )
+
+
+def _remark(line: JobLine, now_ms: int) -> str:
+    """The free text at the end of a line: why it waits, or what is special about how it runs or ended."""
+    from dure.model.jobs import JobState
+    from dure.reports.wording import ago
+
+    if line.reason:
+        return line.reason
+    if line.stop_at_ms is not None and line.state is JobState.WARNED:
+        return f"yields {ago(line.stop_at_ms, now_ms)}"
+    if line.state is JobState.FAILED and line.exit_code is not None:
+        return f"exit code {line.exit_code}"
+    return "borrowed" if line.borrowed and not line.state.is_final else ""
+
+
+@click.command()
+@click.argument("job")
+@as_json
+def why(job: str, json_wanted: bool) -> None:
+    """Say why JOB waits, or what became of it.
+
+    Lists everything that keeps it from starting, who holds what it needs, what would unblock it and when it may start.
+    """
+    import msgspec
+
+    from dure.cli.client import connect
+    from dure.cli.explaining import print_why
+    from dure.cli.tables import print_json
+    from dure.reports.jobs import JobReport
+
+    server = connect()
+    if json_wanted:
+        print_json(server.get(f"/v1/jobs/{quoted(job)}/why"))
+        return
+    report = msgspec.json.decode(server.get(f"/v1/jobs/{quoted(job)}"), type=JobReport)
+    _print_headline(report)
+    if report.why:
+        print_why(report.why, report.at_ms)
+    _print_timeline(report)
+
+
+def _print_headline(report: JobReport) -> None:
+    line = report.line
+    place = f", number {report.why.position} in its queue" if report.why and report.why.position else ""
+    where = f" at {line.site}" if line.site and not line.state.is_final else ""
+    click.echo(f"{line.job} {line.name or ''}".rstrip() + f": {line.state}{where}{place}")
+    if line.visible:
+        click.echo(f"  asked {_asked(report)}")
+    ended = f"exit code {line.exit_code}" if line.exit_code is not None and line.state.is_final else ""
+    if ended:
+        click.echo(f"  {ended}")
+
+
+def _asked(report: JobReport) -> str:
+    from dure.model.units import format_duration
+
+    nodes = "1 node" if report.line.nodes == 1 else f"{report.line.nodes} nodes"
+    gpus = " or ".join(report.wanted_gpus) or "no GPUs"
+    return f"{gpus} on {nodes} for {format_duration(report.time_ms or 0)}, share {report.line.share}"
+
+
+def _print_timeline(report: JobReport) -> None:
+    from dure.reports.wording import ago
+
+    for moment in report.timeline:
+        note = f"  {moment.note}" if moment.note else ""
+        click.echo(f"  {ago(moment.at_ms, report.at_ms):>12}  {moment.state:<10}{note}".rstrip())
