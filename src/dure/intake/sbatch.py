@@ -14,13 +14,15 @@ from msgspec import Struct
 
 from dure.intake.fields import GPU_CLASS, Problems
 from dure.intake.jobfile import job_from_document
-from dure.intake.refusals import BadInput, Problem, did_you_mean
+from dure.intake.refusals import BadInput, Problem, did_you_mean, shown
 from dure.model.jobs import JobSpec
 from dure.model.units import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, UnitError, format_duration, parse_memory
 
 _SHORT = {
     "A": "account",
     "a": "array",
+    "b": "begin",
+    "C": "constraint",
     "c": "cpus-per-task",
     "D": "chdir",
     "d": "dependency",
@@ -32,8 +34,13 @@ _SHORT = {
     "n": "ntasks",
     "o": "output",
     "p": "partition",
+    "Q": "quiet",
     "q": "qos",
+    "s": "oversubscribe",
     "t": "time",
+    "v": "verbose",
+    "w": "nodelist",
+    "x": "exclude",
 }
 _WITHOUT_VALUE = {"requeue", "no-requeue", "exclusive", "verbose", "quiet", "parsable", "overcommit", "oversubscribe"}
 _NO_EFFECT = {
@@ -163,19 +170,21 @@ class _Headers:
         if name in _NO_EFFECT:
             self.warnings.append(f"--{name} has no effect here: {_NO_EFFECT[name]}")
         elif name in _NOT_OFFERED:
-            self.problems.add(f"--{name}", value or None, "is not offered", _NOT_OFFERED[name])
+            self._refuse(name, value, "is not offered", _NOT_OFFERED[name])
         elif name not in _USED:
-            self.problems.add(
-                f"--{name}", value or None, "is not a known option", did_you_mean(name, _KNOWN, "remove it")
-            )
+            self._refuse(name, value, "is not a known option", did_you_mean(name, _KNOWN, "remove it"))
         elif not value and name not in _WITHOUT_VALUE:
-            self.problems.add(f"--{name}", None, "has no value", f"write --{name}=...")
+            self._refuse(name, value, "has no value", f"write --{name}=...")
         else:
             self.options[name] = value
 
+    def _refuse(self, name: str, value: str, message: str, hint: str) -> None:
+        problem = Problem(field=f"--{name}", value=shown(value) if value else "", message=message, hint=hint)
+        self.problems.found.append(problem)
+
 
 class _Translation:
-    """Slurm's options said as the fields of a job file. Amounts that Slurm counts per task or in total become per node."""
+    """Slurm's options said as the fields of a job file. What Slurm counts per task or in total becomes per node."""
 
     def __init__(self, headers: _Headers) -> None:
         self._options = headers.options
