@@ -115,12 +115,13 @@ def _fleet_facts(nation: Nation) -> Facts:
             "English title": site.title_en,
             "order of node groups": tuple(group.name for group in site.nodes),
         }
-        facts |= {f"node group {group.name}": {"site": site.name} | _group_facts(group) for group in site.nodes}
+        facts |= {f"node group {group.name}": _group_facts(site.name, group) for group in site.nodes}
     return facts
 
 
-def _group_facts(group: NodeGroup) -> Details:
+def _group_facts(site: str, group: NodeGroup) -> Details:
     return {
+        "site": site,
         "count": str(group.count),
         "GPUs": f"{group.gpu_class}:{group.gpus}" if group.gpus else "",
         "CPUs": str(group.cpus),
