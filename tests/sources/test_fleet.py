@@ -8,12 +8,41 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dure.intake.nationfile import write_nation
+from dure.intake.refusals import BadInput
 from dure.model.fleet import GpuClass, NodeGroup, Site
 from dure.model.nation import Nation
+from dure.model.organisations import Organisation, OrganisationKind
 from dure.sources.errors import BadFleet, BadTrace
 from dure.sources.fleet import NO_GPU_CLASS, fleet_of_nation, parse_fleet, read_fleet, read_node_list
 
 NODES = "sn,cpu_milli,memory_mib,gpu,model\n"
+NATION = Nation(
+    organisations=tuple(
+        Organisation(
+            name=name, kind=OrganisationKind.ENTERPRISE, country="KR", parent_country="KR", projects=(f"{name}-lab",)
+        )
+        for name in ("government", "enterprise-1")
+    ),
+    gpu_classes=(GpuClass(name="H100"), GpuClass(name="B200")),
+    sites=(
+        Site(
+            name="seoul",
+            country="KR",
+            owner="government",
+            nodes=(
+                NodeGroup(name="big", count=2, gpu_class="B200", gpus=8, cpus=128, memory_mib=1024),
+                NodeGroup(name="plain", count=1, gpu_class="", gpus=0, cpus=64, memory_mib=512),
+            ),
+        ),
+        Site(
+            name="busan",
+            country="KR",
+            owner="enterprise-1",
+            nodes=(NodeGroup(name="old", count=3, gpu_class="H100", gpus=4, cpus=32, memory_mib=256),),
+        ),
+    ),
+)
 
 
 def test_the_short_form_names_nodes_gpus_and_classes() -> None:
@@ -77,27 +106,7 @@ def test_a_fleet_without_gpus_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_operators_nation_is_a_fleet() -> None:
-    nation = Nation(
-        gpu_classes=(GpuClass(name="H100"), GpuClass(name="B200")),
-        sites=(
-            Site(
-                name="seoul",
-                country="KR",
-                owner="government",
-                nodes=(
-                    NodeGroup(name="big", count=2, gpu_class="B200", gpus=8, cpus=128, memory_mib=1024),
-                    NodeGroup(name="plain", count=1, gpu_class="", gpus=0, cpus=64, memory_mib=512),
-                ),
-            ),
-            Site(
-                name="busan",
-                country="KR",
-                owner="enterprise-1",
-                nodes=(NodeGroup(name="old", count=3, gpu_class="H100", gpus=4, cpus=32, memory_mib=256),),
-            ),
-        ),
-    )
-    fleet = fleet_of_nation(nation)
+    fleet = fleet_of_nation(NATION)
     assert (fleet.gpu_classes, fleet.sites, fleet.gpus) == (("H100", "B200"), ("seoul", "busan"), 28)
     assert [(group.class_index, group.site, group.cpus_milli) for group in fleet.groups] == [
         (1, 0, 128_000),
@@ -105,3 +114,26 @@ def test_an_operators_nation_is_a_fleet() -> None:
         (0, 1, 32_000),
     ]
     assert fleet.groups[0].names == ("big-0000", "big-0001")
+
+
+def test_a_nation_file_is_read_as_a_fleet(tmp_path: Path) -> None:
+    path = tmp_path / "nation.yaml"
+    path.write_text(write_nation(NATION), encoding="utf-8")
+    fleet = read_fleet(str(path))
+    assert (fleet.name, fleet.groups) == ("nation", fleet_of_nation(NATION).groups)
+
+
+def test_a_nation_file_with_mistakes_is_refused_with_the_field(tmp_path: Path) -> None:
+    path = tmp_path / "nation.yaml"
+    path.write_text("gpu_clases: {H100: {}}\n", encoding="utf-8")
+    with pytest.raises(BadInput, match="gpu_clases"):
+        read_fleet(str(path))
+
+
+def test_a_nation_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadFleet, match="cannot be read"):
+        read_fleet(str(tmp_path / "absent.yaml"))
+    path = tmp_path / "nation.yml"
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(BadFleet, match="not text in UTF-8"):
+        read_fleet(str(path))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
+from dure.intake.nationfile import nation_from_yaml
 from dure.model.fleet import MOST_GPUS_PER_NODE, MOST_SITES
 from dure.model.nation import Nation
 from dure.model.units import WHOLE_GPU_MILLI
@@ -96,15 +97,13 @@ class TwinFleet:
 def read_fleet(text: str) -> TwinFleet:
     """A fleet from `72x8`, `72x8:H100+18x4:B200`, a node list (`.csv`, `.csv.gz`) or a nation file (`.yaml`, `.yml`).
 
-    Raises `BadFleet`, `BadTrace` for a row of a node list, or what `parse_nation` raises for a nation file.
+    Raises `BadFleet`, `BadTrace` for a row of a node list, or `BadInput` for a nation file with mistakes.
     """
     path = Path(text)
     if path.name.removesuffix(".gz").endswith(".csv"):
         return read_node_list(path)
     if path.suffix in {".yaml", ".yml"}:
-        from dure.intake.nationfile import parse_nation
-
-        return fleet_of_nation(parse_nation(_text_of(path)), path.stem)
+        return fleet_of_nation(nation_from_yaml(_text_of(path)), path.stem)
     return parse_fleet(text)
 
 
