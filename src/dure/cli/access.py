@@ -8,6 +8,8 @@ import click
 
 from dure.cli.options import as_json, quoted
 
+ROLES = ("operator", "auditor", "member")
+
 
 @click.group()
 def token() -> None:
@@ -15,9 +17,7 @@ def token() -> None:
 
 
 @token.command()
-@click.option(
-    "--role", type=click.Choice(["operator", "member", "viewer"]), required=True, help="What the token may do."
-)
+@click.option("--role", type=click.Choice(ROLES), required=True, help="What the token may do.")
 @click.option("--organisation", metavar="NAME", default="", help="Whose token it is; needed for members.")
 @as_json
 def create(role: str, organisation: str, json_wanted: bool) -> None:

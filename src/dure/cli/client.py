@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 DEFAULT_URL = "http://127.0.0.1:7474"
 DEFAULT_STATE = ".dure"
-TOKEN_FILE = "token"  # noqa: S105 (the name of the file, not a token)
+OPERATOR_FILE = "operator.token"
 BAD_INPUT_STATUSES = frozenset({400, 413, 415, 422})
 TIMEOUT_S = 30.0
 MOST_TRIES = 3
@@ -43,7 +43,10 @@ class Server:
         self.url = url
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         # Proxies of the environment are for the world outside; a cluster's own server is reached directly.
-        self._http = httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT_S, trust_env=False)
+        try:
+            self._http = httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT_S, trust_env=False)
+        except httpx.InvalidURL as error:
+            raise BadInput(f"DURE_URL = {url}: not an address ({error}); write it like {DEFAULT_URL}") from None
 
     def get(self, path: str, params: Params | None = None) -> bytes:
         """The body of an answer."""
@@ -150,7 +153,7 @@ def _token() -> str:
     token = os.environ.get("DURE_TOKEN", "").strip()
     if token:
         return _printable(token, "DURE_TOKEN")
-    path = state_folder() / TOKEN_FILE
+    path = state_folder() / OPERATOR_FILE
     try:
         return _printable(path.read_text("utf-8").strip(), str(path))
     except FileNotFoundError:

@@ -33,7 +33,8 @@ class Unreachable(Refused):
 def problem_text(problem: Mapping[str, Any]) -> str:
     """A problem+json document as one message that names each field, its value and what to do."""
     heading = str(problem.get("detail") or problem.get("title") or "the server refused the request")
-    fields = [field for field in problem.get("problems") or () if isinstance(field, Mapping)]
+    listed = problem.get("problems")
+    fields = [field for field in listed if isinstance(field, Mapping)] if isinstance(listed, list) else []
     if len(fields) == 1 and fields[0].get("message") == heading:
         return f"{fields[0].get('field')}: {heading}"
     return "\n".join([heading, *(_field_text(field) for field in fields)])

@@ -19,10 +19,11 @@ INTERRUPTED = 130
 SIGNAL_BASE = 128
 """A process that a signal ended is reported as 128 plus the signal, as shells do."""
 UNKNOWN_FAILURE = 1
-OUTPUT_OPTIONS = {"ignore_unknown_options": True, "allow_interspersed_args": False}
+STOP_AT_COMMAND = {"allow_interspersed_args": False}
+"""What follows the first word that is no option belongs to the command, with or without `--` before it."""
 
 
-@click.command(context_settings=OUTPUT_OPTIONS)
+@click.command(context_settings=STOP_AT_COMMAND)
 @click.option("--gpus", metavar="GPUS", help="GPUs per node, such as H100:8, 2 or 0.5.")
 @click.option("--nodes", metavar="N", help="Number of nodes; the command runs once on each.  [default: 1]")
 @click.option("--time", "time_limit", metavar="TIME", help="Time limit, such as 90s, 4h or 04:00:00.")

@@ -20,9 +20,10 @@ class Sectioned(click.Group):
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         """Write one section per purpose."""
+        width = max(len(name) for name in self.commands)
         for title, commands in SECTIONS.items():
             with formatter.section(title):
-                formatter.write_dl([(command.name or "", command.get_short_help_str(70)) for command in commands])
+                formatter.write_dl([(f"{each.name:<{width}}", each.get_short_help_str(70)) for each in commands])
 
 
 @click.group(

@@ -1,0 +1,106 @@
+"""Both languages say everything, and nothing is said that no page shows."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+from string import Formatter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import dure.portal
+from dure.model.blockers import BlockerCode
+from dure.model.datasets import Purpose
+from dure.model.jobs import JobState
+from dure.portal.phrases import LANGUAGES, Phrases, catalogue, preferred_language
+
+FOLDER = Path(dure.portal.__file__).parent
+SOURCES = [*FOLDER.glob("pages/*.html"), *FOLDER.glob("*.py")]
+MADE_UP = ("state.", "purpose.", "blocker.", "cell.", "node.", "language.")
+"""Keys that are put together from a value; each value's key is checked below."""
+
+
+def placeholders(text: str) -> Counter[str]:
+    return Counter(name for _, name, _, _ in Formatter().parse(text) if name is not None)
+
+
+def keys_in_sources() -> set[str]:
+    text = "\n".join(path.read_text() for path in SOURCES)
+    return set(re.findall(r"""(?:\bt|self|phrase)\(\s*["']([a-z_]+\.?[a-z_.]*[a-z])["']""", text)) | set(
+        re.findall(r"""["'](time\.[a-z]+)["']""", text)
+    )
+
+
+def test_both_catalogues_have_the_same_keys() -> None:
+    assert list(catalogue("en")) == list(catalogue("ko"))
+
+
+@pytest.mark.parametrize("key", catalogue("en"))
+def test_both_languages_fill_in_the_same_values(key: str) -> None:
+    assert placeholders(catalogue("en")[key]) == placeholders(catalogue("ko")[key])
+
+
+def test_every_key_that_a_page_asks_for_is_there() -> None:
+    assert keys_in_sources() - set(catalogue("en")) == set()
+
+
+def test_every_string_is_shown_somewhere() -> None:
+    fixed = {key for key in catalogue("en") if not key.startswith(MADE_UP)}
+    assert fixed - keys_in_sources() == set()
+
+
+def test_every_value_that_can_be_shown_has_its_string() -> None:
+    wanted = {f"state.{state}" for state in JobState}
+    wanted |= {f"purpose.{purpose}" for purpose in Purpose}
+    wanted |= {f"blocker.{code}" for code in BlockerCode} | {"blocker.short", "blocker.held"}
+    wanted |= {f"cell.{state}" for state in ("free", "running", "warned", "claimed", "drained", "down", "borrowing")}
+    wanted |= {"node.drained", "node.down"} | {f"language.{language}" for language in LANGUAGES} | {"language.choose"}
+    assert wanted == {key for key in catalogue("en") if key.startswith(MADE_UP)}
+
+
+def test_korean_is_korean() -> None:
+    silent = [key for key, text in catalogue("ko").items() if not re.search("[가-힣]", text)]
+    assert silent == ["language.en"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "remembered", "header", "language"),
+    [
+        (None, None, "", "en"),
+        (None, None, "ko-KR,ko;q=0.9,en;q=0.8", "ko"),
+        (None, None, "de,en;q=0.4,ko;q=0.6", "ko"),
+        (None, None, "ko;q=0,en;q=0.1", "en"),
+        (None, "ko", "en", "ko"),
+        ("en", "ko", "ko", "en"),
+        ("xx", None, "ko", "ko"),
+        (None, None, "fr;q=nonsense,*", "en"),
+    ],
+)
+def test_the_language_is_what_was_asked_then_remembered_then_preferred(
+    asked: str | None, remembered: str | None, header: str, language: str
+) -> None:
+    assert preferred_language(asked, remembered, header) == language
+
+
+@given(st.text())
+def test_any_header_gives_a_language(header: str) -> None:
+    assert preferred_language(None, None, header) in LANGUAGES
+
+
+@pytest.mark.parametrize(
+    ("language", "distance_ms", "said"),
+    [
+        ("en", 0, "now"),
+        ("en", 125_000, "2 min ago"),
+        ("en", -45_000, "in 45 s"),
+        ("ko", 125_000, "2분 전"),
+        ("ko", -45_000, "45초 뒤"),
+        ("ko", 3 * 3_600_000 + 300_000, "3시간 5분 전"),
+    ],
+)
+def test_times_are_told_by_their_distance(language: str, distance_ms: int, said: str) -> None:
+    now_ms = 1_800_000_000_000
+    assert Phrases(language, now_ms).ago(now_ms - distance_ms) == said
