@@ -177,6 +177,12 @@ def test_no_proof_shows_what_is_not_so(entries: list[bytes], data: st.DataObject
         assert not verify_inclusion(index, size, leaves[index], [*proof[:at], bytes(32), *proof[at + 1 :]], whole)
 
 
+def test_a_proof_longer_than_the_tree_is_high_is_refused_even_if_it_gives_the_root() -> None:
+    left, right = leaf_hash(b"left"), leaf_hash(b"right")
+    assert verify_inclusion(1, 2, right, [left], node_hash(left, right))
+    assert not verify_inclusion(0, 1, right, [left], node_hash(left, right))
+
+
 def test_an_entry_that_is_not_there_has_no_proof() -> None:
     with pytest.raises(ValueError, match="entry 8 is not in a tree of 8 entries"):
         inclusion_proof(8, leaf_hashes(REFERENCE_ENTRIES))
@@ -205,6 +211,13 @@ def test_a_rewritten_log_cannot_prove_that_it_goes_on(sizes: tuple[int, int]) ->
     for at in range(len(proof)):
         assert not verify_consistency(old, old_root, new, new_root, proof[:at] + proof[at + 1 :])
         assert not verify_consistency(old, old_root, new, new_root, [*proof[:at], bytes(32), *proof[at + 1 :]])
+
+
+def test_a_consistency_proof_that_is_too_long_is_refused_even_if_it_gives_both_roots() -> None:
+    leaves, above = leaf_hashes(REFERENCE_ENTRIES[:4]), leaf_hash(b"above")
+    old, new, proof = root(leaves[:3]), root(leaves), consistency_proof(3, leaves)
+    assert verify_consistency(3, old, 4, new, proof)
+    assert not verify_consistency(3, node_hash(above, old), 4, node_hash(above, new), [*proof, above])
 
 
 def test_a_log_cannot_go_on_from_a_longer_one() -> None:

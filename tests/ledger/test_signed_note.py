@@ -74,6 +74,21 @@ def test_signatures_of_others_beside_ours_are_passed_over() -> None:
     assert open_note(both, OTHER.verifier) == "a text\n"
 
 
+def test_a_wrong_signature_of_ours_beside_a_right_one_is_refused() -> None:
+    right, wrong = SIGNER.sign("a text\n"), SIGNER.sign("another text\n")
+    with pytest.raises(NoteError, match="does not fit the text"):
+        open_note(right + wrong.rpartition("\n\n")[2], SIGNER.verifier)
+
+
+def test_a_root_that_could_be_written_in_two_ways_is_refused() -> None:
+    # The last character before the padding of a 32-byte value has two bits that mean nothing.
+    canonical = base64.b64encode(bytes(32)).decode()
+    sloppy = f"{canonical[:-2]}B="
+    assert base64.b64decode(sloppy) == bytes(32)
+    with pytest.raises(NoteError, match="not the base64 it should be"):
+        parse_tree_head(f"origin\n1\n{sloppy}\n")
+
+
 @given(st.data())
 def test_a_note_with_one_changed_character_is_refused(data: st.DataObject) -> None:
     note = sign_checkpoint(SIGNER, 17, bytes(32))
