@@ -36,9 +36,20 @@ def test_a_key_is_made_only_once(tmp_path: Path) -> None:
 def test_an_existing_key_is_not_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "ledger.key"
     first = create_signer(path, ORIGIN)
+    public_path(path).unlink()
     with pytest.raises(KeyFileError, match="exists already"):
         create_signer(path, ORIGIN)
     assert load_signer(path).verifier == first.verifier
+
+
+def test_a_lost_private_key_is_not_replaced_by_a_new_one(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.key"
+    first = create_signer(path, ORIGIN)
+    path.unlink()
+    with pytest.raises(KeyFileError, match="Restore it from your backup"):
+        load_or_create_signer(path, ORIGIN)
+    assert not path.exists()
+    assert load_verifier_key(public_path(path)) == first.verifier
 
 
 def test_a_lost_public_half_is_written_again(tmp_path: Path) -> None:

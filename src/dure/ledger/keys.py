@@ -42,12 +42,17 @@ def load_signer(path: Path) -> Signer:
 
 
 def create_signer(path: Path, name: str) -> Signer:
-    """A new signer, kept in `path` and `path` with the suffix `.pub`. Raises `KeyFileError` if `path` exists."""
+    """A new signer, kept in `path` and `path` with the suffix `.pub`. Raises `KeyFileError` if either exists."""
+    public = public_path(path)
+    if public.exists():
+        raise KeyFileError(
+            f"{public} is there, but its private key {path} is not. Restore it from your backup: "
+            "a ledger signed with it cannot be continued under a new key."
+        )
     signer = Signer.generate(name)
     if not _write_once(path, f"{signer.to_text()}\n", PRIVATE_MODE):
         raise KeyFileError(f"{path} exists already. A ledger signed with it cannot be continued under a new key.")
-    public_path(path).unlink(missing_ok=True)
-    _write_once(public_path(path), f"{signer.verifier}\n", PUBLIC_MODE)
+    _write_once(public, f"{signer.verifier}\n", PUBLIC_MODE)
     return signer
 
 
