@@ -2,3 +2,8 @@
 
 The same compiled functions decide live and in the twin. No clock, dice, disk or wire.
 """
+
+from dure.kernel.deciding import decide, warm_up
+from dure.kernel.explaining import explain
+
+__all__ = ["decide", "explain", "warm_up"]

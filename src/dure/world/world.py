@@ -2,9 +2,62 @@
 
 from __future__ import annotations
 
-from dure.model.events import AnyEvent
+import copy as copying
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import assert_never
+
+from dure.model.events import (
+    AccessRefused,
+    AnyEvent,
+    AttemptEnded,
+    AttemptStarted,
+    CancelRequested,
+    JobReleased,
+    JobSubmitted,
+    NationApplied,
+    NodeChanged,
+    Planned,
+    SecretStored,
+    TokenIssued,
+    TokenRevoked,
+)
+from dure.model.jobs import JobState, Outcome
 from dure.model.nation import Nation
-from dure.world.cards import JobCard, NodeCard, ShareCard
+from dure.model.plan import Claim, Placement, Plan, Spare, Start, Stop, StopReason, Warn
+from dure.world import building, transitions
+from dure.world.atlas import NODE_STATE_CODES, Atlas
+from dure.world.capacity import hold, set_node_state, set_preemptible
+from dure.world.cards import LONGEST_TIMELINE, JobCard, Moment, NodeCard, ShareCard
+from dure.world.columns import (
+    CLAIMED,
+    GONE,
+    HELD,
+    MOST_GPUS,
+    NEVER,
+    NODE_DOWN,
+    NONE,
+    QUEUED,
+    RUNNING,
+    STOP_CANCELLED,
+    STOP_NODE_LOST,
+    STOP_RECLAIMED,
+    STOP_TIME_LIMIT,
+    STOPPING,
+    WARNED,
+    Columns,
+)
+from dure.world.quota import within_guarantee
+
+FINAL_JOBS_KEPT = 10_000
+_FIRST_ROOM = 1_024
+
+STOP_CODES = {
+    StopReason.RECLAIMED: STOP_RECLAIMED,
+    StopReason.TIME_LIMIT: STOP_TIME_LIMIT,
+    StopReason.CANCELLED: STOP_CANCELLED,
+    StopReason.NODE_LOST: STOP_NODE_LOST,
+}
 
 
 class World:
@@ -14,50 +67,446 @@ class World:
     it has already put into effect; only when a ledger is replayed does `apply` see a `Planned` event.
     """
 
-    nation: Nation
+    columns: Columns
+    atlas: Atlas
     jobs: dict[str, JobCard]
     """Every job that is not final, and the latest ten thousand final ones."""
+    touched: set[str]
+    """Jobs whose card changed since whoever follows them last cleared this."""
     now_ms: int
     """Time of the last event or decision."""
 
-    def __init__(self) -> None: ...
+    def __init__(self) -> None:
+        self.atlas = Atlas(Nation())
+        self.columns = building.build(self.atlas.shape(), _FIRST_ROOM)
+        self.jobs = {}
+        self.touched = set()
+        self.now_ms = 0
+        self.submitted = 0
+        self._job_at_row: list[str] = []
+        self._free_rows: list[int] = []
+        self._final: deque[str] = deque()
+        self._held: dict[str, None] = {}
+        self._dependents: dict[str, list[str]] = {}
+        self._shared_cards: set[str] = set()
+
+    @property
+    def nation(self) -> Nation:
+        """What the operators declared last."""
+        return self.atlas.nation
+
+    # What changes the world.
 
     def apply(self, event: AnyEvent) -> None:
         """Change the state as the event says."""
-        raise NotImplementedError
+        self.now_ms = max(self.now_ms, event.at_ms)
+        match event:
+            case NationApplied():
+                self._apply_nation(event)
+            case JobSubmitted():
+                self._submit(event)
+            case CancelRequested():
+                self._cancel(event)
+            case JobReleased():
+                self._release_held(event)
+            case Planned():
+                for decision in event.plan.decisions:
+                    self._enact(decision, event.plan.at_ms)
+                self.record(event.plan)
+            case AttemptStarted():
+                self._note_started(event)
+            case AttemptEnded():
+                self._end_attempt(event)
+            case NodeChanged():
+                self._change_node(event)
+            case AccessRefused() | TokenIssued() | TokenRevoked() | SecretStored():
+                pass
+            case _:
+                assert_never(event)
+
+    def record(self, plan: Plan) -> None:
+        """Bring the cards up to date with a plan that is already in effect in the columns."""
+        self.now_ms = max(self.now_ms, plan.at_ms)
+        for decision in plan.decisions:
+            card = self._card(decision.job)
+            match decision:
+                case Start():
+                    self._record_start(card, decision, plan.at_ms)
+                case Claim():
+                    card.site, card.gpu_class = decision.site, decision.gpu_class
+                    card.placements = decision.placements
+                    self._move(card, JobState.CLAIMED, plan.at_ms, "takes its guarantee back")
+                case Warn():
+                    card.claimant, card.stop_at_ms = decision.claimant, decision.stop_at_ms
+                    self._move(card, JobState.WARNED, plan.at_ms, f"must yield to {decision.claimant}")
+                case Spare():
+                    card.claimant, card.stop_at_ms = "", None
+                    self._move(card, JobState.RUNNING, plan.at_ms, "may go on after all")
+                case Stop():
+                    card.stop_reason = decision.reason
+                    self._move(card, JobState.STOPPING, plan.at_ms, f"stopped: {decision.reason.value}")
+                case _:
+                    assert_never(decision)
+
+    def _record_start(self, card: JobCard, start: Start, at_ms: int) -> None:
+        card.attempt, card.site, card.gpu_class = start.attempt, start.site, start.gpu_class
+        card.placements, card.borrowed = start.placements, start.borrowed
+        card.started_at_ms, card.stop_at_ms, card.stop_reason = at_ms, None, None
+        card.exit_code = None
+        if card.first_started_at_ms is None:
+            card.first_started_at_ms = at_ms
+        self._move(card, JobState.STARTING, at_ms, f"attempt {start.attempt} at {start.site}")
+
+    def _enact(self, decision: Start | Claim | Warn | Spare | Stop, at_ms: int) -> None:
+        """Put one decision of a recorded plan into effect in the columns, as the kernel did when it made it."""
+        row = self.jobs[decision.job].row
+        match decision:
+            case Start():
+                if self.columns.jobs[row].state == CLAIMED:
+                    transitions.start_claimed(self.columns, row, at_ms)
+                else:
+                    self._hold(row, decision.placements)
+                    transitions.start(self.columns, row, self.atlas.class_index(decision.gpu_class), at_ms)
+            case Claim():
+                self._hold(row, decision.placements)
+                counters = self.columns.counters[0]
+                expected_ms = at_ms + int(counters.warning_ms) + int(counters.grace_ms)
+                gpu_class = self.atlas.class_index(decision.gpu_class)
+                transitions.claim(self.columns, row, gpu_class, expected_ms, at_ms)
+            case Warn():
+                claimant = self.jobs[decision.claimant].row
+                transitions.warn(self.columns, row, claimant, decision.stop_at_ms, at_ms)
+            case Spare():
+                transitions.spare(self.columns, row, at_ms)
+            case Stop():
+                transitions.stop(self.columns, row, STOP_CODES[decision.reason], at_ms)
+            case _:
+                assert_never(decision)
+
+    def _hold(self, row: int, placements: tuple[Placement, ...]) -> None:
+        wanted = -(-int(self.columns.jobs[row].gpus_milli) // 1000)
+        for placement in reversed(placements):
+            mask = sum(1 << gpu for gpu in placement.gpus)
+            hold(self.columns, row, self.atlas.node_index(placement.node), mask, placement.milli, wanted)
+
+    def _submit(self, event: JobSubmitted) -> None:
+        row = self._new_row(event.job)
+        self._fill_row(row, event, self.submitted)
+        self.submitted += 1
+        card = JobCard(job=event.job, submitted=event, row=row, state=JobState.QUEUED)
+        self.jobs[event.job] = card
+        waits_for = [job for job in event.depends if not self._has_succeeded(job)]
+        if waits_for:
+            self.columns.jobs[row].state = HELD
+            self._held[event.job] = None
+            for job in waits_for:
+                self._dependents.setdefault(job, []).append(event.job)
+            self._move(card, JobState.HELD, event.at_ms, "waits for " + ", ".join(waits_for))
+        else:
+            transitions.put_in_queue(self.columns, row)
+            self._move(card, JobState.QUEUED, event.at_ms, "submitted")
+
+    def _has_succeeded(self, job: str) -> bool:
+        card = self.jobs.get(job)
+        return card is not None and card.state is JobState.SUCCEEDED
+
+    def _cancel(self, event: CancelRequested) -> None:
+        card = self._card(event.job)
+        if card.state.is_final:
+            return
+        card.cancel_requested = True
+        state = transitions.withdraw(self.columns, card.row, event.at_ms, STOP_CANCELLED)
+        if state == GONE:
+            self._finish(card, JobState.CANCELLED, event.at_ms, "cancelled")
+
+    def _release_held(self, event: JobReleased) -> None:
+        card = self._card(event.job)
+        if card.state is not JobState.HELD:
+            return
+        self._held.pop(event.job, None)
+        card.release_at_ms = None
+        transitions.put_in_queue(self.columns, card.row)
+        self._move(card, JobState.QUEUED, event.at_ms, "may start now")
+
+    def _note_started(self, event: AttemptStarted) -> None:
+        card = self._card(event.job)
+        if card.attempt == event.attempt and card.state is JobState.STARTING:
+            self._move(card, JobState.RUNNING, event.at_ms, "running")
+
+    def _end_attempt(self, event: AttemptEnded) -> None:
+        card = self._card(event.job)
+        if card.attempt != event.attempt or card.state.is_waiting or card.state.is_final:
+            return
+        transitions.release(self.columns, card.row, event.at_ms)
+        card.exit_code = event.exit_code
+        card.placements, card.claimant, card.stop_at_ms = (), "", None
+        match event.outcome:
+            case Outcome.SUCCEEDED:
+                self._finish(card, JobState.SUCCEEDED, event.at_ms, "succeeded")
+            case Outcome.CANCELLED:
+                self._finish(card, JobState.CANCELLED, event.at_ms, "cancelled")
+            case Outcome.TIME_LIMIT:
+                self._finish(card, JobState.FAILED, event.at_ms, "ran into its time limit")
+            case Outcome.FAILED:
+                self._fail(card, event)
+            case Outcome.PREEMPTED | Outcome.NODE_LOST | Outcome.NEVER_STARTED:
+                self._requeue(card, event)
+            case _:
+                assert_never(event.outcome)
+
+    def _fail(self, card: JobCard, event: AttemptEnded) -> None:
+        card.failures += 1
+        note = f"attempt {event.attempt} failed with exit code {event.exit_code}"
+        if card.cancel_requested:
+            self._finish(card, JobState.CANCELLED, event.at_ms, "cancelled")
+        elif card.failures > card.submitted.retry_limit:
+            self._finish(card, JobState.FAILED, event.at_ms, note)
+        else:
+            backoff_ms = card.submitted.retry_backoff_ms << min(card.failures - 1, 16)
+            card.release_at_ms = event.at_ms + backoff_ms
+            self.columns.jobs[card.row].state = HELD
+            self._held[card.job] = None
+            self._move(card, JobState.HELD, event.at_ms, note + "; will be tried again")
+
+    def _requeue(self, card: JobCard, event: AttemptEnded) -> None:
+        if card.cancel_requested:
+            self._finish(card, JobState.CANCELLED, event.at_ms, "cancelled")
+            return
+        if event.outcome is Outcome.PREEMPTED:
+            card.preemptions += 1
+            self.columns.jobs[card.row].times_reclaimed += 1
+        transitions.put_in_queue(self.columns, card.row)
+        self._move(card, JobState.QUEUED, event.at_ms, f"attempt {event.attempt} ended: {event.outcome.value}")
+
+    def _finish(self, card: JobCard, state: JobState, at_ms: int, note: str) -> None:
+        card.ended_at_ms = at_ms
+        card.placements, card.claimant = (), ""
+        self._held.pop(card.job, None)
+        self.columns.jobs[card.row].state = GONE
+        self._free_rows.append(card.row)
+        self._job_at_row[card.row] = ""
+        card.row = NONE
+        self._move(card, state, at_ms, note)
+        self._final.append(card.job)
+        if len(self._final) > FINAL_JOBS_KEPT:
+            old = self._final.popleft()
+            self.jobs.pop(old, None)
+            self._dependents.pop(old, None)
+
+    def _change_node(self, event: NodeChanged) -> None:
+        node = self.atlas.node_index(event.node)
+        state = NODE_STATE_CODES[event.state]
+        set_node_state(self.columns, node, state)
+        if state == NODE_DOWN:
+            for row in self._jobs_on(node):
+                if self.columns.jobs[row].state == CLAIMED:
+                    self._give_up_claim(row, event.at_ms)
+                elif self.columns.jobs[row].state != STOPPING:
+                    transitions.ask_to_stop(self.columns, row, STOP_NODE_LOST, event.at_ms)
+        transitions.mark_dirty(self.columns, int(self.columns.pools[self.columns.nodes[node].pool].gpu_class))
+
+    def _give_up_claim(self, row: int, at_ms: int) -> None:
+        card = self._card(self._job_at_row[row])
+        transitions.dissolve(self.columns, row, at_ms)
+        transitions.put_in_queue(self.columns, row)
+        card.placements = ()
+        self._move(card, JobState.QUEUED, at_ms, "lost its claim")
+
+    def _apply_nation(self, event: NationApplied) -> None:
+        """Build new columns for the new declaration and bring every job over, as it is."""
+        for row, job in enumerate(self._job_at_row):
+            if job and self.columns.jobs[row].state == CLAIMED:
+                self._give_up_claim(row, event.at_ms)
+        old, old_atlas = self.columns, self.atlas
+        self.atlas = Atlas(event.nation)
+        room = max(_FIRST_ROOM, len(old.jobs))
+        self.columns = building.build(self.atlas.shape(), room)
+        self.columns.jobs[:] = building.empty_jobs(room)
+        self.atlas.carry_over_usage(old_atlas, old, self.columns)
+        for node, state in old_atlas.node_states(old):
+            if self.atlas.has_node(node):
+                set_node_state(self.columns, self.atlas.node_index(node), state)
+        rows = [row for row, job in enumerate(self._job_at_row) if job]
+        for row in sorted(rows, key=lambda row: int(old.jobs[row].sequence)):
+            self._bring_over(row, old, event.at_ms)
+
+    def _bring_over(self, row: int, old: Columns, at_ms: int) -> None:
+        card = self._card(self._job_at_row[row])
+        before = old.jobs[row]
+        self._fill_row(row, card.submitted, int(before.sequence))
+        now = self.columns.jobs[row]
+        now.attempt, now.times_reclaimed = before.attempt, before.times_reclaimed
+        now.first_started_ms, now.submitted_ms = before.first_started_ms, before.submitted_ms
+        if before.state == QUEUED:
+            transitions.put_in_queue(self.columns, row)
+            return
+        now.state = before.state
+        if before.state == HELD:
+            return
+        now.gpu_class = self.atlas.class_index(card.gpu_class)
+        self._hold(row, card.placements)
+        now.started_ms, now.expected_end_ms = before.started_ms, before.expected_end_ms
+        now.borrowed, now.stop_reason = before.borrowed, before.stop_reason
+        now.pool = self.columns.nodes[self.atlas.node_index(card.placements[0].node)].pool
+        transitions.set_charged(self.columns, row, int(before.charged), at_ms)
+        if before.state == RUNNING and now.preemptible == 1:
+            set_preemptible(self.columns, row, 1)
+        if before.state in (RUNNING, WARNED):
+            # A warned job has lost its claimant with the old columns, so it is looked at (and spared) at once.
+            transitions.set_timer(self.columns, row, at_ms if before.state == WARNED else int(now.expected_end_ms))
+
+    def _jobs_on(self, node: int) -> list[int]:
+        rows = []
+        at = int(self.columns.nodes[node].first_allocation)
+        while at != NONE:
+            rows.append(int(self.columns.allocations[at].job))
+            at = int(self.columns.allocations[at].next_of_node)
+        return rows
+
+    # Rows and cards.
+
+    def _new_row(self, job: str) -> int:
+        if self._free_rows:
+            row = self._free_rows.pop()
+            self.columns.jobs[row : row + 1] = building.empty_jobs(1)
+            self._job_at_row[row] = job
+            return row
+        row = len(self._job_at_row)
+        self._job_at_row.append(job)
+        if row >= len(self.columns.jobs):
+            self.columns = building.with_room_for(self.columns, 2 * len(self.columns.jobs))
+        return row
+
+    def _fill_row(self, row: int, event: JobSubmitted, sequence: int) -> None:
+        record = self.columns.jobs[row]
+        record.share = self.atlas.share_index_of(event.project)
+        record.choices = self.atlas.pack_choices([name for name, _ in event.gpus])
+        record.sites = self.atlas.site_mask(event.sites)
+        record.nodes = event.nodes
+        record.gpus_milli = event.gpus[0][1] if event.gpus else 0
+        record.cpus_milli, record.memory_mib = event.cpus * 1000, event.memory_mib
+        record.limit_ms = event.time_ms
+        record.preemptible = int(event.preemptible)
+        record.checkpoint_every_ms = event.checkpoint_every_ms
+        record.priority, record.sequence = event.priority, sequence
+        record.submitted_ms = event.at_ms
+
+    def job_at(self, row: int) -> str:
+        """Id of the job in a row of the columns."""
+        return self._job_at_row[row]
+
+    def _card(self, job: str) -> JobCard:
+        """A card that may be changed."""
+        card = self.jobs[job]
+        if job in self._shared_cards:
+            card = copying.copy(card)
+            card.timeline = list(card.timeline)
+            self.jobs[job] = card
+            self._shared_cards.discard(job)
+        return card
+
+    def _move(self, card: JobCard, state: JobState, at_ms: int, note: str) -> None:
+        card.state = state
+        card.timeline.append(Moment(at_ms, state, note))
+        if len(card.timeline) > LONGEST_TIMELINE:
+            del card.timeline[1]
+        self.touched.add(card.job)
+
+    # What people ask the world.
+
+    def placements_of(self, row: int) -> tuple[Placement, ...]:
+        """The GPUs a job holds, in rank order."""
+        placements = []
+        at = int(self.columns.jobs[row].first_allocation)
+        while at != NONE:
+            record = self.columns.allocations[at]
+            mask = int(record.gpu_mask)
+            gpus = tuple(gpu for gpu in range(MOST_GPUS) if mask >> gpu & 1)
+            node = self.atlas.node_name(int(record.node))
+            placements.append(Placement(node=node, gpus=gpus, milli=int(record.milli)))
+            at = int(record.next_of_job)
+        return tuple(placements)
 
     def shares(self) -> list[ShareCard]:
         """Every share and class, parents first, in the order of the nation's document."""
-        raise NotImplementedError
+        return self.atlas.share_cards(self.columns)
 
     def nodes(self) -> list[NodeCard]:
         """Every node, in placement order."""
-        raise NotImplementedError
+        return [self.atlas.node_card(self.columns, node, self._names_on(node)) for node in range(self.atlas.node_count)]
+
+    def _names_on(self, node: int) -> tuple[str, ...]:
+        return tuple(sorted(self._job_at_row[row] for row in self._jobs_on(node)))
 
     def queue(self) -> list[JobCard]:
         """Jobs that hold no GPUs but want some (held, queued, claimed), in the order in which they will be tried."""
-        raise NotImplementedError
+        waiting = [card for card in self._active_cards() if card.state.is_waiting]
+        return sorted(waiting, key=self._turn())
+
+    def _turn(self) -> Callable[[JobCard], tuple[int, ...]]:
+        jobs, shares = self.columns.jobs, self.columns.shares
+        stage = {JobState.CLAIMED: 0, JobState.QUEUED: 1, JobState.HELD: 2}
+
+        def turn(card: JobCard) -> tuple[int, ...]:
+            record = jobs[card.row]
+            share = transitions.share_row(self.columns, card.row, max(0, (int(record.choices) & 255) - 1))
+            amount = int(record.nodes * record.gpus_milli)
+            guaranteed = within_guarantee(shares, share, amount)
+            usage = int(shares[share].usage) // int(shares[share].weight)
+            return (stage[card.state], int(not guaranteed), usage, share, -int(record.priority), int(record.sequence))
+
+        return turn
 
     def running(self) -> list[JobCard]:
         """Jobs that hold GPUs (starting, running, warned, stopping), oldest start first."""
-        raise NotImplementedError
+        running = [card for card in self._active_cards() if not card.state.is_waiting]
+        return sorted(running, key=lambda card: (card.started_at_ms or 0, card.row))
+
+    def _active_cards(self) -> Iterator[JobCard]:
+        return (self.jobs[job] for job in self._job_at_row if job)
 
     def due_releases(self, now_ms: int) -> list[str]:
         """Held jobs whose dependencies all succeeded and whose backoff is over: each wants a `JobReleased`."""
-        raise NotImplementedError
+        return [job for job in self._held if self._may_queue(self.jobs[job], now_ms)]
+
+    def _may_queue(self, card: JobCard, now_ms: int) -> bool:
+        if card.release_at_ms is not None:
+            return card.release_at_ms <= now_ms
+        return all(self._has_succeeded(job) for job in card.submitted.depends)
 
     def doomed(self) -> list[str]:
         """Held jobs of which a dependency failed or was cancelled: each wants a `CancelRequested`."""
-        raise NotImplementedError
+        return [job for job in self._held if any(self._has_failed(each) for each in self.jobs[job].submitted.depends)]
+
+    def _has_failed(self, job: str) -> bool:
+        card = self.jobs.get(job)
+        return card is None or card.state in {JobState.FAILED, JobState.CANCELLED}
 
     def next_wake_ms(self) -> int | None:
         """The earliest time at which deciding again, or releasing a held job, could change something by itself."""
-        raise NotImplementedError
+        due = int(transitions.next_due_ms(self.columns))
+        backoffs = [card.release_at_ms for card in map(self.jobs.__getitem__, self._held) if card.release_at_ms]
+        due = min([due, *backoffs])
+        return None if due >= NEVER else due
 
     def share_of(self, project: str) -> str:
         """Name of the share the project's jobs run under; empty when it has none."""
-        raise NotImplementedError
+        share = self.nation.share_of(project)
+        return share.name if share else ""
 
     def fork(self) -> World:
-        """A copy that can be decided on and thrown away."""
-        raise NotImplementedError
+        """A copy that can be decided on and thrown away. Cards are copied only when they change."""
+        other = World.__new__(World)
+        other.atlas = self.atlas
+        other.columns = building.copy(self.columns)
+        other.jobs = dict(self.jobs)
+        other.touched = set()
+        other.now_ms = self.now_ms
+        other.submitted = self.submitted
+        other._job_at_row = list(self._job_at_row)
+        other._free_rows = list(self._free_rows)
+        other._final = deque(self._final)
+        other._held = dict(self._held)
+        other._dependents = {job: list(jobs) for job, jobs in self._dependents.items()}
+        other._shared_cards = set(self.jobs)
+        return other

@@ -1,0 +1,232 @@
+"""decide(world, now): one numbered paragraph.
+
+1. Stop what is due: warned jobs whose time has come, jobs over their time limit, jobs somebody wants gone.
+2. Start claimed jobs whose victims have all yielded.
+3. Per GPU class that changed: first everyone within a guarantee, then the surplus in fair order. A job that fits
+   starts; one that does not but is within its guarantee reclaims; the first of the others gets a reservation, and those
+   behind it may start where they do not delay it.
+4. Start claims that need no victim: a guarantee outranks the reservation of a borrower.
+
+Under `fifo` and `sjf` step 3 is one queue, and the first job that does not fit stops the pass.
+"""
+
+from __future__ import annotations
+
+from dure.kernel.backfill import clear_reservation, reserve
+from dure.kernel.order import begin_pass, next_guaranteed_share, next_job, next_share, skip_job, skip_share
+from dure.kernel.placing import occupy_chosen, place
+from dure.kernel.plan_rows import add_row, is_full
+from dure.kernel.reclaim import reclaim
+from dure.world.columns import (
+    ANEW,
+    CHOICE_BITS,
+    CHOICE_MASK,
+    CLEAN,
+    DO_SPARE,
+    DO_START,
+    DO_STOP,
+    NEVER,
+    NONE,
+    ORDER_DURE,
+    STOP_NONE,
+    STOP_RECLAIMED,
+    STOP_TIME_LIMIT,
+    WARNED,
+    Columns,
+)
+from dure.world.compiled import compiled
+from dure.world.quota import OVER_LIMIT, ROOM, shortage
+from dure.world.transitions import claim_is_complete, demand_milli, share_row, spare, start, start_claimed, stop
+
+# What became of a try, worst first: a job's verdict is the best over its choices.
+OVER_SHARE_LIMIT, NOT_ALLOWED_TO_BORROW, QUOTA_IN_USE, DOES_NOT_FIT, STARTED = range(5)
+
+
+@compiled
+def decide_columns(columns: Columns, now_ms: int) -> int:
+    """Decide everything that can be decided at `now_ms`, put it into effect, and return the number of plan rows.
+
+    `counters.plan_full` is 1 when the plan ran out of rows: call again for the rest.
+    """
+    counters = columns.counters[0]
+    counters.now_ms = now_ms
+    counters.plan_rows = 0
+    counters.plan_full = 0
+    counters.decisions += 1
+    if counters.wake_ms <= now_ms:
+        counters.wake_ms = NEVER
+        for gpu_class in range(counters.classes):
+            columns.classes[gpu_class].dirty = ANEW
+    _stop_what_is_due(columns, now_ms)
+    _start_complete_claims(columns, now_ms)
+    if counters.order == ORDER_DURE:
+        for gpu_class in range(counters.classes):
+            if columns.classes[gpu_class].dirty != CLEAN:
+                _share_out(columns, gpu_class, now_ms)
+    else:
+        _start_in_order(columns, now_ms)
+    _start_complete_claims(columns, now_ms)
+    return counters.plan_rows
+
+
+@compiled
+def _stop_what_is_due(columns: Columns, now_ms: int) -> None:
+    while columns.counters[0].timers > 0 and columns.timer_due_ms[0] <= now_ms:
+        job = columns.timer_job[0]
+        record = columns.jobs[job]
+        if record.state == WARNED and record.claimant == NONE and record.stop_reason == STOP_NONE:
+            spare(columns, job, now_ms)
+            add_row(columns, DO_SPARE, job, NONE, NEVER, 0)
+            continue
+        if record.stop_reason == STOP_NONE:
+            in_time = now_ms < record.started_ms + record.limit_ms
+            record.stop_reason = STOP_RECLAIMED if in_time else STOP_TIME_LIMIT
+        stop(columns, job, record.stop_reason, now_ms)
+        add_row(columns, DO_STOP, job, NONE, now_ms, record.stop_reason)
+        if is_full(columns):
+            columns.counters[0].plan_full = 1
+            return
+
+
+@compiled
+def _start_complete_claims(columns: Columns, now_ms: int) -> None:
+    job = columns.counters[0].first_claim
+    while job != NONE and not is_full(columns):
+        following = columns.jobs[job].next
+        if claim_is_complete(columns, job):
+            start_claimed(columns, job, now_ms)
+            add_row(columns, DO_START, job, NONE, now_ms, 0)
+        job = following
+
+
+@compiled
+def _share_out(columns: Columns, gpu_class: int, now_ms: int) -> None:
+    record = columns.classes[gpu_class]
+    if record.dirty == ANEW:
+        clear_reservation(columns, gpu_class)
+        begin_pass(columns, gpu_class)
+    while record.budget > 0:
+        share = next_guaranteed_share(columns, gpu_class, now_ms)
+        if share == NONE:
+            break
+        _serve(columns, share, gpu_class, now_ms)
+        if is_full(columns):
+            columns.counters[0].plan_full = 1
+            return
+    while record.budget > 0 and not _nothing_left(columns, gpu_class):
+        share = next_share(columns, gpu_class, now_ms)
+        if share == NONE:
+            break
+        _serve(columns, share, gpu_class, now_ms)
+        if is_full(columns):
+            columns.counters[0].plan_full = 1
+            return
+    record.dirty = CLEAN
+
+
+@compiled
+def _nothing_left(columns: Columns, gpu_class: int) -> bool:
+    """True when no waiting job of a class could possibly start: everyone wants whole GPUs and none is idle."""
+    if columns.classes[gpu_class].parts_waiting > 0:
+        return False
+    reach = columns.classes[gpu_class].reach
+    for other in range(columns.counters[0].classes):
+        if reach >> other & 1 and columns.classes[other].idle > 0:
+            return False
+    return True
+
+
+@compiled
+def _serve(columns: Columns, share: int, gpu_class: int, now_ms: int) -> None:
+    """Try a share's next job."""
+    record = columns.classes[gpu_class]
+    if record.blocked != NONE and columns.reservations[gpu_class].job == NONE:
+        reserve(columns, record.blocked, gpu_class, now_ms)
+    job = next_job(columns, share)
+    verdict = _try_choices(columns, job, now_ms)
+    columns.jobs[job].blocker = verdict
+    if verdict == STARTED or (verdict >= QUOTA_IN_USE and _reclaim_choices(columns, job, now_ms)):
+        return
+    record.budget -= 1
+    if verdict <= NOT_ALLOWED_TO_BORROW:
+        # Only this share's own jobs can make room for its head, so nobody behind it in the share may pass it.
+        skip_share(columns, share)
+        return
+    if record.blocked == NONE:
+        record.blocked = job
+    skip_job(columns, share, max(4, columns.counters[0].backfill_depth // max(1, record.active)))
+
+
+@compiled
+def _try_choices(columns: Columns, job: int, now_ms: int) -> int:
+    """Start a job on the first of its choices where quota and nodes allow; else say what stood in the way at best."""
+    record = columns.jobs[job]
+    verdict = OVER_SHARE_LIMIT
+    choices = record.choices
+    while choices != 0:
+        gpu_class = (choices & CHOICE_MASK) - 1
+        choices >>= CHOICE_BITS
+        found = _quota_verdict(columns, job, gpu_class)
+        if found == DOES_NOT_FIT and place(columns, job, gpu_class, now_ms + record.limit_ms):
+            _start_placed(columns, job, gpu_class, now_ms)
+            return STARTED
+        verdict = max(verdict, found)
+    return verdict
+
+
+@compiled
+def _quota_verdict(columns: Columns, job: int, gpu_class: int) -> int:
+    """DOES_NOT_FIT when quota is no obstacle and only the nodes can be."""
+    share = share_row(columns, job, gpu_class)
+    amount = demand_milli(columns, job)
+    if amount == 0:
+        return DOES_NOT_FIT
+    record = columns.shares[share]
+    if columns.jobs[job].preemptible == 0 and record.used + amount > record.guarantee:
+        return NOT_ALLOWED_TO_BORROW
+    room = shortage(columns.shares, share, amount)
+    if room == OVER_LIMIT:
+        return OVER_SHARE_LIMIT
+    return DOES_NOT_FIT if room == ROOM else QUOTA_IN_USE
+
+
+@compiled
+def _reclaim_choices(columns: Columns, job: int, now_ms: int) -> bool:
+    choices = columns.jobs[job].choices
+    while choices != 0:
+        gpu_class = (choices & CHOICE_MASK) - 1
+        choices >>= CHOICE_BITS
+        if _quota_verdict(columns, job, gpu_class) >= QUOTA_IN_USE and reclaim(columns, job, gpu_class, now_ms):
+            return True
+    return False
+
+
+@compiled
+def _start_placed(columns: Columns, job: int, gpu_class: int, now_ms: int) -> None:
+    occupy_chosen(columns, job)
+    start(columns, job, gpu_class, now_ms)
+    add_row(columns, DO_START, job, NONE, now_ms, 0)
+
+
+@compiled
+def _start_in_order(columns: Columns, now_ms: int) -> None:
+    queue = columns.classes[0].root
+    while not is_full(columns):
+        job = columns.shares[queue].queue_first
+        if job == NONE or not _place_anywhere(columns, job, now_ms):
+            return
+    columns.counters[0].plan_full = 1
+
+
+@compiled
+def _place_anywhere(columns: Columns, job: int, now_ms: int) -> bool:
+    record = columns.jobs[job]
+    choices = record.choices
+    while choices != 0:
+        gpu_class = (choices & CHOICE_MASK) - 1
+        choices >>= CHOICE_BITS
+        if place(columns, job, gpu_class, now_ms + record.limit_ms):
+            _start_placed(columns, job, gpu_class, now_ms)
+            return True
+    record.blocker = DOES_NOT_FIT
+    return False

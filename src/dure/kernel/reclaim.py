@@ -1,0 +1,238 @@
+"""An owner's demand takes its guarantee back: who yields, no more than needed, least work lost first.
+
+1. Candidate nodes: those that would have enough idle GPUs if their preemptible jobs yielded (an index knows them).
+2. Victims: running, preemptible, past their protected time, and borrowing seen from where the two shares meet.
+3. Take victims in order of lost work (GPU time since the last checkpoint; ties: latest start, then lowest row) until
+   the whole job fits and its quota has room; then put back, costliest first, whoever turns out not to be needed.
+4. Claim the nodes: idle GPUs at once, the rest as the victims yield.
+
+A job that was itself reclaimed never reclaims.
+"""
+
+from __future__ import annotations
+
+from dure.kernel.plan_rows import add_row
+from dure.world.capacity import bits, hold, lowest, next_node
+from dure.world.columns import (
+    CANDIDATE_NODES,
+    CANDIDATE_VICTIMS,
+    DO_CLAIM,
+    DO_WARN,
+    MOST_LEVELS,
+    NEVER,
+    NONE,
+    RUNNING,
+    SPARE_CANDIDATES,
+    WHOLE,
+    Columns,
+)
+from dure.world.compiled import compiled
+from dure.world.quota import ROOM, may_reclaim, shortage, within_guarantee
+from dure.world.transitions import claim, demand_milli, set_charged, share_row, warn
+
+
+@compiled
+def reclaim(columns: Columns, job: int, gpu_class: int, now_ms: int) -> bool:
+    """Take back what a share is guaranteed, for a job that does not fit; False when the rules do not allow it (yet)."""
+    record = columns.jobs[job]
+    share = share_row(columns, job, gpu_class)
+    if record.times_reclaimed > 0 or record.gpus_milli == 0:
+        return False
+    if not within_guarantee(columns.shares, share, demand_milli(columns, job)):
+        return False
+    first = columns.classes[gpu_class].first_pool
+    for pool in range(first, first + columns.classes[gpu_class].pool_count):
+        if record.sites >> columns.pools[pool].site & 1 == 1 and _reclaim_in_pool(columns, job, share, pool, now_ms):
+            return True
+    return False
+
+
+@compiled
+def _reclaim_in_pool(columns: Columns, job: int, share: int, pool: int, now_ms: int) -> bool:
+    nodes = _list_nodes(columns, job, pool)
+    victims = _list_victims(columns, job, share, nodes, now_ms)
+    enough = nodes >= columns.jobs[job].nodes and _choose_victims(columns, job, share, nodes, victims, now_ms)
+    if enough:
+        _claim_nodes(columns, job, columns.pools[pool].gpu_class, nodes, now_ms)
+    _clear_lists(columns, job, nodes, victims, enough, now_ms)
+    return enough
+
+
+@compiled
+def _list_nodes(columns: Columns, job: int, pool: int) -> int:
+    """Lists the nodes of a pool that might do, fewest recoverable GPUs first; returns how many."""
+    record = columns.jobs[job]
+    gpus = (record.gpus_milli + WHOLE - 1) // WHOLE
+    most = min(CANDIDATE_NODES, record.nodes + SPARE_CANDIDATES)
+    found = 0
+    for level in range(gpus, MOST_LEVELS):
+        node = next_node(columns, columns.recoverable_sets, pool, level, 0)
+        while node != NONE and found < most:
+            columns.nodes[node].candidate = found
+            columns.candidates[found, 0] = node
+            columns.candidates[found, 1] = columns.nodes[node].idle
+            columns.candidates[found, 2] = columns.nodes[node].free_cpus_milli
+            columns.candidates[found, 3] = columns.nodes[node].free_memory_mib
+            _judge_node(columns, job, found)
+            found += 1
+            node = next_node(columns, columns.recoverable_sets, pool, level, columns.nodes[node].position + 1)
+    return found
+
+
+@compiled
+def _judge_node(columns: Columns, job: int, index: int) -> None:
+    record = columns.jobs[job]
+    candidate = columns.candidates[index]
+    enough = candidate[1] * WHOLE >= record.gpus_milli
+    enough = enough and candidate[2] >= record.cpus_milli and candidate[3] >= record.memory_mib
+    columns.candidates[index, 4] = 1 if enough else 0
+
+
+@compiled
+def lost_work(columns: Columns, job: int, now_ms: int) -> int:
+    """GPU time (milli-GPU x ms) a running job would lose if it stopped now: what it did since its last checkpoint."""
+    record = columns.jobs[job]
+    since_ms = now_ms - record.started_ms
+    if record.saves_when_warned == 1:
+        since_ms = 0
+    elif record.checkpoint_every_ms > 0:
+        since_ms %= record.checkpoint_every_ms
+    return since_ms * demand_milli(columns, job)
+
+
+@compiled
+def _list_victims(columns: Columns, job: int, share: int, nodes: int, now_ms: int) -> int:
+    """Lists the jobs on the candidate nodes that may be reclaimed, least lost work first; returns how many."""
+    counters = columns.counters[0]
+    amount = demand_milli(columns, job)
+    found = 0
+    for index in range(nodes):
+        at = columns.nodes[columns.candidates[index, 0]].first_allocation
+        while at != NONE:
+            holder = columns.allocations[at].job
+            record = columns.jobs[holder]
+            at = columns.allocations[at].next_of_node
+            if record.state != RUNNING or record.preemptible == 0 or record.listed == 1 or found == CANDIDATE_VICTIMS:
+                continue
+            if not may_reclaim(columns.shares, share, amount, share_row(columns, holder, record.gpu_class)):
+                continue
+            if now_ms < record.started_ms + counters.protected_ms:
+                counters.wake_ms = min(counters.wake_ms, record.started_ms + counters.protected_ms)
+                continue
+            _insert_victim(columns, found, holder, lost_work(columns, holder, now_ms))
+            found += 1
+    return found
+
+
+@compiled
+def _insert_victim(columns: Columns, count: int, job: int, lost: int) -> None:
+    victims = columns.victims
+    index = count
+    while index > 0 and _yields_before(columns, job, lost, victims[index - 1, 0], victims[index - 1, 1]):
+        victims[index, 0] = victims[index - 1, 0]
+        victims[index, 1] = victims[index - 1, 1]
+        index -= 1
+    victims[index, 0] = job
+    victims[index, 1] = lost
+    victims[count, 2] = 0
+    columns.jobs[job].listed = 1
+
+
+@compiled
+def _yields_before(columns: Columns, job: int, lost: int, other: int, other_lost: int) -> bool:
+    if lost != other_lost:
+        return lost < other_lost
+    started = columns.jobs[job].started_ms
+    other_started = columns.jobs[other].started_ms
+    return started > other_started or (started == other_started and job < other)
+
+
+@compiled
+def _choose_victims(columns: Columns, job: int, share: int, nodes: int, victims: int, now_ms: int) -> bool:
+    """Tries victims until the job has room, then takes back those that are not needed; False when it never has room."""
+    amount = demand_milli(columns, job)
+    index = 0
+    while not _has_room(columns, job, share, nodes):
+        if index == victims:
+            return False
+        holder = columns.victims[index, 0]
+        if may_reclaim(columns.shares, share, amount, share_row(columns, holder, columns.jobs[holder].gpu_class)):
+            _try_without(columns, job, index, 1, now_ms)
+        index += 1
+    for back in range(index - 1, -1, -1):
+        if columns.victims[back, 2] == 1:
+            _try_without(columns, job, back, 0, now_ms)
+            if not _has_room(columns, job, share, nodes):
+                _try_without(columns, job, back, 1, now_ms)
+    return True
+
+
+@compiled
+def _try_without(columns: Columns, job: int, index: int, chosen: int, now_ms: int) -> None:
+    """See the world as if a victim had yielded (1), or put it back (0): its quota, and the candidate nodes it is on."""
+    holder = columns.victims[index, 0]
+    columns.victims[index, 2] = chosen
+    set_charged(columns, holder, 1 - chosen, now_ms)
+    sign = 1 if chosen == 1 else -1
+    record = columns.jobs[holder]
+    at = record.first_allocation
+    while at != NONE:
+        allocation = columns.allocations[at]
+        candidate = columns.nodes[allocation.node].candidate
+        if candidate != NONE:
+            if allocation.milli == WHOLE:
+                columns.candidates[candidate, 1] += sign * bits(allocation.gpu_mask)
+            columns.candidates[candidate, 2] += sign * record.cpus_milli
+            columns.candidates[candidate, 3] += sign * record.memory_mib
+            _judge_node(columns, job, candidate)
+        at = allocation.next_of_job
+
+
+@compiled
+def _has_room(columns: Columns, job: int, share: int, nodes: int) -> bool:
+    if shortage(columns.shares, share, demand_milli(columns, job)) != ROOM:
+        return False
+    ready = 0
+    for index in range(nodes):
+        ready += columns.candidates[index, 4]
+    return ready >= columns.jobs[job].nodes
+
+
+@compiled
+def _claim_nodes(columns: Columns, job: int, gpu_class: int, nodes: int, now_ms: int) -> None:
+    """Take hold of the nodes that would be left with the fewest idle GPUs."""
+    record = columns.jobs[job]
+    counters = columns.counters[0]
+    gpus = (record.gpus_milli + WHOLE - 1) // WHOLE
+    for rank in range(record.nodes):
+        best = NONE
+        for index in range(nodes):
+            enough = columns.candidates[index, 4] == 1
+            if enough and (best == NONE or columns.candidates[index, 1] < columns.candidates[best, 1]):
+                best = index
+        columns.chosen[rank] = columns.candidates[best, 0]
+        columns.candidates[best, 4] = 0
+    for rank in range(record.nodes - 1, -1, -1):
+        place = columns.nodes[columns.chosen[rank]]
+        held = lowest(place.idle_mask, min(gpus, place.idle))
+        hold(columns, job, columns.chosen[rank], held, min(record.gpus_milli, WHOLE), gpus)
+    claim(columns, job, gpu_class, now_ms + counters.warning_ms + counters.grace_ms, now_ms)
+    add_row(columns, DO_CLAIM, job, NONE, NEVER, 0)
+
+
+@compiled
+def _clear_lists(columns: Columns, job: int, nodes: int, victims: int, claimed: bool, now_ms: int) -> None:
+    """Leave the scratch clean, and warn the chosen victims if the claim was made, or else charge them again."""
+    stop_at_ms = now_ms + columns.counters[0].warning_ms
+    for index in range(nodes):
+        columns.nodes[columns.candidates[index, 0]].candidate = NONE
+    for index in range(victims):
+        holder = columns.victims[index, 0]
+        columns.jobs[holder].listed = 0
+        if columns.victims[index, 2] == 0:
+            continue
+        if claimed:
+            warn(columns, holder, job, stop_at_ms, now_ms)
+            add_row(columns, DO_WARN, holder, job, stop_at_ms, 0)
+        else:
+            set_charged(columns, holder, 1, now_ms)

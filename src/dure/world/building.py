@@ -1,0 +1,286 @@
+"""From a declared fleet and share tree to empty columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from dure.model.fleet import Timing
+from dure.world import node_sets
+from dure.world.columns import (
+    ALL_SITES,
+    ALLOCATION,
+    ANEW,
+    CANDIDATE_NODES,
+    CANDIDATE_VICTIMS,
+    CLASS,
+    COUNTERS,
+    JOB,
+    MOST_GPUS,
+    MOST_LEVELS,
+    NEVER,
+    NODE,
+    NONE,
+    ORDER_DURE,
+    PLAN,
+    PLAN_ROWS,
+    POOL,
+    RESERVATION,
+    SET_DEPTH,
+    SHARE,
+    UNLIMITED,
+    WHOLE,
+    WORD_BITS,
+    Columns,
+    Integers,
+    Records,
+    grow,
+    records,
+)
+
+
+@dataclass(frozen=True)
+class PoolShape:
+    """Nodes that differ only by number. Pools of a class must follow each other."""
+
+    gpu_class: int
+    site: int
+    gpus: int
+    cpus_milli: int
+    memory_mib: int
+    nodes: int
+
+
+@dataclass(frozen=True)
+class ShareShape:
+    """A share of the tree; `parent` is the position of its parent in the list, NONE below the root.
+
+    Amounts are per class, in thousandths of a GPU.
+    """
+
+    parent: int = NONE
+    weight: int = 1
+    guarantee: tuple[int, ...] = ()
+    limit: tuple[int, ...] = ()
+    lend: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Shape:
+    """All that is declared: what `build` needs to know. Share 0 of every class is the root, above all listed shares."""
+
+    classes: int
+    pools: Sequence[PoolShape]
+    shares: Sequence[ShareShape] = field(default_factory=tuple)
+    timing: Timing = Timing()  # noqa: RUF009 (an immutable value)
+    order: int = ORDER_DURE
+
+
+def build(shape: Shape, jobs: int) -> Columns:
+    """Columns with every node idle and room for `jobs` jobs."""
+    nodes = sum(pool.nodes for pool in shape.pools)
+    gpus = sum(pool.nodes * max(1, pool.gpus) for pool in shape.pools)
+    pools, words = _pools(shape.pools)
+    shares = len(shape.shares) + 1
+    columns = Columns(
+        jobs=empty_jobs(jobs),
+        nodes=records(NODE, max(1, nodes)),
+        gpu_free_milli=np.zeros((max(1, nodes), MOST_GPUS), dtype=np.int64),
+        allocations=records(ALLOCATION, 2 * gpus + jobs + 1),
+        pools=pools,
+        idle_counts=np.zeros((max(1, len(shape.pools)), MOST_LEVELS), dtype=np.int64),
+        shares=records(SHARE, shape.classes * shares),
+        classes=records(CLASS, shape.classes),
+        counters=records(COUNTERS, 1),
+        idle_sets=np.zeros(words, dtype=np.int64),
+        recoverable_sets=np.zeros(words, dtype=np.int64),
+        timer_due_ms=np.zeros(jobs, dtype=np.int64),
+        timer_job=np.zeros(jobs, dtype=np.int64),
+        timer_slot=np.full(jobs, NONE, dtype=np.int64),
+        plan=records(PLAN, PLAN_ROWS),
+        reservations=records(RESERVATION, shape.classes),
+        chosen=np.zeros(max(2, nodes), dtype=np.int64),
+        ready_ms=np.zeros(max(1, nodes), dtype=np.int64),
+        victims=np.zeros((CANDIDATE_VICTIMS, 3), dtype=np.int64),
+        candidates=np.zeros((CANDIDATE_NODES, 5), dtype=np.int64),
+    )
+    _link_free_allocations(columns)
+    _set_counters(columns, shape, nodes, shares)
+    _add_nodes(columns, shape.pools)
+    _add_classes(columns, shape)
+    _plant_trees(columns, shape)
+    return columns
+
+
+def empty_jobs(count: int) -> Records:
+    """Job records that stand for no job yet."""
+    jobs = records(JOB, count)
+    for name in (
+        "gpu_class",
+        "pool",
+        "first_allocation",
+        "queue",
+        "left",
+        "right",
+        "previous",
+        "next",
+        "claimant",
+        "next_victim",
+        "first_victim",
+        "first_started_ms",
+        "ended_ms",
+    ):
+        jobs[name] = NONE
+    jobs["sites"] = ALL_SITES
+    return jobs
+
+
+def with_room_for(columns: Columns, jobs: int) -> Columns:
+    """The same columns with room for at least `jobs` jobs and their allocations."""
+    before = len(columns.jobs)
+    if jobs <= before:
+        return columns
+    grown = grow(columns.jobs, jobs)
+    grown[before:] = empty_jobs(jobs - before)
+    allocations = grow(columns.allocations, len(columns.allocations) + jobs - before)
+    new = np.arange(len(columns.allocations), len(allocations))
+    allocations["next_of_job"][new] = new + 1
+    allocations["next_of_job"][new[-1]] = columns.counters["first_free_allocation"][0]
+    columns.counters["first_free_allocation"][0] = new[0]
+    slots = grow(columns.timer_slot, jobs)
+    slots[before:] = NONE
+    return columns._replace(
+        jobs=grown,
+        allocations=allocations,
+        timer_due_ms=grow(columns.timer_due_ms, jobs),
+        timer_job=grow(columns.timer_job, jobs),
+        timer_slot=slots,
+    )
+
+
+def copy(columns: Columns) -> Columns:
+    """Independent columns with the same content; scratch included."""
+    return Columns(*(column.copy() for column in columns))
+
+
+def _pools(shapes: Sequence[PoolShape]) -> tuple[Records, int]:
+    pools = records(POOL, max(1, len(shapes)))
+    words = 0
+    node = 0
+    for pool, shape in zip(pools, shapes, strict=False):
+        pool.gpu_class, pool.site, pool.gpus = shape.gpu_class, shape.site, shape.gpus
+        pool.cpus_milli, pool.memory_mib = shape.cpus_milli, shape.memory_mib
+        pool.first_node, pool.node_count, pool.first_word = node, shape.nodes, words
+        pool.reserved_by = NONE
+        sizes = set_sizes(shape.nodes)
+        pool.words_0, pool.words_1, pool.words_2, pool.words_3 = sizes
+        pool.words = sum(sizes)
+        words += sum(sizes) * MOST_LEVELS
+        node += shape.nodes
+    return pools, max(1, words)
+
+
+def set_sizes(nodes: int) -> tuple[int, int, int, int]:
+    """Words per level of a set over so many nodes."""
+    sizes = []
+    for _ in range(SET_DEPTH):
+        nodes = max(1, -(-nodes // WORD_BITS))
+        sizes.append(nodes)
+    return sizes[0], sizes[1], sizes[2], sizes[3]
+
+
+def _link_free_allocations(columns: Columns) -> None:
+    count = len(columns.allocations)
+    columns.allocations["next_of_job"] = np.arange(1, count + 1)
+    columns.allocations["next_of_job"][count - 1] = NONE
+
+
+def _set_counters(columns: Columns, shape: Shape, nodes: int, shares: int) -> None:
+    counters = columns.counters[0]
+    counters.order, counters.classes, counters.shares = shape.order, shape.classes, shares
+    counters.pools, counters.nodes = len(shape.pools), nodes
+    counters.first_claim = counters.last_claim = NONE
+    counters.wake_ms = NEVER
+    counters.protected_ms, counters.warning_ms = shape.timing.protected_ms, shape.timing.warning_ms
+    counters.grace_ms, counters.half_life_ms = shape.timing.grace_ms, shape.timing.half_life_ms
+    counters.backfill_depth = shape.timing.backfill_depth
+    columns.reservations["job"] = columns.reservations["pool"] = NONE
+
+
+def _add_nodes(columns: Columns, shapes: Sequence[PoolShape]) -> None:
+    for index, shape in enumerate(shapes):
+        pool = columns.pools[index]
+        rows = slice(pool.first_node, pool.first_node + shape.nodes)
+        nodes = columns.nodes[rows]
+        nodes["pool"] = index
+        nodes["position"] = np.arange(shape.nodes)
+        nodes["gpus"] = nodes["idle"] = nodes["recoverable"] = shape.gpus
+        nodes["idle_mask"] = (1 << shape.gpus) - 1
+        nodes["cpus_milli"] = nodes["free_cpus_milli"] = shape.cpus_milli
+        nodes["memory_mib"] = nodes["free_memory_mib"] = shape.memory_mib
+        nodes["first_allocation"] = nodes["candidate"] = nodes["ready_gpus"] = NONE
+        columns.gpu_free_milli[rows, : shape.gpus] = WHOLE
+        columns.idle_counts[index, shape.gpus] = shape.nodes
+        pool.idle = shape.gpus * shape.nodes
+        for words in (columns.idle_sets, columns.recoverable_sets):
+            _fill_set(words, pool.first_word + shape.gpus * pool.words, shape.nodes)
+
+
+def _fill_set(words: Integers, base: int, nodes: int) -> None:
+    sizes = set_sizes(nodes)
+    for position in range(nodes):
+        node_sets.add(words, base, sizes, position)
+
+
+def _add_classes(columns: Columns, shape: Shape) -> None:
+    shares = columns.counters[0].shares
+    for gpu_class in range(shape.classes):
+        record = columns.classes[gpu_class]
+        mine = [index for index, pool in enumerate(shape.pools) if pool.gpu_class == gpu_class]
+        record.root = gpu_class * shares
+        record.first_active = record.blocked = NONE
+        record.dirty = ANEW
+        record.first_pool, record.pool_count = (mine[0], len(mine)) if mine else (0, 0)
+        record.capacity = WHOLE * sum(shape.pools[index].gpus * shape.pools[index].nodes for index in mine)
+        record.idle = record.capacity // WHOLE
+
+
+def _plant_trees(columns: Columns, shape: Shape) -> None:
+    columns.shares["parent"] = columns.shares["first_child"] = columns.shares["next_sibling"] = NONE
+    columns.shares["queue_root"] = columns.shares["queue_first"] = columns.shares["queue_last"] = NONE
+    columns.shares["cursor"] = NONE
+    columns.shares["weight"] = 1
+    columns.shares["limit"] = UNLIMITED
+    for gpu_class in range(shape.classes):
+        root = columns.classes[gpu_class].root
+        columns.shares[root].guarantee = columns.classes[gpu_class].capacity
+        for index, share in enumerate(shape.shares):
+            _set_amounts(columns, root + 1 + index, root, share, gpu_class)
+        # Children are threaded in the order of the document, because ties go to the one that comes first.
+        for index in range(len(shape.shares) - 1, -1, -1):
+            child = columns.shares[root + 1 + index]
+            parent = columns.shares[child.parent]
+            child.next_sibling = parent.first_child
+            parent.first_child = root + 1 + index
+        _fill_pools(columns, root, len(shape.shares))
+
+
+def _set_amounts(columns: Columns, row: int, root: int, share: ShareShape, gpu_class: int) -> None:
+    record = columns.shares[row]
+    record.parent = root if share.parent == NONE else root + 1 + share.parent
+    record.weight = share.weight
+    record.guarantee = share.guarantee[gpu_class] if share.guarantee else 0
+    record.limit = share.limit[gpu_class] if share.limit else UNLIMITED
+    record.lend = share.lend[gpu_class] if share.lend else UNLIMITED
+
+
+def _fill_pools(columns: Columns, root: int, shares: int) -> None:
+    """Children come after their parents, so going backwards settles every child before its parent."""
+    for row in range(root + shares, root - 1, -1):
+        record = columns.shares[row]
+        record.pool += record.guarantee
+        if record.parent != NONE:
+            record.kept = record.pool - min(record.lend, record.pool)
+            columns.shares[record.parent].pool -= record.kept

@@ -1,0 +1,262 @@
+"""Which GPUs are whose, node by node. `set_counts` is the only writer of free counts; everything indexed follows it."""
+
+from __future__ import annotations
+
+from dure.world import node_sets
+from dure.world.columns import (
+    MOST_LEVELS,
+    NODE_UP,
+    NONE,
+    RUNNING,
+    WHOLE,
+    Columns,
+    Integers,
+    Records,
+)
+from dure.world.compiled import compiled
+
+
+@compiled
+def set_words(pool: Records) -> tuple[int, int, int, int]:
+    """Words in each level of a pool's sets of nodes."""
+    return pool.words_0, pool.words_1, pool.words_2, pool.words_3
+
+
+@compiled
+def _move(words: Integers, pool: Records, position: int, before: int, after: int) -> None:
+    sizes = (pool.words_0, pool.words_1, pool.words_2, pool.words_3)
+    node_sets.remove(words, pool.first_word + before * pool.words, sizes, position)
+    node_sets.add(words, pool.first_word + after * pool.words, sizes, position)
+
+
+@compiled
+def set_counts(columns: Columns, node: int, idle: int, recoverable: int) -> None:
+    """Change a node's idle and recoverable GPUs, and every index and total that depends on them."""
+    record = columns.nodes[node]
+    if record.state == NODE_UP:
+        pool = columns.pools[record.pool]
+        if idle != record.idle:
+            _move(columns.idle_sets, pool, record.position, record.idle, idle)
+            columns.idle_counts[record.pool, record.idle] -= 1
+            columns.idle_counts[record.pool, idle] += 1
+            pool.idle += idle - record.idle
+            columns.classes[pool.gpu_class].idle += idle - record.idle
+        if recoverable != record.recoverable:
+            _move(columns.recoverable_sets, pool, record.position, record.recoverable, recoverable)
+    record.idle = idle
+    record.recoverable = recoverable
+
+
+@compiled
+def set_node_state(columns: Columns, node: int, state: int) -> None:
+    """Bring a node into or out of use. What runs there is not touched."""
+    record = columns.nodes[node]
+    if (record.state == NODE_UP) != (state == NODE_UP):
+        pool = columns.pools[record.pool]
+        sizes = (pool.words_0, pool.words_1, pool.words_2, pool.words_3)
+        idle_base = pool.first_word + record.idle * pool.words
+        recoverable_base = pool.first_word + record.recoverable * pool.words
+        change = 1 if state == NODE_UP else -1
+        if state == NODE_UP:
+            node_sets.add(columns.idle_sets, idle_base, sizes, record.position)
+            node_sets.add(columns.recoverable_sets, recoverable_base, sizes, record.position)
+        else:
+            node_sets.remove(columns.idle_sets, idle_base, sizes, record.position)
+            node_sets.remove(columns.recoverable_sets, recoverable_base, sizes, record.position)
+        columns.idle_counts[record.pool, record.idle] += change
+        pool.idle += change * record.idle
+        columns.classes[pool.gpu_class].idle += change * record.idle
+        columns.classes[pool.gpu_class].hopeless = 0
+    record.state = state
+    record.ready_gpus = NONE
+
+
+@compiled
+def next_node(columns: Columns, words: Integers, pool: int, level: int, position: int) -> int:
+    """The pool's first node from `position` on with exactly `level` GPUs in this family of sets, or NONE."""
+    record = columns.pools[pool]
+    sizes = (record.words_0, record.words_1, record.words_2, record.words_3)
+    found = node_sets.first_from(words, record.first_word + level * record.words, sizes, position)
+    return NONE if found == NONE else record.first_node + found
+
+
+@compiled
+def bits(mask: int) -> int:
+    """How many GPUs a mask names."""
+    count = 0
+    while mask != 0:
+        mask &= mask - 1
+        count += 1
+    return count
+
+
+@compiled
+def lowest(mask: int, count: int) -> int:
+    """The `count` lowest GPUs of a mask."""
+    taken = 0
+    for _ in range(count):
+        bit = mask & -mask
+        taken |= bit
+        mask &= ~bit
+    return taken
+
+
+@compiled
+def hold(columns: Columns, job: int, node: int, mask: int, milli: int, wanted: int) -> None:
+    """Give a job GPUs of a node: `wanted` of them in the end, those in `mask` now; CPUs and memory at once.
+
+    `milli` below 1000 takes a part of the one GPU in the mask. Other GPUs in the mask must be idle.
+    """
+    counters = columns.counters[0]
+    allocation = counters.first_free_allocation
+    record = columns.allocations[allocation]
+    counters.first_free_allocation = record.next_of_job
+    owner = columns.jobs[job]
+    place = columns.nodes[node]
+    record.job = job
+    record.node = node
+    record.gpu_mask = 0
+    record.milli = milli
+    record.wanted = wanted
+    record.next_of_job = owner.first_allocation
+    owner.first_allocation = allocation
+    record.previous_of_node = NONE
+    record.next_of_node = place.first_allocation
+    if place.first_allocation != NONE:
+        columns.allocations[place.first_allocation].previous_of_node = allocation
+    place.first_allocation = allocation
+    place.free_cpus_milli -= owner.cpus_milli
+    place.free_memory_mib -= owner.memory_mib
+    place.owed += wanted
+    place.ready_gpus = NONE
+    _give(columns, node, allocation, mask)
+
+
+@compiled
+def _give(columns: Columns, node: int, allocation: int, mask: int) -> None:
+    """Hand GPUs of a node to an allocation that waits for them."""
+    record = columns.allocations[allocation]
+    place = columns.nodes[node]
+    count = bits(mask)
+    record.gpu_mask |= mask
+    place.owed -= count
+    if record.milli < WHOLE and count == 1:
+        gpu = node_sets.lowest_bit(mask)
+        if place.idle_mask & mask != 0:
+            place.shared += 1
+            if place.shared == 1:
+                columns.pools[place.pool].shared_nodes += 1
+            place.idle_mask &= ~mask
+            set_counts(columns, node, place.idle - 1, place.recoverable - 1)
+        columns.gpu_free_milli[node, gpu] -= record.milli
+        return
+    gpu_free = columns.gpu_free_milli
+    rest = mask
+    while rest != 0:
+        gpu_free[node, node_sets.lowest_bit(rest)] = 0
+        rest &= rest - 1
+    place.idle_mask &= ~mask
+    set_counts(columns, node, place.idle - count, place.recoverable - count)
+
+
+@compiled
+def let_go(columns: Columns, allocation: int) -> None:
+    """Take an allocation apart: its GPUs go to claims that wait on the node, oldest first, and else become idle."""
+    counters = columns.counters[0]
+    record = columns.allocations[allocation]
+    node = record.node
+    place = columns.nodes[node]
+    owner = columns.jobs[record.job]
+    place.free_cpus_milli += owner.cpus_milli
+    place.free_memory_mib += owner.memory_mib
+    place.owed -= record.wanted - bits(record.gpu_mask)
+    if record.previous_of_node == NONE:
+        place.first_allocation = record.next_of_node
+    else:
+        columns.allocations[record.previous_of_node].next_of_node = record.next_of_node
+    if record.next_of_node != NONE:
+        columns.allocations[record.next_of_node].previous_of_node = record.previous_of_node
+    place.ready_gpus = NONE
+    columns.classes[columns.pools[place.pool].gpu_class].hopeless = 0
+    mask = record.gpu_mask
+    milli = record.milli
+    record.next_of_job = counters.first_free_allocation
+    counters.first_free_allocation = allocation
+    if mask != 0:
+        _make_idle(columns, node, mask, milli)
+        if place.owed > 0:
+            _serve_claims(columns, node)
+
+
+@compiled
+def _make_idle(columns: Columns, node: int, mask: int, milli: int) -> None:
+    place = columns.nodes[node]
+    gpu_free = columns.gpu_free_milli
+    count = 0
+    rest = mask
+    while rest != 0:
+        gpu = node_sets.lowest_bit(rest)
+        gpu_free[node, gpu] += milli
+        if gpu_free[node, gpu] == WHOLE:
+            place.idle_mask |= rest & -rest
+            count += 1
+        rest &= rest - 1
+    if milli < WHOLE and count == 1:
+        place.shared -= 1
+        if place.shared == 0:
+            columns.pools[place.pool].shared_nodes -= 1
+    if count > 0:
+        set_counts(columns, node, place.idle + count, place.recoverable + count)
+
+
+@compiled
+def _serve_claims(columns: Columns, node: int) -> None:
+    place = columns.nodes[node]
+    while place.owed > 0 and place.idle_mask != 0:
+        oldest = NONE
+        at = place.first_allocation
+        while at != NONE:
+            record = columns.allocations[at]
+            if bits(record.gpu_mask) < record.wanted:
+                oldest = at
+            at = record.next_of_node
+        record = columns.allocations[oldest]
+        missing = record.wanted - bits(record.gpu_mask)
+        _give(columns, node, oldest, lowest(place.idle_mask, min(missing, place.idle)))
+
+
+@compiled
+def set_preemptible(columns: Columns, job: int, change: int) -> None:
+    """Count (`change` 1) or no longer count (-1) a job's whole GPUs as recoverable on its nodes."""
+    at = columns.jobs[job].first_allocation
+    while at != NONE:
+        record = columns.allocations[at]
+        if record.milli == WHOLE:
+            place = columns.nodes[record.node]
+            set_counts(columns, record.node, place.idle, place.recoverable + change * bits(record.gpu_mask))
+        at = record.next_of_job
+
+
+@compiled
+def forget_ready_times(columns: Columns, job: int) -> None:
+    """A job will end at another time than was thought: when its nodes will be ready must be found anew."""
+    at = columns.jobs[job].first_allocation
+    while at != NONE:
+        columns.nodes[columns.allocations[at].node].ready_gpus = NONE
+        at = columns.allocations[at].next_of_job
+
+
+@compiled
+def largest_idle(columns: Columns, pool: int) -> int:
+    """The most idle GPUs that any node of a pool has."""
+    for level in range(MOST_LEVELS - 1, 0, -1):
+        if columns.idle_counts[pool, level] > 0:
+            return level
+    return 0
+
+
+@compiled
+def counts_as_recoverable(columns: Columns, job: int) -> bool:
+    """True while a job's GPUs are counted as recoverable: it runs, may be preempted and was not warned yet."""
+    record = columns.jobs[job]
+    return record.state == RUNNING and record.preemptible == 1

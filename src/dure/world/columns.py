@@ -1,0 +1,292 @@
+"""The world as flat columns: one record array per kind of thing, every field a 64-bit integer.
+
+One integer type keeps the compiler from making several versions of each function. Links between records are row
+numbers; `NONE` (-1) is no row. Times are in milliseconds, GPUs in thousandths (`milli`) unless a name says `gpus`.
+
+| array | one record per |
+|---|---|
+| `jobs` | job that is not final (in the twin: every job of the run) |
+| `nodes`, `gpu_free_milli` | node; and per node, what is free of each GPU |
+| `allocations` | job and node: the GPUs a job holds there, or still waits for when it claims them |
+| `pools` | (site, GPU class, node shape): nodes that only differ by number, contiguous |
+| `shares` | (GPU class, share); row = class x shares per class + share |
+| `classes` | GPU class |
+| `counters` | the world: exactly one |
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+NONE = -1
+MOST_GPUS = 16
+"""GPUs on one node."""
+MOST_LEVELS = MOST_GPUS + 1
+"""A node has 0 to 16 idle GPUs."""
+WORD_BITS = 32
+SET_DEPTH = 4
+DEEPEST = 10
+"""Shares on the way from a leaf to the root, root included."""
+PLAN_ROWS = 65_536
+CHOICE_BITS = 8
+"""A job's GPU classes in order of preference are packed, eight bits each, class + 1, first choice lowest."""
+CHOICE_MASK = 255
+WHOLE = 1000
+UNLIMITED = 1 << 60
+NEVER = 1 << 61
+ALL_SITES = (1 << 60) - 1
+
+# States of a job, as far as the kernel can tell them apart.
+HELD, QUEUED, CLAIMED, RUNNING, WARNED, STOPPING, GONE = range(7)
+
+# Kinds of plan rows.
+DO_START, DO_CLAIM, DO_WARN, DO_SPARE, DO_STOP = range(5)
+
+# Why an attempt is stopped.
+STOP_NONE, STOP_RECLAIMED, STOP_TIME_LIMIT, STOP_CANCELLED, STOP_NODE_LOST = range(5)
+
+# How the waiting are ordered.
+ORDER_FIFO, ORDER_SJF, ORDER_DURE = range(3)
+
+# What a class's next decision has to do: nothing, try the new arrivals, or try everyone again.
+CLEAN, ARRIVALS, ANEW = range(3)
+
+# States of a node.
+NODE_UP, NODE_DRAINED, NODE_DOWN = range(3)
+
+Records = Any
+"""A record array, or one record of it. Its fields are columns that no type checker knows."""
+Integers = NDArray[np.int64]
+
+
+def _records(*names: str) -> np.dtype[Any]:
+    return np.dtype([(name, np.int64) for name in names])
+
+
+JOB = _records(
+    "share",  # index of its share within a class
+    "choices",  # packed GPU classes
+    "sites",  # bit per site where it may run
+    "nodes",
+    "gpus_milli",  # per node
+    "cpus_milli",  # per node
+    "memory_mib",  # per node
+    "limit_ms",
+    "preemptible",
+    "checkpoint_every_ms",  # 0: only when asked, or never
+    "saves_when_warned",  # 1: loses nothing when reclaimed
+    "priority",
+    "sequence",  # order of submission; never reused
+    "state",
+    "gpu_class",  # where it runs or claims; NONE while it waits
+    "pool",
+    "first_allocation",
+    "queue",  # share row whose queue holds it; NONE
+    "order_key",
+    "left",  # queue: tree
+    "right",
+    "previous",  # queue, or list of claims: neighbours
+    "next",
+    "submitted_ms",
+    "started_ms",  # of the latest attempt
+    "expected_end_ms",  # of the latest attempt: limit, or when a warned job will be gone
+    "attempt",
+    "times_reclaimed",
+    "borrowed",
+    "charged",  # 1 while its GPUs count against its share: from start or claim to the end, or to the warning
+    "claimant",  # the job for whose sake it was warned
+    "next_victim",  # of the same claimant
+    "first_victim",  # of this claimant
+    "victims_left",
+    "stop_reason",
+    "blocker",  # what stood in the way when it was last tried
+    "listed",  # scratch of reclaim: 1 while among the candidate victims
+    # What the twin knows and the kernel must not look at: how long the job really runs, and what became of it.
+    "work_left_ms",
+    "first_started_ms",
+    "ended_ms",
+    "lost_ms",
+)
+
+NODE = _records(
+    "pool",
+    "position",  # within its pool
+    "gpus",
+    "idle",  # GPUs nobody uses
+    "idle_mask",
+    "recoverable",  # idle, plus whole GPUs of jobs that may be preempted
+    "cpus_milli",
+    "free_cpus_milli",
+    "memory_mib",
+    "free_memory_mib",
+    "first_allocation",
+    "owed",  # GPUs that claims still wait for here
+    "shared",  # GPUs in use by parts
+    "state",
+    "ready_gpus",  # `ready_at_ms` is for so many idle GPUs; NONE when it must be found anew
+    "ready_at_ms",
+    "candidate",  # scratch of reclaim: place among the candidate nodes; NONE
+)
+
+ALLOCATION = _records(
+    "job",
+    "node",
+    "gpu_mask",  # GPUs held now
+    "milli",  # of each: 1000, or less for a part of one
+    "wanted",  # GPUs it will hold when complete
+    "next_of_job",
+    "previous_of_node",
+    "next_of_node",
+)
+
+POOL = _records(
+    "gpu_class",
+    "site",
+    "gpus",  # per node
+    "cpus_milli",
+    "memory_mib",
+    "first_node",
+    "node_count",
+    "first_word",  # of its sets of nodes
+    "words_0",
+    "words_1",
+    "words_2",
+    "words_3",
+    "words",  # per set
+    "idle",  # GPUs
+    "shared_nodes",  # nodes with a GPU in use by parts
+    "reserved_by",  # class whose first blocked job holds a reservation here; NONE
+)
+
+SHARE = _records(
+    "parent",
+    "first_child",
+    "next_sibling",
+    "weight",
+    "guarantee",
+    "limit",
+    "lend",
+    "kept",  # of its pool, never lent to siblings
+    "pool",  # what it divides among its children, or uses itself
+    "used",  # by all jobs below
+    "drawn",  # what its children (or, for a leaf, its jobs) drew from its pool
+    "usage",  # with memory: milli-GPU-seconds, halved every half-life
+    "usage_at_ms",
+    "queue_root",
+    "queue_first",
+    "queue_last",
+    "queued",  # jobs in its own queue
+    "waiting",  # jobs queued below it
+    "next_active",  # list of leaves of a class with queued jobs
+    "previous_active",
+    "cursor",  # job to be tried next in this pass
+    "cursor_pass",  # pass for which the cursor and `failures` hold
+    "closed",  # 1: this pass tries nothing more of its own queue
+    "failures",  # jobs of its own queue tried in vain in this pass
+    "tried",  # jobs below it that this pass has given up
+    "tried_pass",  # pass for which `tried` holds
+)
+
+CLASS = _records(
+    "root",  # share row
+    "first_pool",
+    "pool_count",
+    "capacity",
+    "idle",  # whole GPUs
+    "first_active",
+    "active",  # leaves with queued jobs
+    "reach",  # bit per class that some queued job here would accept
+    "parts_waiting",  # queued jobs here that want less than one whole GPU (or none)
+    "dirty",  # CLEAN, or what the next decision has to do
+    "pass_number",
+    "budget",  # jobs this pass may still try in vain
+    "blocked",  # the first job of this pass that did not fit: it gets a reservation before anyone behind it is tried
+    # The smallest shape that lately did not fit; as long as nothing was given back, nothing larger fits either.
+    "hopeless",
+    "hopeless_nodes",
+    "hopeless_gpus_milli",
+    "hopeless_cpus_milli",
+    "hopeless_memory_mib",
+    "hopeless_sites",
+    "hopeless_ends_ms",
+)
+
+COUNTERS = _records(
+    "now_ms",
+    "order",  # how the waiting are ordered: ORDER_*
+    "classes",
+    "shares",  # per class
+    "pools",
+    "nodes",
+    "timers",
+    "first_free_allocation",
+    "first_claim",
+    "last_claim",
+    "plan_rows",
+    "plan_full",
+    "passes",
+    "wake_ms",  # when something protected becomes reclaimable
+    "protected_ms",
+    "warning_ms",
+    "grace_ms",
+    "half_life_ms",
+    "backfill_depth",
+    "decisions",
+)
+
+PLAN = _records("kind", "job", "attempt", "other", "at_ms", "reason")
+
+RESERVATION = _records("job", "pool", "gpus", "nodes", "shadow_ms", "spare")
+
+CANDIDATE_NODES = 1_024
+SPARE_CANDIDATES = 64
+"""Nodes reclaim looks at beyond those it needs."""
+CANDIDATE_VICTIMS = 1_024
+
+
+class Columns(NamedTuple):
+    """Everything a decision reads and writes. Fewer than 25 arrays, because each call copies the tuple."""
+
+    jobs: Records
+    nodes: Records
+    gpu_free_milli: Integers
+    allocations: Records
+    pools: Records
+    idle_counts: Integers
+    """[pool, idle GPUs] -> nodes that are up."""
+    shares: Records
+    classes: Records
+    counters: Records
+    idle_sets: Integers
+    """Per pool and number of idle GPUs, the set of nodes."""
+    recoverable_sets: Integers
+    timer_due_ms: Integers
+    timer_job: Integers
+    timer_slot: Integers
+    """[job] -> place in the timers; NONE when it has none."""
+    plan: Records
+    reservations: Records
+    """[class] what the first job that fits nowhere was promised."""
+    chosen: Integers
+    """Nodes of the placement being built, in rank order."""
+    ready_ms: Integers
+    """[node] scratch for the shadow time."""
+    victims: Integers
+    """[candidate, 0..2] scratch of reclaim: job, lost work, chosen."""
+    candidates: Integers
+    """[candidate, 0..4] scratch of reclaim: node; idle GPUs, CPUs and memory it would have; 1 if enough for a rank."""
+
+
+def records(dtype: np.dtype[Any], count: int) -> Records:
+    """A zeroed record array whose records have attributes, compiled or not."""
+    return np.zeros(count, dtype=dtype).view(np.recarray)
+
+
+def grow(column: Records, count: int) -> Records:
+    """A copy with room for `count` records."""
+    larger = np.zeros((count, *column.shape[1:]), dtype=column.dtype)
+    larger[: len(column)] = column
+    return larger.view(np.recarray) if column.dtype.names else larger

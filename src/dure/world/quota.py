@@ -1,0 +1,120 @@
+"""The share tree's arithmetic: what is whose, what is lent, and who used how much lately.
+
+Every share has a *pool*: its guarantee, less what its children keep to themselves. Of its pool it *keeps* what it does
+not lend; the rest is open to its siblings while idle. A job draws from its own share's pool first; what exceeds the
+kept part is drawn from the parent's pool, and so on up to the root, whose pool is the capacity that nobody keeps.
+
+Usage has a memory: GPU time is added as it is used, and all of it is halved every half-life, in 64 equal steps at
+fixed instants. It does not matter when or how often a share is looked at, and all of it is integer arithmetic.
+"""
+
+from __future__ import annotations
+
+from dure.world.columns import NONE, Columns, Records
+from dure.world.compiled import compiled
+
+STEPS_PER_HALF_LIFE = 64
+_STEP_FACTOR = 64_830  # 65,536 x 2 ** (-1/64)
+_STEP_UNIT = 65_536
+_STEPS_REMEMBERED = 64 * 48
+
+ROOM, NOT_LENT, OVER_LIMIT = range(3)
+
+
+@compiled
+def shortage(shares: Records, share: int, amount: int) -> int:
+    """What keeps `share` from using `amount` more milli-GPUs: a limit on its way, others' use, or nothing (ROOM).
+
+    Never looks at entitlement: an owner that finds its GPUs lent out gets NOT_LENT here and may then reclaim.
+    """
+    verdict = ROOM
+    drawn = amount
+    at = share
+    while at != NONE:
+        record = shares[at]
+        if record.used + amount > record.limit:
+            return OVER_LIMIT
+        if record.parent == NONE:
+            if drawn > 0 and record.drawn + drawn > record.pool:
+                verdict = NOT_LENT
+        else:
+            drawn = max(0, record.drawn + drawn - record.kept) - max(0, record.drawn - record.kept)
+        at = record.parent
+    return verdict
+
+
+@compiled
+def charge(columns: Columns, share: int, amount: int, now_ms: int) -> None:
+    """Add `amount` milli-GPUs (negative: give back) to what a share and its ancestors use."""
+    shares = columns.shares
+    drawn = amount
+    at = share
+    while at != NONE:
+        record = shares[at]
+        remember(columns, at, now_ms)
+        record.used += amount
+        before = max(0, record.drawn - record.kept)
+        record.drawn += drawn
+        drawn = max(0, record.drawn - record.kept) - before
+        at = record.parent
+
+
+@compiled
+def remember(columns: Columns, share: int, now_ms: int) -> None:
+    """Bring a share's usage up to `now_ms`."""
+    record = columns.shares[share]
+    step_ms = max(1, columns.counters[0].half_life_ms // STEPS_PER_HALF_LIFE)
+    at_ms = record.usage_at_ms
+    steps = now_ms // step_ms - at_ms // step_ms
+    if steps > _STEPS_REMEMBERED:
+        record.usage = 0
+        at_ms = (now_ms // step_ms - _STEPS_REMEMBERED) * step_ms
+        steps = _STEPS_REMEMBERED
+    for _ in range(steps):
+        boundary_ms = (at_ms // step_ms + 1) * step_ms
+        usage = record.usage + record.used * (boundary_ms - at_ms)
+        record.usage = usage // _STEP_UNIT * _STEP_FACTOR + usage % _STEP_UNIT * _STEP_FACTOR // _STEP_UNIT
+        at_ms = boundary_ms
+    record.usage += record.used * (now_ms - at_ms)
+    record.usage_at_ms = now_ms
+
+
+@compiled
+def within_guarantee(shares: Records, share: int, amount: int) -> bool:
+    """True when some share on the way to the root would still be within its guarantee with `amount` more."""
+    at = share
+    while shares[at].parent != NONE:
+        if shares[at].used + amount <= shares[at].guarantee:
+            return True
+        at = shares[at].parent
+    return False
+
+
+@compiled
+def _on_path(shares: Records, share: int, wanted: int) -> bool:
+    at = share
+    while at != NONE:
+        if at == wanted:
+            return True
+        at = shares[at].parent
+    return False
+
+
+@compiled
+def may_reclaim(shares: Records, claimant: int, amount: int, holder: int) -> bool:
+    """May a job of share `claimant` that needs `amount` take GPUs back from a job of share `holder`?
+
+    Below the closest share both belong to, the claimant's side must stay within its guarantee with it, and every share
+    on the holder's side must be above its own guarantee: it borrows.
+    """
+    at = holder
+    while not _on_path(shares, claimant, at):
+        if shares[at].used <= shares[at].guarantee:
+            return False
+        at = shares[at].parent
+    if at == holder:
+        return False
+    side = claimant
+    while shares[side].parent != at:
+        side = shares[side].parent
+    return shares[side].used + amount <= shares[side].guarantee
