@@ -16,6 +16,8 @@ from dure.executors.local.order import Order
 _START_SUPERVISOR = os.path.join(os.path.dirname(__file__), "__main__.py")
 _SUPERVISOR_START_S = 20.0
 _SEND_S = 5.0
+_MOST_CALLS = 3
+"""A supervisor may be killed while it starts, or leave just when it is called."""
 
 
 class Link:
@@ -38,16 +40,11 @@ class Link:
 
     def connect(self) -> None:
         """Connect, starting a supervisor if need be; raises `ExecutorError` when that fails."""
-        if self._orders is not None:
-            return
-        try:
-            self._orders = self._dial()
-        except OSError:
-            self._start_supervisor()
-            try:
-                self._orders = self._dial()
-            except OSError as error:
-                raise ExecutorError(f"the supervisor in {self._root} cannot be reached: {error}") from error
+        for _ in range(_MOST_CALLS):
+            if self._orders is None and not self._dial():
+                self._start_supervisor()
+        if self._orders is None and not self._dial():
+            raise ExecutorError(f"the supervisor of {self._root} was killed whenever it was started")
 
     def is_connected(self) -> bool:
         """False when the supervisor has hung up, or was never called."""
@@ -87,15 +84,16 @@ class Link:
     def _address(self, name: str) -> str:
         return f"/proc/self/fd/{self._folder}/{name}"
 
-    def _dial(self) -> socket.socket:
+    def _dial(self) -> bool:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         connection.settimeout(_SEND_S)
         try:
             connection.connect(self._address(records.SOCKET))
         except OSError:
             connection.close()
-            raise
-        return connection
+            return False
+        self._orders = connection
+        return True
 
     def _hang_up(self) -> None:
         if self._orders is not None:
@@ -112,7 +110,7 @@ class Link:
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise ExecutorError(f"the supervisor of {self._root} could not be started: {error}") from error
-        if done.returncode != 0:
+        if done.returncode > 0:
             problem = done.stderr.decode(errors="replace").strip()
             raise ExecutorError(f"the supervisor of {self._root} could not be started: {problem}")
 

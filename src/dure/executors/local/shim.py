@@ -227,17 +227,16 @@ class Gang:
             self._signal_all(signal.SIGKILL)
 
     def _signal_all(self, number: int) -> None:
-        """Signal the process group of every child.
+        """Signal the process group of every descendant, also of those that moved to sessions of their own.
 
-        A child that nobody has reaped keeps its group's number taken, so the group cannot be a stranger's. What has a
-        parent of its own elsewhere is reached when that parent is gone and the shim inherits it.
+        Their groups all began after the fork of the rank, so none can be a stranger's or the shim's.
         """
         own_group = os.getpgrp()
-        children = [each for each in processes.table() if each.parent == os.getpid() and not each.is_gone()]
-        for group in sorted({each.group for each in children} - {own_group}):
+        family = [each for each in processes.descendants(os.getpid()) if not each.is_gone()]
+        for group in sorted({each.group for each in family} - {own_group}):
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(group, number)
-        for pid in [each.pid for each in children if each.group == own_group]:
+        for pid in [each.pid for each in family if each.group == own_group]:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, number)  # forked, but not yet in a session of its own
 

@@ -1,0 +1,28 @@
+"""An engine per test, and the proof that the test left no process behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .engines import ENGINES, Engine, eventually, local_engine, processes_of
+
+
+@pytest.fixture(params=sorted(ENGINES))
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    """Each engine in turn, for what every engine must do alike."""
+    yield from _closed_after_use(ENGINES[request.param](tmp_path / "state"))
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Iterator[Engine]:
+    """The local engine, for what only it does."""
+    yield from _closed_after_use(local_engine(tmp_path / "state"))
+
+
+def _closed_after_use(engine: Engine) -> Iterator[Engine]:
+    yield engine
+    engine.executor.close(kill=True)
+    eventually(lambda: not processes_of(engine.folder), "no process is left behind")

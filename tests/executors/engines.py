@@ -1,0 +1,162 @@
+"""The engines under test, and how a test talks to one: real processes, no stand-ins."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from dure.executors.contract import Ended, Executor, Launch, NeverStarted, Observation, Started
+from dure.executors.local.executor import LocalExecutor
+from dure.model.plan import Placement
+
+PATIENCE_S = 20.0
+"""How long a test waits for what must happen; only a failing test ever waits so long."""
+
+
+def launch(
+    attempt_id: str = "job.1",
+    *argv: str,
+    ranks: int = 1,
+    script: str = "",
+    setup: str = "",
+    workdir: str = "",
+    env: dict[str, str] | None = None,
+    secret_env: dict[str, str] | None = None,
+    checkpoint_dir: str = "",
+    placements: Sequence[Placement] | None = None,
+) -> Launch:
+    """An attempt on `ranks` nodes of two GPUs each."""
+    whole_nodes = [Placement(node=f"seoul-{rank}", gpus=(0, 1), milli=1000) for rank in range(ranks)]
+    return Launch(
+        attempt_id=attempt_id,
+        site="seoul",
+        gpu_class="H100",
+        placements=tuple(whole_nodes if placements is None else placements),
+        argv=argv,
+        script=script,
+        setup=setup,
+        workdir=workdir,
+        env=env or {},
+        secret_env=secret_env or {},
+        checkpoint_dir=checkpoint_dir,
+    )
+
+
+def shell(attempt_id: str, text: str, ranks: int = 1, env: dict[str, str] | None = None) -> Launch:
+    """An attempt whose ranks run a line of shell."""
+    return launch(attempt_id, "bash", "-c", text, ranks=ranks, env=env)
+
+
+class Engine:
+    """An engine and its state, which outlives the executor objects (one per life of a server) that use it."""
+
+    def __init__(self, folder: Path, connect: Callable[[], Executor]) -> None:
+        self.folder = folder
+        self._connect = connect
+        self.open()
+
+    def open(self) -> None:
+        """Begin a server's life."""
+        self.seen: list[Observation] = []
+        self._news = threading.Event()
+        self.executor = self._connect()
+        self.executor.on_observation(self._news.set)
+
+    def restart(self) -> None:
+        """End a server's life, leaving everything running, and begin the next one."""
+        self.executor.close(kill=False)
+        self.open()
+
+    def until(self, is_met: Callable[[list[Observation]], bool]) -> list[Observation]:
+        """Wait for observations until they are as wanted; all that were seen."""
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            self._news.clear()
+            self.seen += self.executor.observe()
+            if is_met(self.seen):
+                return self.seen
+            assert self._news.wait(deadline - time.monotonic()), f"waited in vain; seen so far: {self.seen}"
+
+    def started(self, attempt_id: str) -> Started:
+        """Wait until the attempt runs."""
+        self.until(lambda seen: any(isinstance(each, Started) and each.attempt_id == attempt_id for each in seen))
+        return next(each for each in self.seen if isinstance(each, Started) and each.attempt_id == attempt_id)
+
+    def ended(self, attempt_id: str) -> Ended:
+        """Wait until the attempt is over."""
+        self.until(lambda seen: any(isinstance(each, Ended) and each.attempt_id == attempt_id for each in seen))
+        return next(each for each in self.seen if isinstance(each, Ended) and each.attempt_id == attempt_id)
+
+    def never_started(self, attempt_id: str) -> NeverStarted:
+        """Wait until the attempt is proven never to have run."""
+        self.until(lambda seen: any(isinstance(each, NeverStarted) and each.attempt_id == attempt_id for each in seen))
+        return next(each for each in self.seen if isinstance(each, NeverStarted) and each.attempt_id == attempt_id)
+
+    def run(self, order: Launch) -> Ended:
+        """Start an attempt and wait for its end."""
+        self.executor.start(order)
+        return self.ended(order.attempt_id)
+
+    def log(self, attempt_id: str, rank: int = 0) -> str:
+        """What a rank has written."""
+        path = self.executor.log_path(attempt_id, rank)
+        assert path is not None
+        return Path(path).read_text(encoding="utf-8")
+
+    def processes(self) -> dict[int, str]:
+        """Every living process that belongs to this engine's state, by number: what it was called with."""
+        return processes_of(self.folder)
+
+
+def local_engine(folder: Path) -> Engine:
+    """The engine that runs processes of this machine."""
+    return Engine(folder, lambda: LocalExecutor(folder))
+
+
+ENGINES: dict[str, Callable[[Path], Engine]] = {"local": local_engine}
+
+
+def processes_of(folder: Path) -> dict[int, str]:
+    """Every living process that was called with this folder, or carries it in its environment."""
+    mark = os.fsencode(folder)
+    found: dict[int, str] = {}
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with suppress(OSError):
+            called_with = Path("/proc", name, "cmdline").read_bytes()
+            if int(name) != os.getpid() and mark in called_with + Path("/proc", name, "environ").read_bytes():
+                found[int(name)] = called_with.replace(b"\0", b" ").decode()
+    return found
+
+
+def helpers_of(folder: Path) -> tuple[list[int], list[int]]:
+    """The local engine's supervisors and shims by number, told apart by the lock that each holds open."""
+    supervisors, shims = [], []
+    for pid, called_with in processes_of(folder).items():
+        if "__main__.py" in called_with:
+            open_files = _open_files(pid)
+            if str(folder / "supervisor.lock") in open_files:
+                supervisors.append(pid)
+            elif any(each.endswith("/lock") for each in open_files):
+                shims.append(pid)
+    return supervisors, shims
+
+
+def _open_files(pid: int) -> set[str]:
+    found = set()
+    with suppress(OSError):
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            with suppress(OSError):
+                found.add(os.readlink(f"/proc/{pid}/fd/{name}"))
+    return found
+
+
+def eventually(is_met: Callable[[], bool], what: str) -> None:
+    """Wait for something that no executor reports, such as a file that a job writes."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not is_met():
+        assert time.monotonic() < deadline, f"waited in vain: {what}"
+        time.sleep(0.005)
