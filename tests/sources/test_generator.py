@@ -131,6 +131,11 @@ def test_impossible_wishes_are_refused_with_what_to_change(jobs: int, load: floa
         generate(1, jobs, parse_fleet("10x8"), load, span_ms)
 
 
+def test_a_negative_seed_is_refused() -> None:
+    with pytest.raises(BadWorkload, match="not negative"):
+        generate(-1, 10, parse_fleet("10x8"), 0.5, DAY_MS)
+
+
 def test_a_million_jobs_are_made_in_seconds() -> None:
     fleet = parse_fleet(NATION)
     generate(1, 10, parse_fleet("72x8"), 0.1, HOUR_MS)

@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dure.sources.trace import MOST_CHOICES, Trace, arranged, nodes_for, pack_choices, split_evenly, unpack_choices
+from dure.sources.trace import (
+    MOST_CHOICES,
+    Trace,
+    arranged,
+    nodes_for,
+    pack_choices,
+    repeated,
+    split_evenly,
+    unpack_choices,
+)
 
 
 def trace_of(submit_ms: list[int], duration_ms: list[int]) -> Trace:
@@ -71,3 +80,21 @@ def test_the_fingerprint_tells_traces_apart() -> None:
 
 def test_gpu_hours_count_parts_of_gpus_on_every_node() -> None:
     assert trace_of([0, 0], [3_600_000, 7_200_000]).gpu_hours == pytest.approx(1.5)
+
+
+@given(
+    rows=st.lists(st.tuples(st.integers(0, 50), st.integers(1, 9)), min_size=1, max_size=12),
+    copies=st.integers(1, 5),
+    shift_ms=st.integers(0, 30),
+)
+def test_copies_of_a_trace_are_merged_by_time_then_copy_then_job(
+    rows: list[tuple[int, int]], copies: int, shift_ms: int
+) -> None:
+    trace = trace_of([submit for submit, _ in rows], [duration for _, duration in rows])
+    several = repeated(trace, copies, shift_ms)
+    jobs = list(enumerate(zip(trace.submit_ms.tolist(), trace.duration_ms.tolist(), strict=True)))
+    expected = sorted(
+        (submit + copy * shift_ms, copy, job, duration) for copy in range(copies) for job, (submit, duration) in jobs
+    )
+    assert several.submit_ms.tolist() == [submit for submit, _, _, _ in expected]
+    assert several.duration_ms.tolist() == [duration for _, _, _, duration in expected]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
+from math import fsum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +33,7 @@ def from_quantiles(numbers: Uniforms, probabilities: Sequence[float], values: Se
 
 def mean_of_quantiles(probabilities: Sequence[float], values: Sequence[float]) -> float:
     """The mean of what `from_quantiles` draws."""
-    edges = np.asarray(probabilities, dtype=np.float64)
-    levels = np.asarray(values, dtype=np.float64)
-    return float(((levels[1:] + levels[:-1]) / 2 * np.diff(edges)).sum())
+    return fsum(
+        (low + high) / 2 * (upper - lower)
+        for (low, high), (lower, upper) in zip(pairwise(values), pairwise(probabilities), strict=True)
+    )

@@ -18,15 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dure.model.units import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, WHOLE_GPU_MILLI, format_duration
-from dure.sources.calibration import Foundation, calibration
+from dure.sources.calibration import calibration
 from dure.sources.draws import from_quantiles, mean_of_quantiles, picked
 from dure.sources.errors import BadWorkload
-from dure.sources.fit import holds
 from dure.sources.fleet import TwinFleet
 from dure.sources.limits import LONGEST_TRACE_S, MOST_JOBS
+from dure.sources.shapes import shapes_on
 from dure.sources.share_tree import GeneratedNation, generate_nation
 from dure.sources.streams import uniforms
-from dure.sources.trace import MOST_CHOICES, Column, Trace, arranged, nodes_for, pack_choices
+from dure.sources.trace import Column, Trace, arranged
 
 OWNERS = 5
 ORGANISATIONS_PER_OWNER = 8
@@ -38,14 +38,12 @@ _MOST_ROUNDS = 200
 
 
 @dataclass(frozen=True)
-class Shape:
-    """How a job of some size runs on one GPU class: its gang, and the choices of a picky and of any other job."""
+class Sizes:
+    """Numbers of GPUs, their weights, and the mean GPU time in milliseconds of a job drawn from them."""
 
-    class_index: int
-    nodes: int
-    gpus_milli: int
-    only_this: int
-    this_first: int
+    gpus: tuple[int, ...]
+    weights: tuple[int, ...]
+    mean_gpu_ms: float
 
 
 def generate(
@@ -57,12 +55,12 @@ def generate(
     a `nation`, five owners with eight organisations each are generated from the same seed. Raises `BadWorkload` when
     these wishes contradict each other.
     """
-    _check(jobs, load, span_ms)
+    _check(seed, jobs, load, span_ms)
     nation = nation or generate_nation(seed, OWNERS, ORGANISATIONS_PER_OWNER, fleet)
     target_gpu_ms = load * fleet.gpus * span_ms
     everyday, large = _sizes_that_fit(fleet)
     large_jobs = _number_of_large_jobs(jobs, target_gpu_ms / jobs, everyday, large)
-    gpus = _gpus(seed, jobs, large_jobs, everyday, large)
+    gpus = _drawn_sizes(seed, jobs, large_jobs, everyday, large)
     duration_ms, factor = _scaled(_durations(seed, gpus, large_jobs), gpus, target_gpu_ms)
     nodes, gpus_milli, choices = _gangs(seed, gpus, large_jobs, fleet)
     cpus_milli, memory_mib = _host(seed, gpus_milli, fleet)
@@ -86,7 +84,9 @@ def generate(
     )
 
 
-def _check(jobs: int, load: float, span_ms: int) -> None:
+def _check(seed: int, jobs: int, load: float, span_ms: int) -> None:
+    if seed < 0:
+        raise BadWorkload(f"seed {seed}: a seed is a whole number that is not negative")
     if not 1 <= jobs <= MOST_JOBS:
         raise BadWorkload(f"{jobs:,} jobs: the number of jobs lies between 1 and {MOST_JOBS:,}")
     if not 0 < load <= HIGHEST_LOAD:
@@ -97,22 +97,13 @@ def _check(jobs: int, load: float, span_ms: int) -> None:
         raise BadWorkload(f"a span of {span_ms} ms: the span lies between a minute and twenty years")
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """Numbers of GPUs, their weights, and the mean GPU time in milliseconds of a job drawn from them."""
-
-    gpus: tuple[int, ...]
-    weights: tuple[int, ...]
-    mean_gpu_ms: float
-
-
 def _sizes_that_fit(fleet: TwinFleet) -> tuple[Sizes, Sizes]:
     """Everyday and large sizes for which some GPU class of the fleet has room."""
     numbers = calibration()
     sizes, large = numbers.everyday_sizes, numbers.foundation
     return (
         _sizes(
-            [(gpus, weight) for gpus, weight in zip(sizes.gpus, sizes.jobs, strict=True) if _shapes(fleet, gpus, 1)],
+            [(gpus, weight) for gpus, weight in zip(sizes.gpus, sizes.jobs, strict=True) if shapes_on(fleet, gpus, 1)],
             [(group.most_gpus, group.seconds) for group in numbers.everyday_durations.group],
             numbers.everyday_durations.probabilities,
         ),
@@ -120,7 +111,7 @@ def _sizes_that_fit(fleet: TwinFleet) -> tuple[Sizes, Sizes]:
             [
                 (gpus, weight)
                 for gpus, weight in zip(large.gpus, large.weights, strict=True)
-                if _shapes(fleet, gpus, large.least_class_to_gang)
+                if shapes_on(fleet, gpus, large.least_class_to_gang)
             ],
             [(large.gpus[-1], large.seconds)],
             large.probabilities,
@@ -154,7 +145,7 @@ def _number_of_large_jobs(jobs: int, wanted_gpu_ms: float, everyday: Sizes, larg
     return round(jobs * min(max(share, bounds.least_of_jobs), bounds.most_of_jobs))
 
 
-def _gpus(seed: int, jobs: int, large_jobs: int, everyday: Sizes, large: Sizes) -> Column:
+def _drawn_sizes(seed: int, jobs: int, large_jobs: int, everyday: Sizes, large: Sizes) -> Column:
     """GPUs of every job, large ones first; the order of jobs comes later from the times of submission."""
     gpus = np.empty(jobs, dtype=np.int64)
     for rows, sizes, purpose in (
@@ -171,9 +162,10 @@ def _durations(seed: int, gpus: Column, large_jobs: int) -> NDArray[np.float64]:
     """Running times in milliseconds, before they are scaled to the load."""
     numbers = calibration()
     seconds = np.empty(len(gpus), dtype=np.float64)
-    large: Foundation = numbers.foundation
     seconds[:large_jobs] = from_quantiles(
-        uniforms(seed, "duration of large jobs", large_jobs), large.probabilities, large.seconds
+        uniforms(seed, "duration of large jobs", large_jobs),
+        numbers.foundation.probabilities,
+        numbers.foundation.seconds,
     )
     everyday = gpus[large_jobs:]
     chances = uniforms(seed, "duration of everyday jobs", len(everyday))
@@ -209,26 +201,6 @@ def _scaled(drawn_ms: NDArray[np.float64], gpus: Column, target_gpu_ms: float) -
     )
 
 
-def _shapes(fleet: TwinFleet, gpus: int, least_class_to_gang: int) -> list[Shape]:
-    """The gang of so many GPUs on every class that could run it and is so many times larger."""
-    shapes = []
-    for class_index in range(len(fleet.gpu_classes)):
-        groups = fleet.of_class(class_index)
-        if not groups or fleet.gpus_of_class(class_index) < gpus * least_class_to_gang:
-            continue
-        nodes = nodes_for(gpus, max(group.gpus for group in groups))
-        gpus_milli = gpus // nodes * WHOLE_GPU_MILLI
-        if holds(groups, nodes, gpus_milli, 0, 0):
-            others = [
-                other
-                for other in range(len(fleet.gpu_classes))
-                if other != class_index and holds(fleet.of_class(other), nodes, gpus_milli, 0, 0)
-            ]
-            any_class = pack_choices([class_index, *others[: MOST_CHOICES - 1]])
-            shapes.append(Shape(class_index, nodes, gpus_milli, pack_choices([class_index]), any_class))
-    return shapes
-
-
 def _gangs(seed: int, gpus: Column, large_jobs: int, fleet: TwinFleet) -> tuple[Column, Column, Column]:
     """Nodes, GPUs per node and choices of each job; first choices fall on classes in proportion to their GPUs."""
     nodes, gpus_milli, choices = np.empty((3, len(gpus)), dtype=np.int64)
@@ -238,7 +210,7 @@ def _gangs(seed: int, gpus: Column, large_jobs: int, fleet: TwinFleet) -> tuple[
     for large, least_class_to_gang in ((False, 1), (True, calibration().foundation.least_class_to_gang)):
         for size in np.unique(gpus[is_large == large]).tolist():
             rows = np.flatnonzero((gpus == size) & (is_large == large))
-            shapes = _shapes(fleet, size, least_class_to_gang)
+            shapes = shapes_on(fleet, size, least_class_to_gang)
             shape = picked(chances[rows], [float(fleet.gpus_of_class(each.class_index)) for each in shapes])
             nodes[rows] = np.array([each.nodes for each in shapes])[shape]
             gpus_milli[rows] = np.array([each.gpus_milli for each in shapes])[shape]

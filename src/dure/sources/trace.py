@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dure.model.units import HOUR_MS, WHOLE_GPU_MILLI
+from dure.model.units import HOUR_MS, SECOND_MS, WHOLE_GPU_MILLI
 
 Column = NDArray[np.int64]
 
@@ -140,6 +141,24 @@ def arranged(
         memory_mib=(nothing if memory_mib is None else memory_mib)[order],
         choices=choices[order],
         share=(nothing if share is None else share)[order],
+    )
+
+
+def repeated(trace: Trace, copies: int, shift_ms: int) -> Trace:
+    """Several copies of a trace at once, each shifted by so much against the one before; ties go by copy, then job.
+
+    The common workload W2 is 64 copies of W1, shifted by 61 s.
+    """
+    columns = {name: np.tile(getattr(trace, name), copies) for name in COLUMNS}
+    columns["submit_ms"] += np.repeat(np.arange(copies, dtype=np.int64) * shift_ms, len(trace))
+    order = np.argsort(columns["submit_ms"], kind="stable")
+    merged: dict[str, Any] = {name: column[order] for name, column in columns.items()}
+    return replace(
+        trace,
+        **merged,
+        name=f"{copies} x {trace.name}",
+        origin=f"{copies} copies of {trace.origin}, each {shift_ms / SECOND_MS:g} s after the one before",
+        refused=trace.refused * copies,
     )
 
 
