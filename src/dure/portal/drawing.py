@@ -77,16 +77,21 @@ class NodeUse(Struct, frozen=True):
 
 
 def share_bars(lines: tuple[ShareLine, ...]) -> list[ShareBar]:
-    """One bar per share. Shares below the root of a class are drawn to one scale, so that their lengths compare."""
+    """One bar per share. The shares of one class are drawn to one scale, so that their lengths compare.
+
+    A share without siblings at the top stands for the whole; it is drawn full and leaves the scale to the others.
+    """
+    tops = Counter(line.gpu_class for line in lines if line.depth == 0)
     scales: dict[tuple[str, bool], int] = {}
     for line in lines:
         reach = max(line.guarantee_milli + line.borrowed_milli, line.used_milli, 1)
-        scales[_scale_of(line)] = max(scales.get(_scale_of(line), 1), reach)
-    return [_share_bar(line, scales[_scale_of(line)]) for line in lines]
+        scale = _scale_of(line, tops)
+        scales[scale] = max(scales.get(scale, 1), reach)
+    return [_share_bar(line, scales[_scale_of(line, tops)]) for line in lines]
 
 
-def _scale_of(line: ShareLine) -> tuple[str, bool]:
-    return (line.gpu_class, line.depth == 0)
+def _scale_of(line: ShareLine, tops: Counter[str]) -> tuple[str, bool]:
+    return (line.gpu_class, line.depth == 0 and tops[line.gpu_class] == 1)
 
 
 def site_segments(site: SiteLine, owners: Owners) -> list[Segment]:

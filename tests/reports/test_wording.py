@@ -1,0 +1,62 @@
+"""Amounts and times as people write them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dure.model.blockers import Blocker, BlockerCode
+from dure.reports.wording import ago, gpus_text, rough_duration, short_reason
+
+
+@pytest.mark.parametrize(
+    ("gpu_class", "milli", "nodes", "written"),
+    [
+        ("H100", 8_000, 1, "H100:8"),
+        ("H100", 8_000, 2, "2 × H100:8"),
+        ("", 500, 1, "0.5"),
+        ("", 0, 1, "-"),
+        ("H100", 0, 4, "4 × -"),
+    ],
+)
+def test_gpus_are_written_as_users_write_them(gpu_class: str, milli: int, nodes: int, written: str) -> None:
+    assert gpus_text(gpu_class, milli, nodes) == written
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "written"),
+    [
+        (0, "0s"),
+        (59_999, "59s"),
+        (60_000, "1m"),
+        (61_000, "1m01s"),
+        (10 * 60_000 + 5_000, "10m"),
+        (3_600_000, "1h"),
+        (3_600_000 + 300_000, "1h05m"),
+        (25 * 3_600_000, "1d1h"),
+        (48 * 3_600_000, "2d"),
+    ],
+)
+def test_durations_have_two_figures_at_most(milliseconds: int, written: str) -> None:
+    assert rough_duration(milliseconds) == written
+
+
+@given(st.integers(-(10**12), 10**12))
+def test_a_time_is_past_now_or_ahead(distance_ms: int) -> None:
+    said = ago(10**13 - distance_ms, 10**13)
+    if abs(distance_ms) < 1_000:
+        assert said == "now"
+    else:
+        assert said.endswith(" ago") == (distance_ms > 0)
+        assert said.startswith("in ") == (distance_ms < 0)
+
+
+def test_a_time_that_never_was_is_a_dash() -> None:
+    assert ago(None, 0) == "-"
+
+
+@pytest.mark.parametrize("code", BlockerCode)
+def test_every_blocker_has_a_phrase_with_what_is_short(code: BlockerCode) -> None:
+    assert short_reason(Blocker(code=code))
+    assert short_reason(Blocker(code=code, gpu_class="H100", short_milli=4_000)).endswith(": 4 H100 short")
