@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from dure.executors.contract import Ended, Executor, Launch, NeverStarted, Observation, Started
@@ -17,9 +18,13 @@ __all__ = [
     "LedgerFenced",
     "NeverStarted",
     "Observation",
+    "RandomBytes",
     "Row",
     "Started",
 ]
+
+RandomBytes = Callable[[int], bytes]
+"""A random stream: so many bytes, unguessable when live, repeatable in the twin. Each purpose has its own."""
 
 
 class Clock(Protocol):

@@ -1,0 +1,154 @@
+"""The running platform as handlers and pages see it: reports to read, and one door for changes.
+
+Everything here is called on the event loop's thread, between two steps, so a report is always of one moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+
+import msgspec
+from msgspec import Struct
+from starlette.requests import Request as HttpRequest
+
+from dure import kernel
+from dure.api.sessions import COOKIE, Sessions
+from dure.control.access import Caller
+from dure.control.feed import EVERYTHING
+from dure.control.logs import log_path
+from dure.control.loop import Loop
+from dure.control.orders import Engines
+from dure.control.ports import Clock
+from dure.control.requests import Reply, Request
+from dure.model.blockers import Why
+from dure.model.jobs import JobSpec
+from dure.model.nation import Nation
+from dure.reports.fleet import NodesReport, SitesReport, nodes_report, sites_report
+from dure.reports.jobs import JobReport, JobsReport, QueueReport, finished_report, job_report, jobs_report, queue_report
+from dure.reports.ledger import LedgerEntries, LedgerReport, entries_report, ledger_report
+from dure.reports.shares import SharesReport, shares_report
+from dure.reports.viewer import Viewer
+from dure.world.cards import JobCard
+from dure.world.world import World
+
+BEARER = "Bearer "
+_SAFE_METHODS = frozenset({"GET", "HEAD"})
+_CARD = msgspec.json.Decoder(JobCard)
+
+
+class Health(Struct, frozen=True, kw_only=True):
+    """Whether the platform works. `status` is `ok`, `halted` (it starts nothing) or `failing` (it accepts nothing)."""
+
+    status: str
+    detail: str
+    at_ms: int
+    entries: int
+
+
+class Platform:
+    """Reports for viewers, and `ask` for everything that changes something."""
+
+    def __init__(self, loop: Loop, clock: Clock, engines: Engines, sessions: Sessions) -> None:
+        self.loop = loop
+        self.control = loop.control
+        self.clock = clock
+        self.engines = engines
+        self.sessions = sessions
+
+    @property
+    def world(self) -> World:
+        """The state as of the latest step."""
+        return self.control.world
+
+    async def ask(self, request: Request) -> Reply:
+        """Have something changed; returns once it is durable, or was not done."""
+        return await self.loop.ask(request)
+
+    def caller(self, request: HttpRequest) -> Caller | None:
+        """Who sent a request: by bearer token, or, for reading only, by a browser's session."""
+        authorization = request.headers.get("authorization", "")
+        if authorization:
+            is_bearer = authorization.startswith(BEARER)
+            return self.control.memory.tokens.caller(authorization.removeprefix(BEARER).strip()) if is_bearer else None
+        cookie = request.cookies.get(COOKIE) if request.method in _SAFE_METHODS else None
+        return self.sessions.caller(cookie, self.control.memory, self.clock.now_ms()) if cookie else None
+
+    def viewer(self, request: HttpRequest) -> Viewer | None:
+        """What the sender of a request may see; None when nobody is signed in."""
+        caller = self.caller(request)
+        return caller.viewer if caller else None
+
+    def health(self) -> Health:
+        """Whether the platform works."""
+        trouble, halted = self.loop.trouble, self.control.halted
+        status = "failing" if trouble else "halted" if halted else "ok"
+        return Health(status=status, detail=trouble or halted, at_ms=self.clock.now_ms(), entries=self.control.position)
+
+    def nation(self) -> Nation:
+        """The declared state."""
+        return self.world.nation
+
+    def queue(self, viewer: Viewer) -> QueueReport:
+        """Who runs and who waits."""
+        return queue_report(self.world, self.explain, viewer, self._spec_of, self.clock.now_ms())
+
+    def finished(self, viewer: Viewer) -> JobsReport:
+        """Jobs that ended last."""
+        return finished_report(self.world, viewer, self._spec_of, self.clock.now_ms())
+
+    def jobs(self, cards: Iterable[JobCard], viewer: Viewer, limit: int) -> JobsReport:
+        """The newest of these jobs."""
+        return jobs_report(self.world, cards, viewer, self._spec_of, self.clock.now_ms(), limit)
+
+    def card(self, job: str) -> JobCard | None:
+        """A job, however old."""
+        card = self.world.jobs.get(job)
+        if card is None and (row := self.control.ledger.row("jobs", job)) is not None:
+            card = _CARD.decode(row)
+        return card
+
+    def job(self, job: str, viewer: Viewer) -> JobReport | None:
+        """Everything about one job; None when there is no such job."""
+        card = self.card(job)
+        if card is None:
+            return None
+        return job_report(self.world, card, self.explain, viewer, self._spec_of, self.clock.now_ms())
+
+    def explain(self, job: str) -> Why:
+        """Why a job waits."""
+        return kernel.explain(self.world, job, self.clock.now_ms())
+
+    def sites(self) -> SitesReport:
+        """The fleet by site."""
+        return sites_report(self.world, self.clock.now_ms())
+
+    def nodes(self) -> NodesReport:
+        """The fleet by node."""
+        return nodes_report(self.world, self.clock.now_ms())
+
+    def shares(self) -> SharesReport:
+        """The share tree."""
+        return shares_report(self.world, self.clock.now_ms())
+
+    def ledger(self) -> LedgerReport:
+        """The ledger's size and last checkpoint."""
+        last = self.control.ledger.latest_checkpoint()
+        if last is None:
+            return ledger_report(self.control.ledger.size, 0, b"", None, "")
+        return ledger_report(self.control.ledger.size, last.size, last.root, last.at_ms, last.note)
+
+    def ledger_entries(self, start: int, limit: int) -> LedgerEntries:
+        """Entries from a position on."""
+        ledger = self.control.ledger
+        return entries_report(start, ledger.entries(start, start + limit), ledger.size)
+
+    def log_path(self, card: JobCard, attempt: int, rank: int) -> str | None:
+        """Where a rank's output lies, once there is any."""
+        return log_path(self.world, self.engines, card, attempt, rank)
+
+    def changes(self) -> AsyncIterator[bytes]:
+        """Something whenever a report may have changed, and now and then in between."""
+        return self.loop.feed.subscribe(EVERYTHING, None)
+
+    def _spec_of(self, job: str) -> JobSpec | None:
+        return self.control.memory.specs.of(job)

@@ -1,0 +1,45 @@
+"""What the loop replied, as HTTP says it: the status of every refusal, in one table."""
+
+from __future__ import annotations
+
+from dure.api.problems import ProblemRaised, problem
+from dure.control.requests import Answer, NotDone, NotDoneCode, Reply
+from dure.intake.refusals import Problem as FieldProblem
+from dure.intake.refusals import Refusal
+
+STATUS: dict[NotDoneCode, int] = {
+    NotDoneCode.UNAVAILABLE: 503,
+    NotDoneCode.UNKNOWN_JOB: 404,
+    NotDoneCode.NOT_YOUR_JOB: 403,
+    NotDoneCode.JOB_IS_OVER: 409,
+    NotDoneCode.UNKNOWN_NODE: 404,
+    NotDoneCode.UNKNOWN_ORGANISATION: 409,
+    NotDoneCode.NO_SUCH_BEARER: 404,
+    NotDoneCode.UNKNOWN_PROJECT: 404,
+    NotDoneCode.NOT_YOUR_PROJECT: 403,
+    NotDoneCode.MISSING_CREDENTIAL: 409,
+    NotDoneCode.IDEMPOTENCY_KEY_REUSED: 409,
+}
+
+
+def done(reply: Reply) -> Answer:
+    """The answer. Raises the problem when there is none."""
+    if isinstance(reply, Refusal | NotDone):
+        raise refused(reply)
+    return reply
+
+
+def refused(no: Refusal | NotDone) -> ProblemRaised:
+    """Why something was not done, as a problem."""
+    if isinstance(no, NotDone):
+        return not_done(no.code, no.message)
+    # 403 when the caller may not do this at all, 409 when it does not fit the present state.
+    status = 403 if no.is_forbidden else 409
+    fields = (FieldProblem(field=no.field, value="", message=no.message),) if no.field else ()
+    return problem(status, no.code.value, no.message, fields)
+
+
+def not_done(code: NotDoneCode, message: str) -> ProblemRaised:
+    """A refusal of the loop, or of a handler that reads."""
+    headers = {"Retry-After": "1"} if code is NotDoneCode.UNAVAILABLE else {}
+    return problem(STATUS[code], code.value, message, headers=headers)

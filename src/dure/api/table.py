@@ -1,0 +1,272 @@
+"""All operations of the interface. Whoever adds one adds a line here, and nothing else has to know."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any
+
+from dure.api import access, fleet, jobs, nation, records
+from dure.api.bodies import JSON, OCTETS, SCRIPT, YAML
+from dure.api.jobs import EVENT_STREAM
+from dure.api.openapi import openapi_document
+from dure.api.operations import Call, Operation, Parameter
+from dure.api.platform import Health, Platform
+from dure.control.access import Permission
+from dure.control.preview import Preview
+from dure.control.requests import Done, JobStands, NationStands, NodeStands, Submitted, TokenIssuedOnce
+from dure.model.blockers import Why
+from dure.model.nation import Nation
+from dure.reports.fleet import NodesReport
+from dure.reports.jobs import JobReport, JobsReport, QueueReport
+from dure.reports.ledger import LedgerEntries, LedgerReport
+from dure.reports.shares import SharesReport
+
+READ, AUDIT, SUBMIT, OPERATE = Permission.READ, Permission.AUDIT, Permission.SUBMIT, Permission.OPERATE
+
+JOB_BODIES = {YAML: None, JSON: dict[str, Any], SCRIPT: None}
+PROJECT = Parameter(name="project", description="Project of the job when the document names none.")
+KEY = Parameter(
+    name="Idempotency-Key", place="header", description="The same key with the same document is accepted once."
+)
+LIMIT = Parameter(name="limit", type="integer", description="How many at most.")
+LOG_PARAMETERS = (
+    Parameter(name="rank", type="integer", description="Which rank of a gang; 0 unless given."),
+    Parameter(name="attempt", type="integer", description="Which attempt; the latest unless given."),
+    Parameter(name="offset", type="integer", description="Byte to start from."),
+)
+JOB_FILTERS = (
+    Parameter(name="state", description="Only jobs in this state; `active` for all that are not over."),
+    Parameter(name="project", description="Only jobs of this project."),
+    LIMIT,
+)
+START = Parameter(name="start", type="integer", description="Position of the first entry.")
+DRY_RUN = Parameter(name="dry_run", type="boolean", description="Only say what would change.")
+TICKET = Parameter(name="ticket", description="The ticket in a sign-in link.", required=True)
+LAST_EVENT = Parameter(name="Last-Event-ID", place="header", description="Id of the last event that was seen.")
+
+
+async def openapi(_: Platform, __: Call) -> dict[str, Any]:
+    """This document."""
+    return openapi_document(OPERATIONS, version("dure"))
+
+
+OPERATIONS: tuple[Operation, ...] = (
+    # Submissions come first because they are asked for most.
+    Operation(
+        method="POST",
+        path="/v1/jobs",
+        permission=SUBMIT,
+        handler=jobs.submit,
+        summary="Submit a job",
+        bodies=JOB_BODIES,
+        parameters=(KEY, PROJECT),
+        answer=Submitted,
+        status=201,
+    ),
+    Operation(
+        method="GET",
+        path="/v1/jobs",
+        permission=READ,
+        handler=jobs.listing,
+        summary="List jobs",
+        parameters=JOB_FILTERS,
+        answer=JobsReport,
+    ),
+    Operation(
+        method="GET",
+        path="/v1/jobs/{job}",
+        permission=READ,
+        handler=jobs.one,
+        summary="Show a job",
+        answer=JobReport,
+    ),
+    Operation(
+        method="GET",
+        path="/v1/jobs/{job}/why",
+        permission=READ,
+        handler=jobs.why,
+        summary="Explain why a job waits",
+        answer=Why,
+    ),
+    Operation(
+        method="GET",
+        path="/v1/jobs/{job}/log",
+        permission=READ,
+        handler=jobs.log,
+        summary="Read or follow a job's output",
+        parameters=LOG_PARAMETERS,
+        answer_media_type="text/plain",
+    ),
+    Operation(
+        method="POST",
+        path="/v1/jobs/{job}/cancel",
+        permission=SUBMIT,
+        handler=jobs.cancel,
+        summary="Cancel a job",
+        answer=JobStands,
+    ),
+    Operation(
+        method="POST",
+        path="/v1/plan",
+        permission=SUBMIT,
+        handler=jobs.plan,
+        summary="Say what would happen to a job",
+        bodies=JOB_BODIES,
+        parameters=(PROJECT,),
+        answer=Preview,
+    ),
+    Operation(
+        method="GET",
+        path="/v1/queue",
+        permission=READ,
+        handler=jobs.queue,
+        summary="Show who runs and who waits",
+        answer=QueueReport,
+    ),
+    Operation(
+        method="GET",
+        path="/v1/events",
+        permission=READ,
+        handler=jobs.events,
+        summary="Watch jobs change",
+        parameters=(LAST_EVENT,),
+        answer_media_type=EVENT_STREAM,
+    ),
+    Operation(
+        method="GET",
+        path="/v1/nodes",
+        permission=READ,
+        handler=fleet.nodes,
+        summary="List nodes",
+        answer=NodesReport,
+    ),
+    Operation(
+        method="POST",
+        path="/v1/nodes/{node}/drain",
+        permission=OPERATE,
+        handler=fleet.drain,
+        summary="Drain a node",
+        answer=NodeStands,
+    ),
+    Operation(
+        method="POST",
+        path="/v1/nodes/{node}/resume",
+        permission=OPERATE,
+        handler=fleet.resume,
+        summary="Resume a node",
+        answer=NodeStands,
+    ),
+    Operation(
+        method="GET",
+        path="/v1/shares",
+        permission=READ,
+        handler=fleet.shares,
+        summary="Show the share tree",
+        answer=SharesReport,
+    ),
+    Operation(
+        method="GET",
+        path="/v1/nation",
+        permission=READ,
+        handler=nation.show,
+        summary="Show the declared nation",
+        answer=Nation,
+    ),
+    Operation(
+        method="PUT",
+        path="/v1/nation",
+        permission=OPERATE,
+        handler=nation.apply,
+        summary="Declare the nation",
+        bodies={YAML: None},
+        parameters=(DRY_RUN,),
+        answer=NationStands,
+    ),
+    Operation(
+        method="GET",
+        path="/v1/ledger/checkpoint",
+        permission=READ,
+        handler=records.checkpoint,
+        summary="Show the last signed checkpoint",
+        answer=LedgerReport,
+    ),
+    Operation(
+        method="GET",
+        path="/v1/ledger/entries",
+        permission=AUDIT,
+        handler=records.entries,
+        summary="Read the ledger",
+        parameters=(START, LIMIT),
+        answer=LedgerEntries,
+    ),
+    Operation(
+        method="POST",
+        path="/v1/tokens",
+        permission=OPERATE,
+        handler=access.issue,
+        summary="Make a token",
+        bodies={JSON: access.WantedToken},
+        status=201,
+        answer=TokenIssuedOnce,
+    ),
+    Operation(
+        method="GET",
+        path="/v1/tokens",
+        permission=OPERATE,
+        handler=access.tokens,
+        summary="List tokens",
+        answer=access.TokenList,
+    ),
+    Operation(
+        method="DELETE",
+        path="/v1/tokens/{token}",
+        permission=OPERATE,
+        handler=access.revoke,
+        summary="Revoke a token",
+        answer=Done,
+    ),
+    Operation(
+        method="PUT",
+        path="/v1/projects/{project}/secrets/{name}",
+        permission=SUBMIT,
+        handler=access.store_secret,
+        summary="Store a secret",
+        bodies={OCTETS: None},
+        answer=Done,
+    ),
+    Operation(
+        method="POST",
+        path="/v1/sign-in-links",
+        permission=READ,
+        handler=access.sign_in_link,
+        summary="Make a sign-in link for a browser",
+        status=201,
+        answer=access.SignInLink,
+    ),
+    Operation(
+        method="GET",
+        path="/login",
+        permission=None,
+        handler=access.sign_in,
+        summary="Sign a browser in",
+        parameters=(TICKET,),
+        status=303,
+        answer_media_type="",
+    ),
+    Operation(
+        method="GET",
+        path="/v1/health",
+        permission=None,
+        handler=records.health,
+        summary="Say whether the platform works",
+        answer=Health,
+    ),
+    Operation(
+        method="GET",
+        path="/openapi.json",
+        permission=None,
+        handler=openapi,
+        summary="Describe this interface",
+        answer=dict[str, Any],
+    ),
+)

@@ -1,0 +1,335 @@
+"""The only file that knows which real parts are plugged in: ledger, executors, policy texts, control, API and portal.
+
+Nothing here imports the kernel before `prepare_compilation` has said where compiled code is kept, so the imports of
+everything that leads to it are inside functions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import hashlib
+import logging
+import os
+import secrets
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+    from uvicorn import Server
+
+    from dure.api.platform import Platform
+    from dure.control.control import Control
+    from dure.control.orders import Engines
+    from dure.ledger.sqlite import SqliteLedger
+    from dure.policy import PolicySet
+
+LEDGER_FILE = "ledger.sqlite"
+LEDGER_KEY_FILE = "ledger.key"
+SECRETS_KEY_FILE = "secrets.key"
+OPERATOR_FILE = "operator.token"
+COMPILED_ROOMS = ("world", "kernel", "twin")
+BACKLOG = 2_048
+SHUTDOWN_S = 3
+"""How long open connections may take to end when the platform stops."""
+
+
+class StartError(Exception):
+    """The platform cannot be started; the message says why and what to do."""
+
+
+class Ready(Struct, frozen=True, kw_only=True):
+    """The platform serves at `url`. `sign_in_url` signs one browser in as operator, once, within ten minutes."""
+
+    url: str
+    sign_in_url: str
+    operator_file: Path
+    """Holds the operator's token; only this user can read it."""
+    started_in_ms: int
+
+
+class SystemClock:
+    """The machine's clock, kept from going back."""
+
+    def __init__(self) -> None:
+        self._latest_ms = 0
+
+    def now_ms(self) -> int:
+        """Milliseconds since the epoch."""
+        self._latest_ms = max(self._latest_ms, time.time_ns() // 1_000_000)
+        return self._latest_ms
+
+
+def serve(
+    state: Path,
+    host: str,
+    port: int,
+    *,
+    kill_jobs_at_end: bool = False,
+    on_ready: Callable[[Ready], None] | None = None,
+) -> int:
+    """Run the platform until it is told to stop (SIGINT, SIGTERM). Returns the exit code.
+
+    Jobs outlive the server unless `kill_jobs_at_end`; the next server on the same state folder adopts them.
+    """
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    began = time.perf_counter()
+    try:
+        prepare_state(state)
+        with _listener(host, port) as listener:
+            prepare_compilation()
+            _serve(state, listener, kill_jobs_at_end, on_ready or _print_ready, began)
+    except StartError as error:
+        sys.stderr.write(f"Error: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
+def prepare_state(state: Path) -> None:
+    """Make the state folder if need be, for this user alone. Raises `StartError`."""
+    try:
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        state.chmod(0o700)
+    except OSError as error:
+        raise StartError(f"the state folder {state} cannot be used ({error.strerror}); choose another") from None
+
+
+def prepare_compilation() -> None:
+    """Choose where compiled code is kept; to be called before anything imports the kernel.
+
+    The folder's name has a digest of the compiled rooms' sources, because the compiler only notices a change in the
+    very file of a function, not in the functions it calls. Says so when everything will have to be compiled first.
+    """
+    folder = _compiled_folder()
+    if not folder.exists() and os.environ.get("NUMBA_DISABLE_JIT", "0") == "0":
+        sys.stderr.write("Compiling the kernel; this happens once and takes up to a minute ...\n")
+        folder.mkdir(mode=0o700, parents=True)
+    os.environ["NUMBA_CACHE_DIR"] = str(folder)
+    if "numba" in sys.modules:
+        sys.modules["numba"].config.CACHE_DIR = str(folder)
+
+
+def make_policy_set() -> PolicySet:
+    """The rules that come with Dure."""
+    from dure.policy import PolicySet
+
+    texts = {each.name: each.read_text("utf-8") for each in files("dure.policy").joinpath("rules").iterdir()}
+    schema = next(text for name, text in texts.items() if name.endswith(".cedarschema"))
+    return PolicySet(schema, {name: text for name, text in texts.items() if name.endswith(".cedar")})
+
+
+def open_ledger(state: Path) -> SqliteLedger:
+    """The ledger of a state folder, with its key; both are made on the first start. Raises `StartError`."""
+    from dure.ledger.contract import LedgerError
+    from dure.ledger.keys import KeyFileError, load_or_create_signer
+    from dure.ledger.sqlite import SqliteLedger
+
+    try:
+        # Logs of different platforms need different names, which say nothing else about them.
+        signer = load_or_create_signer(state / LEDGER_KEY_FILE, f"dure/{secrets.token_hex(4)}")
+        return SqliteLedger.open(state / LEDGER_FILE, signer)
+    except (LedgerError, KeyFileError, OSError) as error:
+        raise StartError(str(error)) from None
+
+
+def make_control(state: Path, ledger: SqliteLedger) -> Control:
+    """The loop's core on a ledger, with the system's randomness."""
+    from dure.control.control import Control
+    from dure.control.memory import RandomStreams
+    from dure.control.vault import KEY_BYTES
+
+    random = RandomStreams(salts=os.urandom, tokens=os.urandom, nonces=os.urandom)
+    key = _load_or_create_key(state / SECRETS_KEY_FILE, KEY_BYTES)
+    return Control(ledger, make_policy_set(), key, random, str(state.absolute() / "checkpoints"))
+
+
+def make_engines(state: Path) -> Engines:
+    """The executors of this machine. Raises `StartError`."""
+    from dure.control.orders import Engines
+    from dure.executors.contract import ExecutorError
+    from dure.executors.local.executor import LocalExecutor
+    from dure.model.fleet import Engine
+
+    try:
+        return Engines({Engine.LOCAL: LocalExecutor(state / "local")})
+    except ExecutorError as error:
+        raise StartError(str(error)) from None
+
+
+def _serve(
+    state: Path, listener: socket.socket, kill_jobs: bool, on_ready: Callable[[Ready], None], began: float
+) -> None:
+    import uvloop
+
+    from dure.api.platform import Platform
+    from dure.api.sessions import Sessions
+    from dure.control.loop import Loop
+
+    with closing(open_ledger(state)) as ledger:
+        control = make_control(state, ledger)
+        engines = make_engines(state)
+        clock = SystemClock()
+        platform = Platform(Loop(control, clock, engines), clock, engines, Sessions(os.urandom))
+        # What was loaded stays; looking through it again at every collection would only cost time.
+        gc.collect()
+        gc.freeze()
+
+        def say_ready() -> None:
+            on_ready(_ready(state, platform, listener, began))
+
+        server = _make_server(make_application(platform, state), platform, say_ready)
+        try:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(server.serve(sockets=[listener]))
+        finally:
+            engines.close(kill_jobs)
+
+
+def make_application(platform: Platform, state: Path) -> Starlette:
+    """API and portal over a platform whose loop runs as long as the application."""
+    from dure.api.app import make_app
+    from dure.api.table import OPERATIONS
+    from dure.portal.routes import routes
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        await platform.loop.start()
+        await _ensure_operator(platform, state)
+        yield
+        await platform.loop.close()
+
+    return make_app(platform, OPERATIONS, routes(platform), lifespan)
+
+
+async def _ensure_operator(platform: Platform, state: Path) -> None:
+    """Whoever can read the state folder may operate the platform: make sure that its token file works."""
+    from dure.control.access import PLATFORM, Role
+    from dure.control.requests import IssueToken, TokenIssuedOnce
+
+    file = state / OPERATOR_FILE
+    if file.exists() and platform.control.memory.tokens.caller(file.read_text("utf-8").strip()) is not None:
+        return
+    issued = await platform.ask(IssueToken(caller=PLATFORM, role=Role.OPERATOR))
+    assert isinstance(issued, TokenIssuedOnce), issued
+    file.unlink(missing_ok=True)
+    _write_private(file, f"{issued.text}\n".encode())
+
+
+def _ready(state: Path, platform: Platform, listener: socket.socket, began: float) -> Ready:
+    from dure.control.access import Caller
+
+    token = (state / OPERATOR_FILE).read_text("utf-8").strip()
+    operator = platform.control.memory.tokens.caller(token)
+    assert isinstance(operator, Caller), "the token file was made before the first request"
+    ticket = platform.sessions.new_ticket(operator, platform.clock.now_ms())
+    url = _url_of(listener)
+    return Ready(
+        url=url,
+        sign_in_url=f"{url}/login?ticket={ticket}",
+        operator_file=state / OPERATOR_FILE,
+        started_in_ms=round((time.perf_counter() - began) * 1000),
+    )
+
+
+def _print_ready(ready: Ready) -> None:
+    sys.stdout.write(
+        f"Dure serves at {ready.url} (ready in {ready.started_in_ms / 1000:.1f} s)\n"
+        f"Operator token: {ready.operator_file}\n"
+        f"Sign in (works once): {ready.sign_in_url}\n"
+    )
+    sys.stdout.flush()
+
+
+def _make_server(application: Starlette, platform: Platform, say_ready: Callable[[], None]) -> Server:
+    import uvicorn
+
+    class DureServer(uvicorn.Server):
+        """Says when it is ready, and ends event streams as soon as it is told to stop."""
+
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if self.started:
+                say_ready()
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            # Event streams never end by themselves; connections are only waited for after this.
+            platform.loop.feed.close()
+            await super().shutdown(sockets)
+
+    config = uvicorn.Config(
+        application,
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        backlog=BACKLOG,
+        timeout_graceful_shutdown=SHUTDOWN_S,
+    )
+    return DureServer(config)
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    """A socket that listens. Bound before anything else, so that a port in use is said at once and plainly."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family)
+    except OSError as error:
+        raise StartError(f"cannot listen on {host}: {error.strerror}") from None
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        listener.close()
+        hint = "another server may be running there; stop it, or choose another with --port"
+        raise StartError(f"cannot listen on {host} port {port}: {error.strerror}; {hint}") from None
+    return listener
+
+
+def _url_of(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _load_or_create_key(path: Path, size: int) -> bytes:
+    """A random key in a file that only this user can read. Raises `StartError` when the file holds something else."""
+    if not path.exists():
+        _write_private(path, os.urandom(size))
+    key = path.read_bytes()
+    if len(key) != size:
+        raise StartError(f"{path} does not hold a key of {size} bytes; restore it from your backup")
+    return key
+
+
+def _write_private(path: Path, body: bytes) -> None:
+    """Write a new file whole and durably, readable by this user alone."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(body)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def _compiled_folder() -> Path:
+    """Where code compiled from the present sources is kept, in this user's cache."""
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    digest = hashlib.sha256(sys.version.encode())
+    for room in COMPILED_ROOMS:
+        for source in sorted(Path(__file__).parent.joinpath(room).rglob("*.py")):
+            digest.update(source.read_bytes())
+    return root / "dure" / f"compiled-{digest.hexdigest()[:16]}"

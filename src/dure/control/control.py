@@ -1,0 +1,129 @@
+"""The loop itself, without clock, threads or wire: requests and observations in, one step out.
+
+`step` handles what arrived against the world, decides once, has the decision audited, and returns everything that must
+become durable before anybody is answered and any engine is ordered. `commit` makes it durable. When that fails the
+caller calls `rebuild`: the world is thrown away and made again from the ledger, so there is no undo and no split brain.
+Given the same ledger, requests, observations, times and random streams, it writes the same bytes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from dure import kernel
+from dure.control.access import PLATFORM
+from dure.control.attempts import event_of, holds_gpus, split_attempt_id
+from dure.control.draft import Draft, Step
+from dure.control.handling import handle
+from dure.control.launching import Launching
+from dure.control.memory import Memory, RandomStreams
+from dure.control.orders import StopOrder
+from dure.control.ports import Ledger, Observation, Started
+from dure.control.requests import Request
+from dure.model.events import CancelRequested, JobReleased, encode_all
+from dure.model.fleet import Engine
+from dure.policy import PolicySet
+from dure.world.world import World
+
+log = logging.getLogger(__name__)
+
+
+class PlanRefused(Exception):
+    """The audit found that a plan breaks a promise: it is not written and not carried out."""
+
+
+class Control:
+    """The platform's one writer. Not thread-safe: `step`, `commit` and `rebuild` are called one after the other."""
+
+    def __init__(
+        self, ledger: Ledger, policy_set: PolicySet, vault_key: bytes, random: RandomStreams, checkpoint_root: str
+    ) -> None:
+        self.ledger = ledger
+        self.halted = ""
+        """Why nothing is started any more: the audit refused a plan. Empty when all is well."""
+        self._policy_set = policy_set
+        self._vault_key = vault_key
+        self._random = random
+        self._checkpoint_root = checkpoint_root
+        self.rebuild()
+
+    @property
+    def world(self) -> World:
+        """The state as of the latest step, which may not be durable yet."""
+        return self.memory.world
+
+    @property
+    def position(self) -> int:
+        """Size of the ledger this writer has seen: the next batch goes there."""
+        return self.memory.position
+
+    def rebuild(self) -> None:
+        """Make everything in memory again from the ledger."""
+        self.memory = Memory(self.ledger, self._policy_set, self._vault_key, self._random)
+        self.launching = Launching(self.memory.specs.of, self.memory.secrets.value, self._checkpoint_root)
+
+    def step(self, requests: Sequence[Request], observations: Sequence[Observation], now_ms: int) -> Step:
+        """One turn of the loop at `now_ms`. After an exception the world is spoilt: call `rebuild`."""
+        try:
+            return self._step(requests, observations, now_ms)
+        except PlanRefused as refused:
+            # Requests and observations are facts and still count; only what the kernel wanted is not done. It would
+            # want the same again, so nothing is started until somebody has looked.
+            self.halted = str(refused)
+            log.critical("the audit refused a plan; nothing is started from now on: %s", refused)
+            self.rebuild()
+            return self._step(requests, observations, now_ms)
+
+    def commit(self, step: Step) -> None:
+        """Make a step durable: its entries and rows together, at the position it was based on, or not at all."""
+        self.ledger.append(self.position, encode_all(step.events), step.rows, step.at_ms)
+        self.memory.position += len(step.events)
+        self.memory.kept_answers.clear()
+        self.memory.specs.forget_oldest()
+
+    def _step(self, requests: Sequence[Request], observations: Sequence[Observation], now_ms: int) -> Step:
+        draft = Draft(self.memory.world, self.memory.books, now_ms)
+        # 1. What engines saw has happened already, so it comes before what people want.
+        for seen in sorted(observations, key=lambda each: each.at_ms):
+            self._take_in(seen, draft)
+        # 2. Each request sees the effects of those before it.
+        for request in requests:
+            draft.answers.append(handle(request, self.memory, draft))
+        # 3. Held jobs whose time has come, or will never come.
+        self._release(draft)
+        # 4. One decision for all of it, checked by code that did not make it.
+        if not self.halted:
+            self._decide(draft)
+        return draft.finish(self.memory.specs.of)
+
+    def _take_in(self, seen: Observation, draft: Draft) -> None:
+        """Record what an engine saw, if it is news. What runs though nobody wants it any more is stopped."""
+        job, attempt = split_attempt_id(seen.attempt_id)
+        card = draft.world.jobs.get(job)
+        event = event_of(draft.world, seen, self.memory.false_starts(job), draft.now_ms)
+        if event is not None:
+            draft.record(event)
+            self.memory.note(event)
+        elif isinstance(seen, Started) and not (card and holds_gpus(card) and card.attempt == attempt):
+            grace_ms = draft.world.nation.timing.grace_ms
+            draft.orders.append(StopOrder(engine=Engine.LOCAL, attempt_id=seen.attempt_id, grace_ms=grace_ms))
+
+    def _release(self, draft: Draft) -> None:
+        """Queue held jobs that may go on; cancel those whose dependency failed, and so on down the line."""
+        while doomed := draft.world.doomed():
+            for job in doomed:
+                draft.record(CancelRequested(at_ms=draft.now_ms, job=job, by=PLATFORM.id))
+        for job in draft.world.due_releases(draft.now_ms):
+            draft.record(JobReleased(at_ms=draft.now_ms, job=job))
+
+    def _decide(self, draft: Draft) -> None:
+        plan = kernel.decide(draft.world, draft.now_ms)
+        if not plan.decisions:
+            return
+        violations = draft.books.check(plan, draft.now_ms)
+        if violations:
+            raise PlanRefused("; ".join(str(each) for each in violations))
+        draft.record_plan(plan)
+        orders = (self.launching.order_for(draft.world, decision) for decision in plan.decisions)
+        draft.orders.extend(order for order in orders if order is not None)

@@ -1,0 +1,139 @@
+"""One step while it is being made: what it will write, send and answer, applied to the world as it goes."""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import Struct
+
+from dure.audit import Books
+from dure.control.attempts import attempt_id
+from dure.control.feed import Change
+from dure.control.orders import Order
+from dure.control.ports import Row
+from dure.control.requests import Reply
+from dure.model.events import AnyEvent, AttemptEnded, NationApplied, NodeChanged, Planned
+from dure.model.plan import Plan, Start
+from dure.reports.jobs import SpecOf, job_line
+from dure.reports.viewer import EVERYTHING, PUBLIC
+from dure.world.cards import JobCard
+from dure.world.world import World
+
+_JSON = msgspec.json.Encoder()
+
+
+class Step(Struct, kw_only=True):
+    """All that one step leads to. Nothing of it may be seen outside before `events` and `rows` are durable."""
+
+    at_ms: int
+    events: list[AnyEvent]
+    rows: list[Row]
+    orders: list[Order]
+    answers: list[Reply]
+    """One per request, in the order of the requests."""
+    changes: tuple[Change, ...] = ()
+
+    @property
+    def must_be_kept(self) -> bool:
+        """True when there is something to make durable."""
+        return bool(self.events or self.rows)
+
+
+class AttemptRecord(Struct, kw_only=True):
+    """One attempt as the usage report reads it: row `attempts/{job}.{n}`."""
+
+    job: str
+    attempt: int
+    project: str
+    organisation: str
+    gpu_class: str
+    gpus_milli: int
+    started_at_ms: int
+    ended_at_ms: int | None
+    borrowed: bool
+    outcome: str
+
+
+class Draft:
+    """Collects a step. `record` is the only way to make an event: the world and the books follow at once."""
+
+    def __init__(self, world: World, books: Books, now_ms: int) -> None:
+        self.world = world
+        self.books = books
+        self.now_ms = now_ms
+        self.events: list[AnyEvent] = []
+        self.rows: list[Row] = []
+        self.orders: list[Order] = []
+        self.answers: list[Reply] = []
+        self._news: list[Change] = []
+        world.touched.clear()
+
+    def record(self, event: AnyEvent) -> None:
+        """Something happened."""
+        if isinstance(event, AttemptEnded):
+            # The card forgets its GPUs when the attempt ends, so the record is made just before.
+            self.rows.append(self._attempt_row(self.world.jobs[event.job], event))
+        self.events.append(event)
+        self.world.apply(event)
+        self.books.apply(event)
+        if isinstance(event, NationApplied):
+            self._tell("nation", {})
+        elif isinstance(event, NodeChanged):
+            self._tell("node", {"node": event.node, "state": event.state})
+
+    def record_plan(self, plan: Plan) -> None:
+        """The kernel decided, and has already put it into effect on the world."""
+        event = Planned(at_ms=self.now_ms, plan=plan)
+        self.events.append(event)
+        self.books.apply(event)
+        for decision in plan.decisions:
+            if isinstance(decision, Start):
+                self.rows.append(self._attempt_row(self.world.jobs[decision.job], None))
+
+    def finish(self, spec_of: SpecOf) -> Step:
+        """Write the rows of every job that changed, and say what watchers will be told."""
+        cards = [self.world.jobs[job] for job in sorted(self.world.touched, key=_by_number) if job in self.world.jobs]
+        self.rows.extend(Row("jobs", card.job, _JSON.encode(card)) for card in cards)
+        self._news.extend(self._change(card, spec_of) for card in cards)
+        return Step(
+            at_ms=self.now_ms,
+            events=self.events,
+            rows=self.rows,
+            orders=self.orders,
+            answers=self.answers,
+            changes=tuple(self._news),
+        )
+
+    def _tell(self, name: str, body: dict[str, str]) -> None:
+        data = _JSON.encode(body)
+        self._news.append(Change(name=name, organisation="", full=data, public=data))
+
+    def _change(self, card: JobCard, spec_of: SpecOf) -> Change:
+        full = job_line(self.world, card, EVERYTHING, spec_of)
+        public = job_line(self.world, card, PUBLIC, spec_of)
+        return Change(
+            name="job",
+            organisation=full.organisation or "",
+            full=_JSON.encode(full),
+            public=_JSON.encode(public),
+        )
+
+    def _attempt_row(self, card: JobCard, ended: AttemptEnded | None) -> Row:
+        owner = self.world.nation.organisation_of(card.submitted.project)
+        record = AttemptRecord(
+            job=card.job,
+            attempt=card.attempt,
+            project=card.submitted.project,
+            organisation=owner.name if owner else "",
+            gpu_class=card.gpu_class,
+            gpus_milli=card.gpus_milli,
+            started_at_ms=self.now_ms if card.started_at_ms is None else card.started_at_ms,
+            ended_at_ms=ended.at_ms if ended else None,
+            borrowed=card.borrowed,
+            outcome=ended.outcome if ended else "",
+        )
+        return Row("attempts", attempt_id(card.job, card.attempt), _JSON.encode(record))
+
+
+def _by_number(job: str) -> tuple[int, str]:
+    """Jobs in the order in which they were made: `j9` before `j10`."""
+    return len(job), job

@@ -1,0 +1,115 @@
+"""From decisions to orders: what an engine must be told so that it has no choice left to make."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import assert_never
+
+from dure.control.attempts import attempt_id
+from dure.control.orders import LaunchOrder, Order, SpareOrder, StopOrder, WarnOrder
+from dure.control.ports import Launch
+from dure.control.specs import split_task
+from dure.model.fleet import Engine
+from dure.model.jobs import JobSpec
+from dure.model.plan import Claim, Decision, Spare, Start, Stop, Warn
+from dure.world.cards import JobCard
+from dure.world.world import World
+
+SecretOf = Callable[[str, str], str | None]
+"""The value of a project's secret, by project and name."""
+
+_NOT_IN_VARIABLES = re.compile(r"[^A-Z0-9]+")
+
+
+class Launching:
+    """Makes the orders for the jobs of a world."""
+
+    def __init__(self, spec_of: Callable[[str], JobSpec | None], secret_of: SecretOf, checkpoint_root: str) -> None:
+        self._spec_of = spec_of
+        self._secret_of = secret_of
+        self._checkpoint_root = checkpoint_root
+
+    def order_for(self, world: World, decision: Decision) -> Order | None:
+        """What an engine must do about a decision; None for a claim, which only holds GPUs in the world."""
+        card = world.jobs[decision.job]
+        match decision:
+            case Start():
+                return self.launch(world, card)
+            case Warn():
+                return self.warn(world, card, decision.stop_at_ms)
+            case Spare():
+                return SpareOrder(engine=engine_of(world, card), attempt_id=attempt_id(card.job, card.attempt))
+            case Stop():
+                return stop(world, card, decision.grace_ms)
+            case Claim():
+                return None
+            case _:
+                assert_never(decision)
+
+    def launch(self, world: World, card: JobCard) -> LaunchOrder:
+        """Start the job's latest attempt where the plan says."""
+        spec = self._spec_of(card.job)
+        assert spec is not None, f"{card.job} has no spec, and an erased job is never started"
+        project = card.submitted.project
+        secrets = {name: self._secret_of(project, name) for name in spec.secrets}
+        name = attempt_id(card.job, card.attempt)
+        launch = Launch(
+            attempt_id=name,
+            site=card.site,
+            gpu_class=card.gpu_class,
+            placements=card.placements,
+            argv=spec.command,
+            script=spec.script,
+            setup=spec.setup,
+            workdir=spec.workdir,
+            env=spec.env | platform_variables(world, card, spec),
+            secret_env={name: value for name, value in secrets.items() if value is not None},
+            checkpoint_dir=f"{self._checkpoint_root}/{card.job}",
+        )
+        return LaunchOrder(engine=engine_of(world, card), attempt_id=name, launch=launch)
+
+    def warn(self, world: World, card: JobCard, stop_at_ms: int) -> WarnOrder:
+        """Tell the job's running attempt when it will be stopped, with the signal the job asked for."""
+        spec = self._spec_of(card.job)
+        return WarnOrder(
+            engine=engine_of(world, card),
+            attempt_id=attempt_id(card.job, card.attempt),
+            stop_at_ms=stop_at_ms,
+            signal=spec.checkpoint.signal if spec else "",
+        )
+
+
+def stop(world: World, card: JobCard, grace_ms: int) -> StopOrder:
+    """Terminate the job's running attempt."""
+    return StopOrder(engine=engine_of(world, card), attempt_id=attempt_id(card.job, card.attempt), grace_ms=grace_ms)
+
+
+def engine_of(world: World, card: JobCard) -> Engine:
+    """The engine of the site where the job runs."""
+    return next((site.engine for site in world.nation.sites if site.name == card.site), Engine.LOCAL)
+
+
+def platform_variables(world: World, card: JobCard, spec: JobSpec) -> dict[str, str]:
+    """What the platform tells a job about itself; these names are ours and win over the job's own."""
+    copies = {each.name: each.paths.get(card.site, "") for each in world.nation.datasets if each.name in spec.data}
+    _, task = split_task(card.job)
+    # Scripts written for Slurm look for the second name.
+    task_number = {"DURE_ARRAY_TASK": task, "SLURM_ARRAY_TASK_ID": task} if task else {}
+    return (
+        task_number
+        | {
+            "DURE_JOB": card.job,
+            "DURE_ATTEMPT": str(card.attempt),
+            "DURE_PROJECT": card.submitted.project,
+            "DURE_PURPOSE": card.submitted.purpose,
+            "DURE_SITE": card.site,
+            "DURE_GPU_CLASS": card.gpu_class,
+        }
+        | {f"DURE_DATA_{variable_name(dataset)}": path for dataset, path in copies.items()}
+    )
+
+
+def variable_name(name: str) -> str:
+    """A dataset's name as the end of an environment variable: `lung-scans` becomes `LUNG_SCANS`."""
+    return _NOT_IN_VARIABLES.sub("_", name.upper())

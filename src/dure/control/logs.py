@@ -1,0 +1,50 @@
+"""The output of jobs: read in pieces from where the engine keeps it."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from dure.control.attempts import attempt_id
+from dure.control.launching import engine_of
+from dure.control.orders import Engines
+from dure.world.cards import JobCard
+from dure.world.world import World
+
+LARGEST_PIECE = 256 * 1024
+
+
+class Piece(Struct, frozen=True, kw_only=True):
+    """A piece of a rank's output. `offset` is the byte after it: where the next piece starts."""
+
+    text: str
+    offset: int
+    size: int
+    """Bytes there were in all when it was read."""
+
+
+def read_piece(path: str, offset: int, most: int = LARGEST_PIECE) -> Piece:
+    """Output from byte `offset` on (counted from the end when negative). Bytes that are no text are shown as `�`."""
+    with open(path, "rb") as file:
+        size = file.seek(0, 2)
+        start = max(0, size + offset) if offset < 0 else min(offset, size)
+        file.seek(start)
+        body = file.read(most)
+    whole = body[: _end_of_last_character(body)]
+    return Piece(text=whole.decode(errors="replace"), offset=start + len(whole), size=size)
+
+
+def log_path(world: World, engines: Engines, card: JobCard, attempt: int, rank: int) -> str | None:
+    """Where the output of a rank lies, once there is any."""
+    return engines.log_path(engine_of(world, card), attempt_id(card.job, attempt), rank)
+
+
+def _end_of_last_character(body: bytes) -> int:
+    """Where the last complete UTF-8 character ends, so that a piece never cuts one in two."""
+    for back in range(1, min(4, len(body)) + 1):
+        lead = body[-back]
+        if lead >= 0xC0:
+            length = 2 if lead < 0xE0 else 3 if lead < 0xF0 else 4
+            return len(body) - back if length > back else len(body)
+        if lead < 0x80:
+            break
+    return len(body)

@@ -1,0 +1,101 @@
+"""Everything the loop keeps in memory, all of it made from the ledger, so that it can be thrown away at any time."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from dure.audit import Books
+from dure.control.access import Tokens
+from dure.control.ports import Ledger, RandomBytes
+from dure.control.specs import Specs, split_task
+from dure.control.vault import Secrets, Vault
+from dure.intake.nation_index import NationIndex
+from dure.model.events import AnyEvent, AttemptEnded, AttemptStarted, JobSubmitted, TokenIssued, decode
+from dure.model.jobs import Outcome
+from dure.policy import PolicyInForce, PolicySet
+from dure.world.world import World
+
+
+class RandomStreams(Struct, frozen=True, kw_only=True):
+    """One random stream per purpose, so that one more token changes no salt."""
+
+    salts: RandomBytes
+    tokens: RandomBytes
+    nonces: RandomBytes
+
+
+class Memory:
+    """World, books, tokens, specs and counters as of the ledger's last entry."""
+
+    def __init__(self, ledger: Ledger, policy_set: PolicySet, vault_key: bytes, random: RandomStreams) -> None:
+        self.ledger = ledger
+        self.random = random
+        self.world = World()
+        self.books = Books()
+        self.specs = Specs(ledger, random.salts)
+        self.vault = Vault(vault_key, random.nonces)
+        self.secrets = Secrets(ledger, self.vault)
+        self.kept_answers: dict[str, bytes] = {}
+        """Bodies of `requests` rows that are not durable yet."""
+        self.position = 0
+        self._policy_set = policy_set
+        self._jobs_made = 0
+        self._false_starts: dict[str, int] = {}
+        self._tokens_made = 0
+        for entry in ledger.entries():
+            self._replay(decode(entry))
+            self.position += 1
+        self.world.touched.clear()
+        self.tokens = Tokens(ledger.rows("tokens"))
+        self.bind_nation()
+
+    def bind_nation(self) -> None:
+        """Have intake and policy judge by the nation as it is now."""
+        self.nation_index = NationIndex(self.world.nation)
+        self.policy = PolicyInForce(self._policy_set, self.world.nation)
+
+    def upcoming_job(self) -> str:
+        """The id that the next job will have."""
+        return f"j{self._jobs_made + 1}"
+
+    def next_job(self) -> str:
+        """The id of the next job: `j1`, `j2`, ..."""
+        self._jobs_made += 1
+        return f"j{self._jobs_made}"
+
+    def take_back_job(self, job: str) -> None:
+        """The id was not used: the job was refused. Only for the id given out last."""
+        self.specs.remove(job)
+        self._jobs_made -= 1
+
+    def next_token(self) -> str:
+        """The opaque id of the next token: `t1`, `t2`, ..."""
+        self._tokens_made += 1
+        return f"t{self._tokens_made}"
+
+    def false_starts(self, job: str) -> int:
+        """How often in a row an engine could not start the job."""
+        return self._false_starts.get(job, 0)
+
+    def note(self, event: AnyEvent) -> None:
+        """Count what the next decisions of the loop depend on and no card has."""
+        match event:
+            case AttemptEnded(outcome=Outcome.NEVER_STARTED):
+                self._false_starts[event.job] = self.false_starts(event.job) + 1
+            case AttemptStarted() | AttemptEnded():
+                self._false_starts.pop(event.job, None)
+            case _:
+                return
+
+    def _replay(self, event: AnyEvent) -> None:
+        self.world.apply(event)
+        self.books.apply(event)
+        self.note(event)
+        match event:
+            case JobSubmitted():
+                base, _ = split_task(event.job)
+                self._jobs_made = max(self._jobs_made, int(base[1:]))
+            case TokenIssued():
+                self._tokens_made += 1
+            case _:
+                return

@@ -1,0 +1,70 @@
+"""What would happen: the real intake, decision and reasons on a copy of the world, with the write left out."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from dure import kernel
+from dure.control.access import Caller
+from dure.control.memory import Memory
+from dure.control.requests import NotDone
+from dure.control.submission import judge, missing_secret
+from dure.intake.refusals import Refusal
+from dure.model.blockers import Why
+from dure.model.jobs import JobSpec, JobState
+from dure.model.plan import Placement, Warn
+from dure.world.cards import JobCard
+from dure.world.world import World
+
+
+class Preview(Struct, frozen=True, kw_only=True):
+    """What would become of a job submitted now; of an array, of its first task. `starting` counts all tasks."""
+
+    at_ms: int
+    state: JobState
+    tasks: int
+    starting: int
+    site: str
+    gpu_class: str
+    placements: tuple[Placement, ...]
+    borrowed: bool
+    warned: tuple[str, ...]
+    """Borrowers that would be told to give GPUs back for it."""
+    allowed_sites: tuple[str, ...]
+    why: Why | None
+    """Everything that would keep it waiting; null when it would start at once."""
+
+
+def preview(memory: Memory, caller: Caller, spec: JobSpec, now_ms: int) -> Preview | Refusal | NotDone:
+    """Submit to a copy of the world and decide there."""
+    missing = missing_secret(spec, memory)
+    if missing is not None:
+        return missing
+    events = judge(spec, caller, memory, memory.upcoming_job(), now_ms, commitment="")
+    if isinstance(events, Refusal):
+        return events
+    world = memory.world.fork()
+    for event in events:
+        world.apply(event)
+    plan = kernel.decide(world, now_ms)
+    cards = [world.jobs[event.job] for event in events]
+    ours = {card.job for card in cards}
+    warned = tuple(each.job for each in plan.decisions if isinstance(each, Warn) and each.claimant in ours)
+    return _preview(world, cards, warned, now_ms)
+
+
+def _preview(world: World, cards: list[JobCard], warned: tuple[str, ...], now_ms: int) -> Preview:
+    first = cards[0]
+    return Preview(
+        at_ms=now_ms,
+        state=first.state,
+        tasks=len(cards),
+        starting=sum(not card.state.is_waiting for card in cards),
+        site=first.site,
+        gpu_class=first.gpu_class,
+        placements=first.placements,
+        borrowed=first.borrowed,
+        warned=warned,
+        allowed_sites=first.submitted.sites,
+        why=kernel.explain(world, first.job, now_ms) if first.state.is_waiting else None,
+    )

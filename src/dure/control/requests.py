@@ -1,0 +1,145 @@
+"""What people ask the loop for, and what they are answered. A request that changes nothing does not come here."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+from dure.control.access import Caller, Role, TokenCard
+from dure.intake.refusals import Refusal
+from dure.model.jobs import JobSpec, JobState
+from dure.model.nation import Nation
+
+
+class SubmitJob(Struct, frozen=True, kw_only=True):
+    """Accept a job, or all tasks of an array. A `key` that the caller used before is answered as it was then."""
+
+    caller: Caller
+    spec: JobSpec
+    warnings: tuple[str, ...] = ()
+    key: str = ""
+    digest: str = ""
+    """Hexadecimal SHA-256 of the body that the spec was read from."""
+
+
+class CancelJob(Struct, frozen=True, kw_only=True):
+    """Stop a job, or take it out of the queue."""
+
+    caller: Caller
+    job: str
+
+
+class ApplyNation(Struct, frozen=True, kw_only=True):
+    """Make this the declared state of the platform."""
+
+    caller: Caller
+    nation: Nation
+
+
+class ChangeNode(Struct, frozen=True, kw_only=True):
+    """Drain a node (`drained`) or take it back into service (`up`)."""
+
+    caller: Caller
+    node: str
+    state: str
+
+
+class IssueToken(Struct, frozen=True, kw_only=True):
+    """Make a bearer token."""
+
+    caller: Caller
+    role: Role
+    organisation: str = ""
+
+
+class RevokeToken(Struct, frozen=True, kw_only=True):
+    """Accept a bearer token no longer."""
+
+    caller: Caller
+    token: str
+
+
+class StoreSecret(Struct, frozen=True, kw_only=True):
+    """Set or replace a named secret of a project."""
+
+    caller: Caller
+    project: str
+    name: str
+    value: bytes
+
+    def __repr__(self) -> str:
+        """Everything but the value, so that no log ever shows it."""
+        return f"StoreSecret(project={self.project!r}, name={self.name!r})"
+
+
+Request = SubmitJob | CancelJob | ApplyNation | ChangeNode | IssueToken | RevokeToken | StoreSecret
+
+
+class Submitted(Struct, frozen=True, kw_only=True):
+    """The ids of the accepted jobs, of an array one per task, and what to know about them."""
+
+    jobs: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+
+
+class JobStands(Struct, frozen=True, kw_only=True):
+    """Where a job is after a request about it."""
+
+    job: str
+    state: JobState
+
+
+class NodeStands(Struct, frozen=True, kw_only=True):
+    """Where a node is after a request about it. Jobs on a drained node run to their end."""
+
+    node: str
+    state: str
+    jobs: tuple[str, ...]
+
+
+class TokenIssuedOnce(Struct, frozen=True, kw_only=True):
+    """A new token. This is the only time that anybody sees its text."""
+
+    text: str
+    card: TokenCard
+
+
+class Done(Struct, frozen=True, kw_only=True):
+    """It is done, and there is nothing else to say."""
+
+
+class NationStands(Struct, frozen=True, kw_only=True):
+    """What an application of a nation document changed (or would change), as one line per change."""
+
+    changes: tuple[str, ...]
+    applied: bool
+
+
+class NotDoneCode(StrEnum):
+    """Why the loop did not do what was asked. Other programs match on these: add, but never rename."""
+
+    UNAVAILABLE = "temporarily-unavailable"
+    UNKNOWN_JOB = "unknown-job"
+    NOT_YOUR_JOB = "not-your-job"
+    JOB_IS_OVER = "job-is-over"
+    UNKNOWN_NODE = "unknown-node"
+    UNKNOWN_ORGANISATION = "unknown-organisation"
+    NO_SUCH_BEARER = "unknown-token"
+    UNKNOWN_PROJECT = "unknown-project"
+    NOT_YOUR_PROJECT = "not-your-project"
+    MISSING_CREDENTIAL = "unknown-secret"
+    IDEMPOTENCY_KEY_REUSED = "idempotency-key-reused"
+
+
+class NotDone(Struct, frozen=True, kw_only=True):
+    """Something that the loop did not do, for a reason that is not intake's."""
+
+    code: NotDoneCode
+    message: str
+    """What is wrong and what to do, in English."""
+
+
+Answer = Submitted | JobStands | NodeStands | TokenIssuedOnce | NationStands | Done
+Reply = Answer | Refusal | NotDone
+"""An answer, or the reason why there is none."""

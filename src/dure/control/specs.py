@@ -1,0 +1,60 @@
+"""Job contents: what a job runs stays outside the ledger, which only commits to it. Tasks of an array share one spec.
+
+A row `specs/{job}` holds a random salt and the canonical JSON of the spec; the ledger's entry holds the SHA-256 of
+both. So a spec can be proven to be the one that was submitted, erased when the law says so, and never guessed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+from dure.control.ports import Ledger, RandomBytes, Row
+from dure.model.jobs import JobSpec
+
+SALT_BYTES = 16
+MOST_REMEMBERED = 20_000
+
+_ENCODER = msgspec.json.Encoder(order="sorted")
+_DECODER = msgspec.json.Decoder(JobSpec)
+
+
+def split_task(job: str) -> tuple[str, str]:
+    """The id that was given out, and the task's number: `j5_3` is `j5` and `3`, `j5` has no task."""
+    base, _, task = job.partition("_")
+    return base, task
+
+
+class Specs:
+    """Specs by job id: those of the latest jobs in memory, the others read from the ledger's rows."""
+
+    def __init__(self, ledger: Ledger, salts: RandomBytes) -> None:
+        self._ledger = ledger
+        self._salts = salts
+        self._remembered: dict[str, JobSpec] = {}
+
+    def add(self, job: str, spec: JobSpec) -> tuple[str, Row]:
+        """Remember a new job's spec. Returns the commitment for the ledger and the row that makes the spec durable."""
+        body = self._salts(SALT_BYTES) + _ENCODER.encode(spec)
+        self._remembered[job] = spec
+        return hashlib.sha256(body).hexdigest(), Row("specs", job, body)
+
+    def remove(self, job: str) -> None:
+        """Forget the spec of a job that was refused."""
+        del self._remembered[job]
+
+    def of(self, job: str) -> JobSpec | None:
+        """What the job, or the array it is a task of, runs; None when it was erased."""
+        job, _ = split_task(job)
+        spec = self._remembered.get(job)
+        if spec is None:
+            body = self._ledger.row("specs", job)
+            if body is not None:
+                spec = self._remembered[job] = _DECODER.decode(body[SALT_BYTES:])
+        return spec
+
+    def forget_oldest(self) -> None:
+        """Keep memory bounded. Only to be called when every remembered spec is durable."""
+        while len(self._remembered) > MOST_REMEMBERED:
+            del self._remembered[next(iter(self._remembered))]
