@@ -8,7 +8,7 @@ thrown away as soon as there is any problem.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 from typing import TypeVar
 
@@ -22,6 +22,7 @@ Reader = Callable[["Problems", str, object], T]
 
 LONGEST_NAME = 63
 LONGEST_TEXT = 1024 * 1024
+MOST_PROBLEMS = 100
 
 NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 GPU_CLASS = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,31}")
@@ -31,18 +32,33 @@ _GPUS = re.compile(r"(?:(?P<gpu_class>[A-Za-z][A-Za-z0-9._-]{0,31}):)?(?P<count>
 
 
 class Problems:
-    """What is wrong with a document, in the order in which it was found."""
+    """What is wrong with a document, in the order in which it was found.
+
+    After `MOST_PROBLEMS` of them it raises `BadInput` by itself: nobody reads more, and a hostile document could have
+    a million.
+    """
 
     def __init__(self) -> None:
         self.found: list[Problem] = []
 
     def add(self, field: str, value: object, message: str, hint: str = "") -> None:
-        """Note one problem and go on."""
-        self.found.append(Problem(field=field, value=shown(value), message=message, hint=hint))
+        """Note that a value is wrong, and go on."""
+        self.extend([Problem(field=field, value=shown(value), message=message, hint=hint)])
+
+    def add_about_field(self, field: str, message: str, hint: str) -> None:
+        """Note that a field is wrong whatever its value, or that the value is not to be shown; and go on."""
+        self.extend([Problem(field=field, value="", message=message, hint=hint)])
 
     def add_missing(self, field: str, hint: str) -> None:
-        """Note that a field is not there."""
-        self.found.append(Problem(field=field, value="", message="is missing", hint=hint))
+        """Note that a field is not there, and go on."""
+        self.add_about_field(field, "is missing", hint)
+
+    def extend(self, problems: Iterable[Problem]) -> None:
+        """Note several problems, and go on."""
+        for problem in problems:
+            self.found.append(problem)
+            if len(self.found) >= MOST_PROBLEMS:
+                self.raise_if_any()
 
     def raise_if_any(self) -> None:
         """Raises `BadInput` with everything that was found."""
@@ -75,16 +91,20 @@ class Entry:
         return read(self._problems, self._path(name), self._values[name])
 
     def _path(self, name: str) -> str:
-        return f"{self._field}.{name}" if self._field else name
+        return inside(self._field, name)
 
 
-def refuse_unknown(problems: Problems, field: str, values: Mapping[str, object], known: Sequence[str]) -> None:
+def inside(field: str, name: str) -> str:
+    """The path of a name within a field; a name that came with the document is made fit to be shown."""
+    return f"{field}.{shown(name)}" if field else shown(name)
+
+
+def refuse_unknown(problems: Problems, field: str, names: Iterable[str], known: Sequence[str]) -> None:
     """A problem for every name that is not known, with the nearest that is."""
-    for name in values:
+    for name in names:
         if name not in known:
-            path = f"{field}.{name}" if field else name
             hint = did_you_mean(name, known, f"known fields: {', '.join(known)}")
-            problems.found.append(Problem(field=path, value="", message="is not a known field", hint=hint))
+            problems.add_about_field(inside(field, name), "is not a known field", hint)
 
 
 def mapping(problems: Problems, field: str, value: object) -> dict[str, object]:

@@ -15,17 +15,19 @@ from dure.intake.fields import (
     duration,
     flag,
     gpu_request,
+    inside,
     listing,
     mapping,
     matching,
     memory,
     name,
     one_or_more,
+    refuse_unknown,
     text,
     title,
     whole_number,
 )
-from dure.intake.refusals import BadInput, Problem, did_you_mean, shown
+from dure.intake.refusals import BadInput, Problem, shown
 from dure.model.datasets import Purpose
 from dure.model.fleet import MOST_GPUS_PER_NODE
 from dure.model.jobs import (
@@ -99,10 +101,9 @@ def job_from_document(document: object, defaults: Mapping[str, object] | None = 
 def _refuse_field(problems: Problems, field: str) -> None:
     if field == "outputs":
         hint = "write results to a path that your project keeps, and remove the field"
-        problems.found.append(Problem(field=field, value="", message="is not offered yet", hint=hint))
-        return
-    hint = did_you_mean(field, tuple(_READERS), f"known fields: {', '.join(_READERS)}")
-    problems.found.append(Problem(field=str(field), value="", message="is not a known field", hint=hint))
+        problems.add_about_field(field, "is not offered yet", hint)
+    else:
+        refuse_unknown(problems, "", (field,), FIELDS)
 
 
 def _check_together(problems: Problems, fields: Mapping[str, object], spec: dict[str, Any]) -> None:
@@ -113,7 +114,7 @@ def _check_together(problems: Problems, fields: Mapping[str, object], spec: dict
         problems.add_missing("project", "add a line such as project: my-project, or name it on the command line")
     if "command" in fields and "script" in fields:
         message, hint = "a job has either a command or a script, not both", "remove one of the two"
-        problems.found.append(Problem(field="script", value="", message=message, hint=hint))
+        problems.add_about_field("script", message, hint)
     if "command" not in fields and "script" not in fields:
         problems.add_missing("command", "add a command, or a script")
     for variable in sorted(set(spec.get("env", ())) & set(spec.get("secrets", ()))):
@@ -143,13 +144,11 @@ def _argument(problems: Problems, field: str, value: object) -> str:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, str):
-        problems.found.append(
-            Problem(field=field, value="", message="must be text or a number", hint='put it in quotes, like "true"')
-        )
+        problems.add_about_field(field, "must be text or a number", 'put it in quotes, like "true"')
         return ""
     if "\0" in value or len(value) > LONGEST_ARGUMENT:
         message = f"must be at most {LONGEST_ARGUMENT} characters and have no NUL character"
-        problems.found.append(Problem(field=field, value="", message=message))
+        problems.add_about_field(field, message, "keep long values in a file")
     return value
 
 
@@ -159,8 +158,8 @@ def _env(problems: Problems, field: str, value: object) -> dict[str, str]:
         problems.add(field, f"{len(variables)} variables", f"has more than {MOST_ENV} variables")
         return {}
     for each in variables:
-        _env_name(problems, f"{field}.{each}", each)
-    return {each: _argument(problems, f"{field}.{each}", variables[each]) for each in variables}
+        _env_name(problems, inside(field, each), each)
+    return {each: _argument(problems, inside(field, each), variables[each]) for each in variables}
 
 
 def _env_name(problems: Problems, field: str, value: object) -> str:
@@ -209,7 +208,7 @@ def _gpus_of_one_choice(problems: Problems, field: str, value: object) -> GpuReq
 
 
 def _within(problems: Problems, field: str, value: object) -> Within:
-    if value in NOT_OFFERED_YET:
+    if isinstance(value, str) and value in NOT_OFFERED_YET:
         problems.add(field, value, "is not offered yet", "write node or site")
         return Within.SITE
     return _WITHIN(problems, field, value)

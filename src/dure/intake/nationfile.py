@@ -20,6 +20,7 @@ from dure.intake.fields import (
     duration,
     gpu_count,
     gpu_request,
+    inside,
     listing,
     mapping,
     matching,
@@ -78,7 +79,7 @@ def nation_from_document(document: object) -> Nation:
         shares=tuple(share.in_order_of(classes) for share in shares),
         datasets=entry.optional("datasets", _datasets, ()),
     )
-    problems.found += check_nation(nation, with_amounts=not problems.found)
+    problems.extend(check_nation(nation, with_amounts=not problems.found))
     problems.raise_if_any()
     return nation
 
@@ -106,7 +107,7 @@ def _gpu_classes(problems: Problems, field: str, value: object) -> tuple[GpuClas
     if len(classes) > MOST_GPU_CLASSES:
         problems.add(field, f"{len(classes)} classes", f"has more than {MOST_GPU_CLASSES} classes")
         return ()
-    return tuple(_gpu_class(problems, f"{field}.{each}", each, facts) for each, facts in classes.items())
+    return tuple(_gpu_class(problems, inside(field, each), each, facts) for each, facts in classes.items())
 
 
 def _gpu_class(problems: Problems, field: str, class_name: str, value: object) -> GpuClass:
@@ -272,7 +273,7 @@ def _share_tree(problems: Problems, field: str, value: object, parent: str | Non
 def _amounts(problems: Problems, field: str, value: object) -> dict[str, int]:
     """GPUs by class, in thousandths."""
     amounts = mapping(problems, field, value)
-    return {each: gpu_count(problems, f"{field}.{each}", count) for each, count in amounts.items()}
+    return {each: gpu_count(problems, inside(field, each), count) for each, count in amounts.items()}
 
 
 def _datasets(problems: Problems, field: str, value: object) -> tuple[Dataset, ...]:
@@ -310,7 +311,7 @@ def _reader(problems: Problems, field: str, value: object) -> str:
 
 
 def _paths(problems: Problems, field: str, value: object) -> dict[str, str]:
-    return {each: _path(problems, f"{field}.{each}", path) for each, path in mapping(problems, field, value).items()}
+    return {each: _path(problems, inside(field, each), path) for each, path in mapping(problems, field, value).items()}
 
 
 def _path(problems: Problems, field: str, value: object) -> str:

@@ -87,6 +87,8 @@ def shown(value: object) -> str:
 
 def nearest(name: str, known: Sequence[str]) -> str | None:
     """The known name that was probably meant, or None when nothing is close."""
+    if len(name) > LONGEST_SHOWN:
+        return None
     by_lower = {each.lower(): each for each in known}
     found = get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
     return by_lower[found[0]] if found else None

@@ -122,7 +122,7 @@ def job_from_sbatch(script: str, defaults: Mapping[str, object] | None = None) -
     try:
         spec = job_from_document(document, defaults)
     except BadInput as error:
-        headers.problems.found += [_in_slurm_words(each, headers) for each in error.problems]
+        headers.problems.extend(_in_slurm_words(each, headers) for each in error.problems)
         headers.problems.raise_if_any()
         raise
     headers.problems.raise_if_any()
@@ -179,8 +179,8 @@ class _Headers:
             self.options[name] = value
 
     def _refuse(self, name: str, value: str, message: str, hint: str) -> None:
-        problem = Problem(field=f"--{name}", value=shown(value) if value else "", message=message, hint=hint)
-        self.problems.found.append(problem)
+        field = f"--{shown(name)}"
+        self.problems.extend([Problem(field=field, value=shown(value) if value else "", message=message, hint=hint)])
 
 
 class _Translation:
