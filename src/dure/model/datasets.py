@@ -27,7 +27,7 @@ class Purpose(StrEnum):
     EDUCATION = "education"
 
 
-class Dataset(Struct, frozen=True, kw_only=True):
+class Dataset(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A dataset, its owner, and the sites that hold a copy. `paths` says where the copy at a site lies."""
 
     name: str

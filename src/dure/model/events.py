@@ -1,6 +1,7 @@
 """What can happen: the entries of the ledger.
 
 An event holds no personal data and no secret: people and job contents appear as opaque ids and salted commitments.
+Fields at their default are left out, so that a field added later does not change the bytes of what is already written.
 Its canonical bytes are JSON with sorted keys and integers only; the bytes that were hashed are the bytes that are kept.
 """
 
@@ -16,7 +17,7 @@ from dure.model.nation import Nation
 from dure.model.plan import Plan
 
 
-class Event(Struct, frozen=True, kw_only=True, tag_field="event"):
+class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="event"):
     """Something that happened at `at_ms` (milliseconds since the epoch; in the twin, since the start of the run)."""
 
     at_ms: int
@@ -157,7 +158,11 @@ def encode(event: AnyEvent) -> bytes:
 
 
 def decode(entry: bytes) -> AnyEvent:
-    """The event in a ledger entry. Raises `msgspec.DecodeError` or `msgspec.ValidationError` for foreign bytes."""
+    """The event in a ledger entry.
+
+    Foreign bytes raise `msgspec.DecodeError` (of which `ValidationError` is a kind), `UnicodeDecodeError` or
+    `RecursionError`.
+    """
     event: AnyEvent = _DECODER.decode(entry)
     return event
 

@@ -16,14 +16,14 @@ class Engine(StrEnum):
     LOCAL = "local"
 
 
-class GpuClass(Struct, frozen=True, kw_only=True):
+class GpuClass(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A kind of GPU. `exchange_milli` is what one GPU-hour of it counts against a reference GPU-hour, in thousandths."""
 
     name: str
     exchange_milli: int = 1000
 
 
-class NodeGroup(Struct, frozen=True, kw_only=True):
+class NodeGroup(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`count` equal nodes named `{name}-0000` onwards. `gpus` is per node; `gpu_class` is empty for a node without any."""
 
     name: str
@@ -38,7 +38,7 @@ class NodeGroup(Struct, frozen=True, kw_only=True):
         return [f"{self.name}-{index:04d}" for index in range(self.count)]
 
 
-class Site(Struct, frozen=True, kw_only=True):
+class Site(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A data centre with its own jurisdiction, owner and engine. `country` is ISO 3166-1 alpha-2."""
 
     name: str
@@ -50,7 +50,7 @@ class Site(Struct, frozen=True, kw_only=True):
     title_en: str = ""
 
 
-class Timing(Struct, frozen=True, kw_only=True):
+class Timing(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How reclaim treats a borrower: untouched for `protected_ms`, warned, stopped after `warning_ms`, killed `grace_ms` later."""
 
     protected_ms: int = 60_000

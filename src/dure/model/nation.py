@@ -9,7 +9,7 @@ from dure.model.fleet import GpuClass, NodeGroup, Site, Timing
 from dure.model.organisations import Organisation, Share, ShareAmount
 
 
-class Nation(Struct, frozen=True, kw_only=True):
+class Nation(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The declared state of the whole platform. Applying it twice changes nothing the second time."""
 
     gpu_classes: tuple[GpuClass, ...] = ()
@@ -38,9 +38,7 @@ class Nation(Struct, frozen=True, kw_only=True):
 
     def capacity_milli(self, gpu_class: str) -> int:
         """GPUs of a class in the whole fleet, in thousandths."""
-        return sum(
-            group.count * group.gpus * 1000 for _, group in self.node_groups() if group.gpu_class == gpu_class
-        )
+        return sum(group.count * group.gpus * 1000 for _, group in self.node_groups() if group.gpu_class == gpu_class)
 
     def amount(self, share: Share, gpu_class: str) -> ShareAmount:
         """What a share has of a class; nothing guaranteed and no limit where the tree is silent."""

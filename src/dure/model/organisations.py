@@ -23,7 +23,7 @@ class OrganisationKind(StrEnum):
     PARTNER = "partner"
 
 
-class Organisation(Struct, frozen=True, kw_only=True):
+class Organisation(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A member of the alliance. `country` is where it is established, `parent_country` where its ultimate parent is."""
 
     name: str
@@ -35,7 +35,7 @@ class Organisation(Struct, frozen=True, kw_only=True):
     title_en: str = ""
 
 
-class ShareAmount(Struct, frozen=True, kw_only=True):
+class ShareAmount(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a share has of one GPU class, in thousandths of a GPU.
 
     `guarantee_milli` can always be had back. At most `lend_milli` of it may be used by others while idle.
@@ -48,7 +48,7 @@ class ShareAmount(Struct, frozen=True, kw_only=True):
     lend_milli: int = UNLIMITED_MILLI
 
 
-class Share(Struct, frozen=True, kw_only=True):
+class Share(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A node of the quota tree, named after an organisation, a project, or a group of them.
 
     A project's jobs run under the share with the project's name, or else under that of its organisation.

@@ -7,7 +7,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 
-class Placement(Struct, frozen=True, kw_only=True):
+class Placement(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """GPUs on one node for one rank. `milli` is 1000 for whole GPUs, less for a part of the one GPU named."""
 
     node: str
@@ -24,7 +24,7 @@ class StopReason(StrEnum):
     NODE_LOST = "node-lost"
 
 
-class Start(Struct, frozen=True, kw_only=True, tag="start", tag_field="do"):
+class Start(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="start", tag_field="do"):
     """Run attempt `attempt` of `job` here, now. `borrowed` says its share went above every guarantee that covers it."""
 
     job: str
@@ -36,17 +36,17 @@ class Start(Struct, frozen=True, kw_only=True, tag="start", tag_field="do"):
     borrowed: bool
 
 
-class Claim(Struct, frozen=True, kw_only=True, tag="claim", tag_field="do"):
+class Claim(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="claim", tag_field="do"):
     """Hold these GPUs for `job` as they become free; its share's guarantee takes them back from the jobs warned for it."""
 
     job: str
     site: str
     gpu_class: str
     placements: tuple[Placement, ...]
-    borrowed: bool = False
+    """The nodes, and the GPUs on them that it holds at once."""
 
 
-class Warn(Struct, frozen=True, kw_only=True, tag="warn", tag_field="do"):
+class Warn(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="warn", tag_field="do"):
     """Tell a borrower that it will be stopped at `stop_at_ms`, for `claimant`'s sake."""
 
     job: str
@@ -55,14 +55,14 @@ class Warn(Struct, frozen=True, kw_only=True, tag="warn", tag_field="do"):
     stop_at_ms: int
 
 
-class Spare(Struct, frozen=True, kw_only=True, tag="spare", tag_field="do"):
+class Spare(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="spare", tag_field="do"):
     """Take a warning back: its claimant no longer needs the GPUs."""
 
     job: str
     attempt: int
 
 
-class Stop(Struct, frozen=True, kw_only=True, tag="stop", tag_field="do"):
+class Stop(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="stop", tag_field="do"):
     """Stop an attempt: terminate, and kill what is left after `grace_ms`."""
 
     job: str
@@ -74,7 +74,7 @@ class Stop(Struct, frozen=True, kw_only=True, tag="stop", tag_field="do"):
 Decision = Start | Claim | Warn | Spare | Stop
 
 
-class Plan(Struct, frozen=True, kw_only=True):
+class Plan(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What was decided at `at_ms`, in order. Jobs that do not start keep their blockers: see `dure.kernel.explain`."""
 
     at_ms: int

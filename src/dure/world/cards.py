@@ -53,7 +53,7 @@ class JobCard(Struct, kw_only=True):
     @property
     def gpus_milli(self) -> int:
         """Thousandths of a GPU it holds, claims or (when waiting) wants at its first choice, over all nodes."""
-        if self.placements:
+        if self.placements and not self.state.is_waiting:
             return sum(len(placement.gpus) * placement.milli for placement in self.placements)
         return self.submitted.nodes * (self.submitted.gpus[0][1] if self.submitted.gpus else 0)
 

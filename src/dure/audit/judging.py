@@ -1,0 +1,211 @@
+"""Judging a plan: one function per kind of decision, one line per rule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import assert_never
+
+from dure.audit.books import CLAIMED, RUNNING, WAITING, WARNED, WHOLE, Entry, Page
+from dure.audit.violations import Violation
+from dure.model.plan import Claim, Placement, Plan, Spare, Start, Stop, StopReason, Warn
+
+
+def judge(page: Page, plan: Plan, now_ms: int) -> list[Violation]:
+    """Walk through a plan on a page of its own; returns every rule it breaks, in order."""
+    found: list[Violation] = []
+    classes = {each.name for each in page.nation.gpu_classes}
+    overdrafts = {name: page.tree.overdraft(name, page.charged) for name in _classes_drawn_on(plan) & classes}
+    for decision in plan.decisions:
+        if decision.job not in page.jobs:
+            found.append(Violation(rule="unknown-job", job=decision.job, detail="it is not in the books"))
+            continue
+        found.extend(_judge_one(page, decision, plan, now_ms))
+        page.enter(decision, plan.at_ms)
+    for name, before in overdrafts.items():
+        after = page.tree.overdraft(name, page.charged)
+        if after > max(0, before):
+            found.append(Violation(rule="overdrawn", job="", detail=f"{name} by {after} thousandths of a GPU"))
+    return found
+
+
+def _classes_drawn_on(plan: Plan) -> set[str]:
+    return {decision.gpu_class for decision in plan.decisions if isinstance(decision, Start | Claim)}
+
+
+def _judge_one(
+    page: Page, decision: Start | Claim | Warn | Spare | Stop, plan: Plan, now_ms: int
+) -> Iterator[Violation]:
+    entry = page.jobs[decision.job]
+    match decision:
+        case Start():
+            rules = _judge_start(page, entry, decision)
+        case Claim():
+            rules = _judge_claim(page, entry, decision, plan)
+        case Warn():
+            rules = _judge_warning(page, entry, decision, plan, now_ms)
+        case Spare():
+            rules = _judge_spare(entry)
+        case Stop():
+            rules = _judge_stop(page, entry, decision, now_ms)
+        case _:
+            assert_never(decision)
+    for rule, detail in rules:
+        yield Violation(rule=rule, job=decision.job, detail=detail)
+
+
+Findings = Iterator[tuple[str, str]]
+
+
+def _judge_start(page: Page, entry: Entry, start: Start) -> Findings:
+    if entry.state not in (WAITING, CLAIMED):
+        yield "started-twice", f"it is {entry.state}"
+    if start.attempt != entry.attempt + 1:
+        yield "attempt-skipped", f"attempt {start.attempt} after {entry.attempt}"
+    yield from _judge_place(page, entry, start)
+    yield from _judge_capacity(page, entry, start.placements)
+    if entry.state == WAITING:
+        yield from _judge_quota(page, entry, start.gpu_class)
+        covered = page.tree.covered(start.gpu_class, entry.share, entry.amount, page.charged)
+        if entry.amount and start.borrowed == bool(covered):
+            yield "borrowed-wrongly-stated", f"borrowed={start.borrowed}, but covered by {covered}"
+        if entry.amount and not entry.submitted.preemptible and entry.share not in covered:
+            yield "borrows-unpreemptible", f"share {entry.share} does not cover it"
+
+
+def _judge_place(page: Page, entry: Entry, decision: Start | Claim) -> Findings:
+    submitted = entry.submitted
+    wanted = dict(submitted.gpus).get(decision.gpu_class) if submitted.gpus else 0
+    if wanted is None:
+        yield "wrong-class", f"{decision.gpu_class} was not asked for"
+        return
+    if decision.site not in submitted.sites:
+        yield "wrong-site", f"policy does not allow {decision.site}"
+    names = [placement.node for placement in decision.placements]
+    if len(names) != submitted.nodes or len(set(names)) != len(names):
+        yield "gang-not-whole", f"{len(set(names))} nodes of {submitted.nodes}"
+    for placement in decision.placements:
+        site, group = page.nodes[placement.node]
+        if site.name != decision.site:
+            yield "gang-over-sites", f"{placement.node} is at {site.name}"
+        if wanted and group.gpu_class != decision.gpu_class:
+            yield "wrong-class", f"{placement.node} holds {group.gpu_class}"
+        if page.node_states.get(placement.node, "up") != "up":
+            yield "node-out-of-service", placement.node
+        if isinstance(decision, Start) and len(placement.gpus) * placement.milli != wanted:
+            yield "wrong-amount", f"{placement.node}: {len(placement.gpus)} x {placement.milli}, wanted {wanted}"
+
+
+def _judge_capacity(page: Page, entry: Entry, placements: tuple[Placement, ...]) -> Findings:
+    for placement in placements:
+        _, group = page.nodes[placement.node]
+        for gpu in placement.gpus:
+            if not 0 <= gpu < group.gpus:
+                yield "no-such-gpu", f"{placement.node} has no GPU {gpu}"
+            if page.gpus.get((placement.node, gpu), 0) + placement.milli > WHOLE:
+                yield "gpu-overcommitted", f"GPU {gpu} of {placement.node}"
+        cpus, memory_mib = page.beside.get(placement.node, (0, 0))
+        if cpus + entry.submitted.cpus > group.cpus:
+            yield "cpus-overcommitted", placement.node
+        if memory_mib + entry.submitted.memory_mib > group.memory_mib:
+            yield "memory-overcommitted", placement.node
+
+
+def _judge_quota(page: Page, entry: Entry, gpu_class: str) -> Findings:
+    for share in page.tree.path(entry.share):
+        charged = page.charged.get((gpu_class, share), 0) + entry.amount
+        if entry.amount and charged > page.tree.amount(gpu_class, share).limit_milli:
+            yield "over-limit", f"share {share} would use {charged} thousandths of a GPU"
+
+
+def _judge_claim(page: Page, entry: Entry, claim: Claim, plan: Plan) -> Findings:
+    if entry.state != WAITING:
+        yield "claims-while-not-waiting", f"it is {entry.state}"
+    if entry.times_preempted:
+        yield "victim-reclaims", "a job that was reclaimed never reclaims"
+    if not page.tree.covered(claim.gpu_class, entry.share, entry.amount, page.charged):
+        yield "claims-beyond-guarantee", f"no guarantee covers share {entry.share}"
+    yield from _judge_place(page, entry, claim)
+    yield from _judge_quota(page, entry, claim.gpu_class)
+    yield from _judge_victims(page, entry, claim, plan)
+
+
+def _judge_victims(page: Page, entry: Entry, claim: Claim, plan: Plan) -> Findings:
+    """No victim too many: without any one of them, the claimed nodes or the quota would not be enough."""
+    victims = [each.job for each in plan.decisions if isinstance(each, Warn) and each.claimant == claim.job]
+    for spared in victims:
+        others = set(victims) - {spared}
+        if _quota_allows(page, entry, claim, others) and _nodes_have_room(page, entry, claim, others):
+            yield "victim-unneeded", f"{spared} need not yield"
+
+
+def _quota_allows(page: Page, entry: Entry, claim: Claim, gone: set[str]) -> bool:
+    trial = Page(page)
+    for job in gone:
+        trial.charge(job, False)
+    trial.jobs[claim.job] = entry
+    trial.enter(claim, 0)
+    return trial.tree.overdraft(claim.gpu_class, trial.charged) <= 0
+
+
+def _nodes_have_room(page: Page, entry: Entry, claim: Claim, gone: set[str]) -> bool:
+    trial = Page(page)
+    for job in gone:
+        trial.hold(job, page.jobs[job].placements, -1)
+    gpus = -(-entry.amount // (WHOLE * entry.submitted.nodes))
+    for placement in claim.placements:
+        _, group = page.nodes[placement.node]
+        idle = sum(trial.gpus.get((placement.node, gpu), 0) == 0 for gpu in range(group.gpus))
+        cpus, memory_mib = trial.beside.get(placement.node, (0, 0))
+        if idle < gpus or cpus + entry.submitted.cpus > group.cpus:
+            return False
+        if memory_mib + entry.submitted.memory_mib > group.memory_mib:
+            return False
+    return True
+
+
+def _judge_warning(page: Page, entry: Entry, warning: Warn, plan: Plan, now_ms: int) -> Findings:
+    timing = page.nation.timing
+    if entry.state != RUNNING:
+        yield "warned-while-not-running", f"it is {entry.state}"
+    if not entry.submitted.preemptible:
+        yield "victim-not-preemptible", "it may not be reclaimed"
+    if now_ms < entry.started_at_ms + timing.protected_ms:
+        yield "victim-protected", f"it has run {now_ms - entry.started_at_ms} ms of {timing.protected_ms}"
+    if warning.stop_at_ms < now_ms + timing.warning_ms:
+        yield "warned-too-late", f"stop at {warning.stop_at_ms}, now {now_ms}"
+    claims = {each.job for each in plan.decisions if isinstance(each, Claim)}
+    if warning.claimant not in claims:
+        yield "warned-for-nobody", f"{warning.claimant} claims nothing in this plan"
+        return
+    claimant = page.jobs[warning.claimant]
+    if not page.tree.borrows_from(entry.gpu_class, entry.share, claimant.share, page.charged):
+        yield "victim-within-guarantee", f"share {entry.share} does not borrow from {claimant.share}"
+        return
+    side = page.tree.claimant_side(entry.share, claimant.share)
+    if page.charged.get((entry.gpu_class, side), 0) > page.tree.amount(entry.gpu_class, side).guarantee_milli:
+        yield "reclaims-beyond-guarantee", f"share {side} would exceed its guarantee"
+
+
+def _judge_spare(entry: Entry) -> Findings:
+    if entry.state != WARNED or entry.claimant:
+        yield "spared-wrongly", f"it is {entry.state} for {entry.claimant or 'nobody'}"
+
+
+def _judge_stop(page: Page, entry: Entry, stop: Stop, now_ms: int) -> Findings:
+    if entry.state not in (RUNNING, WARNED):
+        yield "stopped-while-not-running", f"it is {entry.state}"
+    match stop.reason:
+        case StopReason.RECLAIMED:
+            if entry.state != WARNED or now_ms < entry.stop_at_ms:
+                yield "stopped-before-warning-ended", f"now {now_ms}, promised {entry.stop_at_ms}"
+        case StopReason.TIME_LIMIT:
+            if now_ms < entry.started_at_ms + entry.submitted.time_ms:
+                yield "stopped-before-time-limit", f"it has run {now_ms - entry.started_at_ms} ms"
+        case StopReason.CANCELLED:
+            if not entry.cancelled:
+                yield "stopped-uncancelled", "nobody asked for it"
+        case StopReason.NODE_LOST:
+            if all(page.node_states.get(placement.node) != "down" for placement in entry.placements):
+                yield "stopped-on-healthy-node", "none of its nodes is down"
+        case _:
+            assert_never(stop.reason)
