@@ -86,6 +86,7 @@ def test_the_orphans_of_a_killed_shim_are_killed_before_the_attempt_is_given_up(
     eventually(lambda: sum(each.startswith("sleep") for each in local.processes().values()) == 4, "four sleeps run")
     os.kill(shim_of(local, "job.1"), signal.SIGKILL)
     assert local.ended("job.1").exit_code == -9
+    assert "the process that watched over this attempt was killed" in local.log("job.1", rank=1)
     assert not [each for each in local.processes().values() if "sleep" in each]
 
 

@@ -14,6 +14,8 @@ everybody: an attempt without `start` never ran, an attempt without `exit` is no
 gone. The shim holds a file lock for as long as it lives, which tells a living shim from a dead one without trusting
 process numbers.
 
+A service manager must not kill the others with the server: under systemd, set `KillMode=process`.
+
 Modules that the supervisor loads (`processes`, `records`, `order`, `rank`, `shim`, `supervisor`) import only a few
 modules of the standard library: every shim is a copy of that memory. Import `LocalExecutor` from
 `dure.executors.local.executor`.

@@ -57,25 +57,25 @@ class AttemptFolder:
                 self._write_program(path, text)
 
     def _write_program(self, path: str, text: str) -> None:
-        with open(path + ".new", "w", encoding="utf-8", opener=_private_program) as file:
+        with open(path + ".new", "w", encoding="utf-8", errors="surrogateescape", opener=_private_program) as file:
             file.write(text)
         os.rename(path + ".new", path)
 
     def fate(self) -> Fate:
         """What the files prove now."""
-        if records.read(self.path, records.EXIT) is not None:
+        if self._has(records.EXIT):
             return Fate.ENDED
-        if records.read(self.path, records.CLAIM) is None:
+        if not self._has(records.CLAIM):
             return Fate.UNCLAIMED if os.path.isdir(self.path) else Fate.ABSENT
         # Only now: probing the lock takes it for an instant, and before the claim that could turn a shim away.
         lock = self._try_lock()
         if lock is None:
-            return Fate.STARTING if self.started() is None else Fate.RUNNING
+            return Fate.RUNNING if self._has(records.START) else Fate.STARTING
         os.close(lock)
         # The shim is gone and can add nothing any more: what is missing now will always be.
-        if records.read(self.path, records.EXIT) is not None:
+        if self._has(records.EXIT):
             return Fate.ENDED
-        return Fate.NEVER_RAN if self.started() is None else Fate.ORPHANED
+        return Fate.ORPHANED if self._has(records.START) else Fate.NEVER_RAN
 
     def started(self) -> Started | None:
         """When its ranks were released, if they were."""
@@ -93,7 +93,7 @@ class AttemptFolder:
 
     def is_stop_ordered(self) -> bool:
         """True once somebody wants it gone."""
-        return records.read(self.path, records.STOP) is not None
+        return self._has(records.STOP)
 
     def give_up(self) -> bool:
         """Make sure that it never runs, by taking its folder away; False when a shim holds it or has run it.
@@ -107,7 +107,7 @@ class AttemptFolder:
         if lock is None:
             return False
         try:
-            if self.started() is not None or self.ended() is not None:
+            if self._has(records.START) or self._has(records.EXIT):
                 return False  # a shim came and went since its fate was looked up
             self.remove()
             return True
@@ -120,7 +120,7 @@ class AttemptFolder:
         if lock is None:
             return False
         try:
-            if self.started() is not None or self.ended() is not None:
+            if self._has(records.START) or self._has(records.EXIT):
                 return False
             stopped: dict[str, object] = {"at_ms": shim.now_ms(), "exit_code": shim.STOPPED_EXIT_CODE}
             records.replace(self.path, records.EXIT, stopped, durable=True)
@@ -143,6 +143,7 @@ class AttemptFolder:
             _ranks(record), marker(self.path), patience_s
         ):
             return False
+        self._explain_loss(len(_ranks(record)))
         lost: dict[str, object] = {"at_ms": shim.now_ms(), "exit_code": LOST_EXIT_CODE}
         records.replace(self.path, records.EXIT, lost, durable=True)
         return True
@@ -154,6 +155,15 @@ class AttemptFolder:
             return
         for each in _processes(claim, "shim"):
             processes.send_signal(each, shim.LOOK)
+
+    def _explain_loss(self, ranks: int) -> None:
+        """Say in the logs why they end: their reader sees only an exit code otherwise."""
+        for rank in range(ranks):
+            with open(os.path.join(self.path, records.log_name(rank)), "a", encoding="utf-8") as log:
+                log.write("dure: ended here, because the process that watched over this attempt was killed\n")
+
+    def _has(self, name: str) -> bool:
+        return records.exists(self.path, name)
 
     def _try_lock(self) -> int | None:
         return records.try_lock(os.path.join(self.path, records.LOCK))

@@ -20,11 +20,14 @@ _AFTER_SETUP = 'set -e; . "$0"; set +e; exec "$@"'
 
 
 def order_of(launch: Launch, folder: str, base: dict[str, str]) -> Order:
-    """The complete order for the supervisor. `folder` is the attempt's own; `base` is what every job sees."""
+    """The complete order for the supervisor. `folder` is the attempt's own; `base` is what every job sees.
+
+    A relative working folder is one inside the attempt's own scratch folder.
+    """
     return Order(
         attempt_id=launch.attempt_id,
         argv=command_line(launch, folder),
-        workdir=launch.workdir or os.path.join(folder, records.SCRATCH),
+        workdir=os.path.normpath(os.path.join(folder, records.SCRATCH, launch.workdir)),
         checkpoint_dir=launch.checkpoint_dir,
         environments=[rank_environment(launch, rank, folder, base) for rank in range(len(launch.placements))],
     )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pwd
 import signal as signals
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -18,6 +18,7 @@ from dure.executors.local.attempt import AttemptFolder, Fate, open_attempt_ids, 
 from dure.executors.local.environment import JOB_PATH, order_of
 from dure.executors.local.link import Link
 
+_LOG = logging.getLogger(__name__)
 _SERVER_LOCK = "server.lock"
 _LOOK_EVERY_S = 1.0
 """How often every open attempt is looked at, in case a notice was lost."""
@@ -170,6 +171,8 @@ class LocalExecutor:
 
     def close(self, kill: bool) -> None:
         """Let go of the engine. With `kill`, stop everything that runs; else leave it running for the next process."""
+        if self._closing:
+            return
         if kill:
             self._stop_everything()
         self._closing = True
@@ -196,7 +199,8 @@ class LocalExecutor:
             self.recover(())
             for attempt_id in self._open:
                 self.stop(attempt_id, CLOSING_GRACE_MS)
-            self._changed.wait_for(lambda: not self._open, _CLOSING_PATIENCE_S)
+            if not self._changed.wait_for(lambda: not self._open, _CLOSING_PATIENCE_S):
+                _LOG.warning("closed while these attempts were still ending: %s", ", ".join(sorted(self._open)))
 
     def _send(self, attempt: _OpenAttempt) -> None:
         assert attempt.launch is not None
@@ -234,7 +238,7 @@ class LocalExecutor:
         try:
             self._link.connect()
         except (ExecutorError, OSError) as error:
-            sys.stderr.write(f"dure: {error}\n")
+            _LOG.warning("%s", error)
             return
         for attempt in self._open.values():
             attempt.send_again_at = 0.0

@@ -30,6 +30,8 @@ class Link:
         self._root = root
         self._folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
         self._orders: socket.socket | None = None
+        self._is_lost = False
+        """The supervisor hung up: nothing more can be sent."""
         self._woken, self._waker = socket.socketpair()
         self._woken.setblocking(False)
         self._notices = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -39,7 +41,9 @@ class Link:
         self._notices.bind(self._address(records.NOTICES))
 
     def connect(self) -> None:
-        """Connect, starting a supervisor if need be; raises `ExecutorError` when that fails."""
+        """Connect, starting a supervisor if need be; raises `ExecutorError` when that fails. Not during a `send`."""
+        if self._is_lost:
+            self._hang_up()
         for _ in range(_MOST_CALLS):
             if self._orders is None and not self._dial():
                 self._start_supervisor()
@@ -48,7 +52,7 @@ class Link:
 
     def is_connected(self) -> bool:
         """False when the supervisor has hung up, or was never called."""
-        return self._orders is not None
+        return self._orders is not None and not self._is_lost
 
     def send(self, order: Order) -> None:
         """Give an order. If the supervisor is gone it is lost; `wait` finds that out, and it must be given again."""
@@ -57,7 +61,7 @@ class Link:
         try:
             self._orders.sendall(order.as_line())
         except OSError:
-            # Half an order may be on its way. Only `wait` closes the socket: it may be waiting on it in another thread.
+            # Half an order may be on its way. The socket is not closed here, for another thread may be waiting on it.
             with suppress(OSError):
                 self._orders.shutdown(socket.SHUT_RDWR)
 
@@ -67,10 +71,14 @@ class Link:
 
     def wait(self, timeout_s: float) -> list[tuple[str, str]]:
         """Sleep until something happens or time is up; the notices that came: attempt and problem, if any."""
-        sources = [self._notices, self._woken] + ([self._orders] if self._orders else [])
-        ready, _, _ = select.select(sources, (), (), timeout_s)
-        if self._orders in ready:
-            self._hang_up()  # a supervisor never says anything: this is the end of its life
+        watched = select.poll()
+        watched.register(self._notices, select.POLLIN)
+        watched.register(self._woken, select.POLLIN)
+        orders = self._orders.fileno() if self._orders is not None and not self._is_lost else None
+        if orders is not None:
+            watched.register(orders, select.POLLIN)
+        if orders in [ready for ready, _ in watched.poll(timeout_s * 1000)]:
+            self._is_lost = True  # a supervisor never says anything: this is the end of its life
         self._drain_wakes()
         return self._drain_notices()
 
@@ -99,6 +107,7 @@ class Link:
         if self._orders is not None:
             self._orders.close()
             self._orders = None
+        self._is_lost = False
 
     def _start_supervisor(self) -> None:
         command = [sys.executable, "-I", "-S", "-X", "utf8", _START_SUPERVISOR, self._root]

@@ -45,6 +45,11 @@ def read(folder: str, name: str) -> dict[str, object] | None:
     return found if isinstance(found, dict) else {}
 
 
+def exists(folder: str, name: str) -> bool:
+    """True when there is such a record; it is then whole."""
+    return os.path.exists(os.path.join(folder, name))
+
+
 def replace(folder: str, name: str, record: dict[str, object], durable: bool) -> None:
     """Write a record in one step. A durable one has reached the disk, and so has its name, when this returns."""
     path = os.path.join(folder, name)
