@@ -353,7 +353,7 @@ class _Translation:
 
     def _env(self) -> dict[str, str] | None:
         value = self._options.get("export")
-        if value is None or value in {"NONE", "NIL"}:
+        if value is None:
             return None
         env = {}
         for each in value.split(","):
@@ -362,7 +362,7 @@ class _Translation:
                 env[variable] = content
             elif each == "ALL":
                 self._warnings.append("--export=ALL has no effect here: the environment of your shell is not copied")
-            else:
+            elif each not in {"NONE", "NIL"}:
                 self._problems.add("--export", variable, "has no value", f"write --export={variable}=value")
         return env or None
 

@@ -179,7 +179,7 @@ def enough_nodes_at_one_site(submission: Submission, choice: GpuRequest) -> Refu
     if submission.spec.nodes <= most:
         return None
     message = (
-        f"{submission.spec.nodes:,} nodes with {_per_node(submission, choice)} are more than any site has; "
+        f"{_nodes(submission)} with {_per_node(submission, choice)} are more than any site has; "
         f"{site} has the most, {most:,}"
     )
     return _refusal(RefusalCode.NOT_ENOUGH_NODES, "nodes", message)
@@ -266,7 +266,7 @@ def site_is_permitted_and_capable(submission: Submission, choices: tuple[GpuRequ
     rules = f" (elsewhere: {', '.join(permitted.rules)})" if permitted.rules else ""
     message = (
         f"policy lets this job run at {', '.join(permitted.sites)}{rules}, but no site there has "
-        f"{submission.spec.nodes:,} nodes with {_per_node(submission, (choices or (_NO_GPUS,))[0])}"
+        f"{_nodes(submission)} with {_per_node(submission, (choices or (_NO_GPUS,))[0])}"
     )
     return Refusal(code=RefusalCode.NO_SITE_ALLOWED_AND_CAPABLE, message=message, field="data", rules=permitted.rules)
 
@@ -349,6 +349,11 @@ def _total(submission: Submission, choice: GpuRequest) -> str:
 
 def _gpus(gpu_class: str, milli: int) -> str:
     return f"{gpu_class}:{format_gpus(milli)}"
+
+
+def _nodes(submission: Submission) -> str:
+    count = submission.spec.nodes
+    return "1 node" if count == 1 else f"{count:,} nodes"
 
 
 def _per_node(submission: Submission, choice: GpuRequest) -> str:

@@ -1,0 +1,366 @@
+"""What is accepted, what is refused, and with which code."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dure.intake.jobfile import job_from_document
+from dure.intake.nation_index import NationIndex
+from dure.intake.refusals import Refusal, RefusalCode
+from dure.intake.submission import CHOICE_RULES, RULES, accept_job
+from dure.model.events import JobSubmitted, decode, encode
+from dure.model.jobs import GpuRequest, JobSpec
+from dure.model.nation import Nation
+from dure.policy import PolicyInForce
+
+OWNER = {
+    "public-ai": "government",
+    "fab-vision": "samsung",
+    "haneul-llm": "haneul",
+    "climate": "oslo-lab",
+    "first-try": "newcomer",
+}
+
+
+class Counter:
+    """Takes submissions for one nation."""
+
+    def __init__(self, index: NationIndex, policy: PolicyInForce) -> None:
+        self.index = index
+        self.policy = policy
+
+    def submit(
+        self, known_jobs: Collection[str] = (), organisation: str | None = None, **fields: object
+    ) -> list[JobSubmitted] | Refusal:
+        document = {"name": "train", "project": "haneul-llm", "command": "true", **fields}
+        return self.submit_spec(job_from_document(document), known_jobs, organisation)
+
+    def submit_spec(
+        self, spec: JobSpec, known_jobs: Collection[str] = (), organisation: str | None = None
+    ) -> list[JobSubmitted] | Refusal:
+        return accept_job(
+            spec,
+            nation=self.index,
+            policy=self.policy,
+            by="person-1",
+            principal_organisation=OWNER.get(spec.project, "haneul") if organisation is None else organisation,
+            known_jobs=known_jobs,
+            job_id="j20",
+            at_ms=1_000,
+            commitment="c0ffee",
+        )
+
+    def accepted(self, **fields: object) -> JobSubmitted:
+        answer = self.submit(**fields)  # type: ignore[arg-type]
+        assert not isinstance(answer, Refusal), answer.message
+        (event,) = answer
+        return event
+
+    def refused(self, **fields: object) -> Refusal:
+        answer = self.submit(**fields)  # type: ignore[arg-type]
+        assert isinstance(answer, Refusal)
+        return answer
+
+
+@pytest.fixture(scope="session")
+def counter(index: NationIndex, policy: PolicyInForce) -> Counter:
+    return Counter(index, policy)
+
+
+def test_an_accepted_job_is_one_event_with_all_it_asked_for(counter: Counter) -> None:
+    event = counter.accepted(
+        nodes=2,
+        gpus=["b200:4", "h100:4"],
+        cpus=16,
+        memory="64GB",
+        time="4h",
+        priority=7,
+        checkpoint="30m",
+        retry={"limit": 3, "backoff": "10s"},
+        depends=["j1"],
+        known_jobs={"j1"},
+        purpose="statistics",
+    )
+    assert event == JobSubmitted(
+        at_ms=1_000,
+        job="j20",
+        project="haneul-llm",
+        by="person-1",
+        commitment="c0ffee",
+        gpus=(("H100", 4000),),
+        nodes=2,
+        cpus=16,
+        memory_mib=65_536,
+        time_ms=4 * 3_600_000,
+        within="site",
+        priority=7,
+        preemptible=True,
+        checkpoint_every_ms=1_800_000,
+        retry_limit=3,
+        retry_backoff_ms=10_000,
+        depends=("j1",),
+        data=(),
+        purpose="statistics",
+        sites=("sejong", "pyeongtaek"),
+    )
+    assert decode(encode(event)) == event
+
+
+def test_a_choice_that_can_never_be_had_is_dropped_and_the_rest_stay_in_order(counter: Counter) -> None:
+    """Samsung lends none of its B200s, so only H100s are left; haneul's own H100s would be enough in any case."""
+    assert counter.accepted(gpus=["B200:4", "H100:4"]).gpus == (("H100", 4000),)
+    assert counter.accepted(project="fab-vision", gpus=["B200:4", "H100:4"]).gpus == (("B200", 4000), ("H100", 4000))
+
+
+def test_any_class_becomes_every_class_that_can_hold_it(counter: Counter) -> None:
+    assert counter.accepted(project="fab-vision", gpus=4).gpus == (("H100", 4000), ("B200", 4000))
+    assert counter.accepted(project="fab-vision", gpus=8).gpus == (("H100", 8000),)
+    assert counter.accepted(project="fab-vision", gpus=["B200:4", 4]).gpus == (("B200", 4000), ("H100", 4000))
+
+
+def test_a_job_without_gpus_needs_only_a_node(counter: Counter) -> None:
+    assert counter.accepted(cpus=256).gpus == ()
+    assert counter.refused(cpus=257).code is RefusalCode.NO_NODE_LARGE_ENOUGH
+
+
+def test_an_array_becomes_one_event_per_task(counter: Counter) -> None:
+    answer = counter.submit(array="3-5", gpus=1)
+    assert not isinstance(answer, Refusal)
+    assert [event.job for event in answer] == ["j20_3", "j20_4", "j20_5"]
+    assert len({(event.gpus, event.commitment) for event in answer}) == 1
+
+
+def test_depending_on_an_array_is_depending_on_all_of_its_tasks(counter: Counter) -> None:
+    event = counter.accepted(depends=["j7", "j8"], known_jobs={"j8", "j7_0", "j7_2", "j70", "j7_0_1"})
+    assert event.depends == ("j7_0", "j7_2", "j8")
+
+
+def test_data_narrows_the_sites(counter: Counter) -> None:
+    assert counter.accepted(data="fab-yield").sites == ("pyeongtaek",)
+    assert counter.accepted(project="climate", data="texts").sites == ("sejong",)
+
+
+def case(code: RefusalCode, field: str, message: str, **fields: object) -> object:
+    return pytest.param(code, field, message, fields, id=f"{code.value}-{len(message)}")
+
+
+@pytest.mark.parametrize(
+    ("code", "field", "message", "fields"),
+    [
+        case(
+            RefusalCode.UNKNOWN_PROJECT,
+            "project",
+            "there is no project 'haneul-lm'; did you mean haneul-llm?",
+            project="haneul-lm",
+        ),
+        case(
+            RefusalCode.UNKNOWN_PROJECT,
+            "project",
+            "there is no project 'fab-visio'; ask the operator to add it",
+            project="fab-visio",
+        ),
+        case(
+            RefusalCode.NOT_YOUR_PROJECT,
+            "project",
+            "project 'fab-vision' does not belong to haneul; use a project that does",
+            project="fab-vision",
+            organisation="haneul",
+        ),
+        case(
+            RefusalCode.NOT_YOUR_PROJECT,
+            "project",
+            "project 'fab-vision' does not belong to you; use a project that does",
+            project="fab-vision",
+            organisation="",
+        ),
+        case(
+            RefusalCode.PROJECT_HAS_NO_SHARE,
+            "project",
+            "neither project 'first-try' nor its organisation has a share; ask the operator for one",
+            project="first-try",
+        ),
+        case(
+            RefusalCode.UNKNOWN_GPU_CLASS,
+            "gpus",
+            "there is no GPU class 'H10'; did you mean H100?",
+            gpus=["B200", "H10"],
+        ),
+        case(RefusalCode.UNKNOWN_GPU_CLASS, "gpus", "there is no GPU class 'TPU'; known: H100, B200", gpus="TPU:8"),
+        case(
+            RefusalCode.UNKNOWN_DEPENDENCY,
+            "depends",
+            "there is no job 'j9' to depend on, or it ended long ago; remove it from depends",
+            depends=["j1", "j9"],
+            known_jobs=["j1", "j90"],
+        ),
+        case(
+            RefusalCode.UNKNOWN_DATASET,
+            "data",
+            "there is no dataset 'fab-yeild'; did you mean fab-yield?",
+            data="fab-yeild",
+        ),
+        case(
+            RefusalCode.UNKNOWN_DATASET,
+            "data",
+            "there is no dataset 'fab-yeild'; ask its owner to declare it",
+            project="climate",
+            data="fab-yeild",
+        ),
+        case(
+            RefusalCode.FORBIDDEN_BY_POLICY,
+            "data",
+            "no site may run this job (data-stays-at-its-sites, purpose-limitation): Data may be read only at a site "
+            "that holds a copy; Data may be used only for the purposes it is held for",
+            data="fab-yield",
+            purpose="commercial",
+        ),
+        case(
+            RefusalCode.NO_NODE_LARGE_ENOUGH,
+            "gpus",
+            "no node is large enough for H100:9; the largest has H100:8, 64 CPUs, 1,048,576 MiB: ask for less per node, "
+            "or more nodes",
+            gpus="H100:9",
+        ),
+        case(
+            RefusalCode.NO_NODE_LARGE_ENOUGH,
+            "cpus",
+            "no node is large enough for H100:1, 65 CPUs; the largest has H100:8, 64 CPUs, 1,048,576 MiB: ask for less "
+            "per node, or more nodes",
+            gpus="H100",
+            cpus=65,
+        ),
+        case(
+            RefusalCode.NO_NODE_LARGE_ENOUGH,
+            "memory",
+            "no node is large enough for H100:1, 2,097,152 MiB; the largest has H100:8, 64 CPUs, 1,048,576 MiB: ask "
+            "for less per node, or more nodes",
+            gpus="H100",
+            memory="2TB",
+        ),
+        case(
+            RefusalCode.NOT_ENOUGH_NODES,
+            "nodes",
+            "9 nodes with H100:8 are more than any site has; sejong has the most, 8",
+            gpus="H100:8",
+            nodes=9,
+        ),
+        case(
+            RefusalCode.ABOVE_SHARE_LIMIT,
+            "gpus",
+            "H100:16 can never run: share oslo-lab is limited to H100:8; ask for less",
+            project="climate",
+            gpus="H100:8",
+            nodes=2,
+        ),
+        case(
+            RefusalCode.NEEDS_PREEMPTIBLE,
+            "preemptible",
+            "H100:64 would have to be borrowed: share haneul is guaranteed H100:48, and what is borrowed can be taken "
+            "back; allow it with preemptible: true, or ask for less",
+            gpus="H100:8",
+            nodes=8,
+            preemptible=False,
+        ),
+        case(
+            RefusalCode.ABOVE_WHAT_IS_LENT,
+            "gpus",
+            "H100:48 can never run: share haneul can have at most H100:40, because the rest is never lent; ask for "
+            "less",
+            gpus="H100:8",
+            nodes=6,
+        ),
+        case(
+            RefusalCode.NO_SITE_ALLOWED_AND_CAPABLE,
+            "data",
+            "policy lets this job run at sejong (elsewhere: data-stays-at-its-sites), but no site there has 1 node "
+            "with B200:4",
+            project="fab-vision",
+            data="texts",
+            gpus="B200:4",
+        ),
+    ],
+)
+def test_a_job_is_refused_with_a_code_its_field_and_what_to_do(
+    counter: Counter, code: RefusalCode, field: str, message: str, fields: dict[str, object]
+) -> None:
+    refusal = counter.refused(**fields)
+    assert (refusal.code, refusal.field, refusal.message) == (code, field, message)
+
+
+def test_a_refusal_by_policy_carries_the_rules_and_is_forbidden(counter: Counter) -> None:
+    refusal = counter.refused(project="climate", data="fab-yield")
+    assert refusal.rules == ("data-stays-at-its-sites", "national-core-technology", "reader-must-be-named")
+    assert refusal.is_forbidden
+    assert not counter.refused(gpus="TPU").is_forbidden
+
+
+def test_a_job_that_may_not_be_preempted_fits_in_a_guarantee_above_its_share(counter: Counter) -> None:
+    assert counter.accepted(gpus="H100:8", nodes=5, preemptible=False).preemptible is False
+
+
+def test_every_code_about_jobs_is_given_by_some_rule() -> None:
+    assert len({*RULES, *CHOICE_RULES}) == 12
+
+
+SPECS = st.builds(
+    JobSpec,
+    name=st.just("x"),
+    project=st.sampled_from([*OWNER, "nobody"]),
+    command=st.just(("true",)),
+    nodes=st.integers(1, 10),
+    gpus=st.lists(
+        st.builds(
+            GpuRequest,
+            gpu_class=st.sampled_from(["", "H100", "b200", "X"]),
+            milli=st.sampled_from([500, 1000, 4000, 8000, 9000]),
+        ),
+        max_size=3,
+    ).map(tuple),
+    cpus=st.integers(0, 300),
+    preemptible=st.booleans(),
+    data=st.lists(st.sampled_from(["texts", "fab-yield", "x"]), max_size=2, unique=True).map(tuple),
+)
+
+
+def test_what_is_accepted_could_run_on_an_idle_fleet(counter: Counter, nation: Nation) -> None:
+    """Judged again by hand: some permitted site has enough nodes of the first choice that fits, within the limit."""
+
+    @given(SPECS)
+    def holds(spec: JobSpec) -> None:
+        answer = counter.submit_spec(spec)
+        if isinstance(answer, Refusal):
+            assert answer.message
+            return
+        event = answer[0]
+        choices = event.gpus or (("", 0),)
+        assert any(_has_room(nation, event, gpu_class, milli) for gpu_class, milli in choices)
+        share = nation.share_of(event.project)
+        assert share is not None
+        assert all(
+            event.nodes * milli <= nation.amount(share, gpu_class).limit_milli for gpu_class, milli in event.gpus
+        )
+
+    holds()
+
+
+def _has_room(nation: Nation, event: JobSubmitted, gpu_class: str, milli: int) -> bool:
+    return any(
+        sum(
+            group.count
+            for group in site.nodes
+            if gpu_class in ("", group.gpu_class) and group.gpus * 1000 >= milli and group.cpus >= event.cpus
+        )
+        >= event.nodes
+        for site in nation.sites
+        if site.name in event.sites
+    )
+
+
+def test_the_index_agrees_with_the_nation_on_shares(index: NationIndex, nation: Nation) -> None:
+    for project in [*OWNER, "nobody"]:
+        assert index.share_of(project) == nation.share_of(project)
+        assert index.organisation_of(project) == nation.organisation_of(project)
