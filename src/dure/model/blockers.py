@@ -27,7 +27,7 @@ class BlockerCode(StrEnum):
 
 
 class Blocker(Struct, frozen=True, kw_only=True):
-    """One reason. Amounts are in thousandths of a GPU; `until_ms` is the earliest time at which it may end, if known."""
+    """One reason. Amounts are in thousandths of a GPU; `until_ms` is the earliest time it may end, if known."""
 
     code: BlockerCode
     gpu_class: str = ""

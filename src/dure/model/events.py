@@ -23,15 +23,15 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="ev
     at_ms: int
 
 
-class NationApplied(Event, tag="nation-applied"):
+class NationApplied(Event, frozen=True, kw_only=True, omit_defaults=True, tag="nation-applied"):
     """An operator declared a new state of fleet, organisations, shares and datasets."""
 
     by: str
     nation: Nation
 
 
-class JobSubmitted(Event, tag="job-submitted"):
-    """A job was accepted. What it runs is kept outside the ledger, under `commitment` (hex SHA-256 of salt and body)."""
+class JobSubmitted(Event, frozen=True, kw_only=True, omit_defaults=True, tag="job-submitted"):
+    """A job was accepted. What it runs is kept elsewhere, under `commitment` (hex SHA-256 of salt and body)."""
 
     job: str
     project: str
@@ -56,7 +56,7 @@ class JobSubmitted(Event, tag="job-submitted"):
     """Where policy lets it run."""
 
 
-class AccessRefused(Event, tag="access-refused"):
+class AccessRefused(Event, frozen=True, kw_only=True, omit_defaults=True, tag="access-refused"):
     """Policy refused a request. `rules` are the ids of the rules that forbade it."""
 
     by: str
@@ -66,33 +66,33 @@ class AccessRefused(Event, tag="access-refused"):
     rules: tuple[str, ...]
 
 
-class CancelRequested(Event, tag="cancel-requested"):
+class CancelRequested(Event, frozen=True, kw_only=True, omit_defaults=True, tag="cancel-requested"):
     """Someone wants a job gone."""
 
     job: str
     by: str
 
 
-class JobReleased(Event, tag="job-released"):
+class JobReleased(Event, frozen=True, kw_only=True, omit_defaults=True, tag="job-released"):
     """A held job may queue now: its dependencies finished or its backoff passed."""
 
     job: str
 
 
-class Planned(Event, tag="planned"):
+class Planned(Event, frozen=True, kw_only=True, omit_defaults=True, tag="planned"):
     """The kernel decided."""
 
     plan: Plan
 
 
-class AttemptStarted(Event, tag="attempt-started"):
+class AttemptStarted(Event, frozen=True, kw_only=True, omit_defaults=True, tag="attempt-started"):
     """An engine reported that the processes of an attempt run."""
 
     job: str
     attempt: int
 
 
-class AttemptEnded(Event, tag="attempt-ended"):
+class AttemptEnded(Event, frozen=True, kw_only=True, omit_defaults=True, tag="attempt-ended"):
     """An attempt is over and its GPUs are free. `exit_code` is negative for a signal, as in POSIX wrappers."""
 
     job: str
@@ -101,7 +101,7 @@ class AttemptEnded(Event, tag="attempt-ended"):
     exit_code: int
 
 
-class NodeChanged(Event, tag="node-changed"):
+class NodeChanged(Event, frozen=True, kw_only=True, omit_defaults=True, tag="node-changed"):
     """A node went down, was drained, or came back. `state` is `up`, `drained` or `down`."""
 
     node: str
@@ -109,7 +109,7 @@ class NodeChanged(Event, tag="node-changed"):
     by: str
 
 
-class TokenIssued(Event, tag="token-issued"):
+class TokenIssued(Event, frozen=True, kw_only=True, omit_defaults=True, tag="token-issued"):
     """A bearer token was made. Only its opaque id is here; the token itself was shown once and is kept nowhere."""
 
     token: str
@@ -118,14 +118,14 @@ class TokenIssued(Event, tag="token-issued"):
     by: str
 
 
-class TokenRevoked(Event, tag="token-revoked"):
+class TokenRevoked(Event, frozen=True, kw_only=True, omit_defaults=True, tag="token-revoked"):
     """A bearer token is no longer accepted."""
 
     token: str
     by: str
 
 
-class SecretStored(Event, tag="secret-stored"):
+class SecretStored(Event, frozen=True, kw_only=True, omit_defaults=True, tag="secret-stored"):
     """A named secret of a project was set or replaced. Its value is not here."""
 
     project: str

@@ -17,14 +17,14 @@ class Engine(StrEnum):
 
 
 class GpuClass(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A kind of GPU. `exchange_milli` is what one GPU-hour of it counts against a reference GPU-hour, in thousandths."""
+    """A kind of GPU. `exchange_milli`: what one GPU-hour of it is worth in reference GPU-hours, in thousandths."""
 
     name: str
     exchange_milli: int = 1000
 
 
 class NodeGroup(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """`count` equal nodes named `{name}-0000` onwards. `gpus` is per node; `gpu_class` is empty for a node without any."""
+    """`count` equal nodes, `{name}-0000` onwards. `gpus` is per node; `gpu_class` is empty where there are none."""
 
     name: str
     count: int
@@ -51,7 +51,11 @@ class Site(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Timing(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How reclaim treats a borrower: untouched for `protected_ms`, warned, stopped after `warning_ms`, killed `grace_ms` later."""
+    """How reclaim treats a borrower, how long usage is remembered, and how deep backfill looks.
+
+    A borrower is left alone for `protected_ms`, then may be warned; it is stopped `warning_ms` later, and killed if it
+    is still there `grace_ms` after that. Usage counts half after `half_life_ms`.
+    """
 
     protected_ms: int = 60_000
     warning_ms: int = 60_000

@@ -29,7 +29,7 @@ class GpuRequest(Struct, frozen=True, kw_only=True):
 
 
 class Checkpoint(Struct, frozen=True, kw_only=True):
-    """How a job saves its work. `every_ms` is its own habit; `signal` (for example `USR1`) asks it to save at a warning."""
+    """How a job saves its work: by itself each `every_ms`, or at a warning when sent `signal` (such as `USR1`)."""
 
     every_ms: int = 0
     signal: str = ""

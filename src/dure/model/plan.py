@@ -37,7 +37,7 @@ class Start(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="start", 
 
 
 class Claim(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="claim", tag_field="do"):
-    """Hold these GPUs for `job` as they become free; its share's guarantee takes them back from the jobs warned for it."""
+    """Hold these nodes for `job`: its share's guarantee takes the GPUs back from the jobs warned for it."""
 
     job: str
     site: str

@@ -1,0 +1,121 @@
+"""Short builders of small nations and jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dure.model.events import JobSubmitted, NationApplied
+from dure.model.fleet import GpuClass, NodeGroup, Site, Timing
+from dure.model.nation import Nation
+from dure.model.organisations import UNLIMITED_MILLI, Organisation, OrganisationKind, Share, ShareAmount
+from dure.world.world import World
+
+WHOLE = 1000
+MINUTE = 60_000
+HOUR = 60 * MINUTE
+
+TIMING = Timing(protected_ms=10 * MINUTE, warning_ms=MINUTE, grace_ms=30_000)
+
+
+def share(
+    name: str,
+    parent: str | None = None,
+    *,
+    guarantee: int = 0,
+    limit: int | None = None,
+    lend: int | None = None,
+    weight: int = 1,
+    gpu_class: str = "H100",
+) -> Share:
+    """A share with amounts in whole GPUs of one class."""
+    amount = ShareAmount(
+        gpu_class=gpu_class,
+        guarantee_milli=guarantee * WHOLE,
+        limit_milli=UNLIMITED_MILLI if limit is None else limit * WHOLE,
+        lend_milli=UNLIMITED_MILLI if lend is None else lend * WHOLE,
+    )
+    return Share(name=name, parent=parent, weight=weight, amounts=(amount,))
+
+
+def nation(
+    shares: Sequence[Share],
+    *,
+    nodes: int = 4,
+    gpus: int = 8,
+    sites: int = 1,
+    timing: Timing = TIMING,
+    classes: Sequence[str] = ("H100",),
+) -> Nation:
+    """`nodes` nodes of each class at each site; every leaf share is an organisation with one project of its name."""
+    parents = {each.parent for each in shares}
+    leaves = [each.name for each in shares if each.name not in parents]
+    return Nation(
+        gpu_classes=tuple(GpuClass(name=name) for name in classes),
+        sites=tuple(_site(number, nodes, gpus, classes) for number in range(sites)),
+        organisations=tuple(_organisation(name) for name in leaves),
+        shares=tuple(shares),
+        timing=timing,
+    )
+
+
+def _site(number: int, nodes: int, gpus: int, classes: Sequence[str]) -> Site:
+    groups = tuple(
+        NodeGroup(name=f"s{number}-{name.lower()}", count=nodes, gpu_class=name, gpus=gpus, cpus=64, memory_mib=1 << 20)
+        for name in classes
+    )
+    return Site(name=f"site{number}", country="KR", owner="", nodes=groups)
+
+
+def _organisation(name: str) -> Organisation:
+    return Organisation(
+        name=name, kind=OrganisationKind.SME, country="KR", parent_country="KR", projects=(f"{name}-project",)
+    )
+
+
+def world_of(declared: Nation) -> World:
+    """A world with this nation and no jobs."""
+    world = World()
+    world.apply(NationApplied(at_ms=0, by="test", nation=declared))
+    return world
+
+
+def job(
+    name: str,
+    owner: str,
+    gpus: float = 1,
+    *,
+    nodes: int = 1,
+    at_ms: int = 0,
+    time_ms: int = HOUR,
+    priority: int = 0,
+    preemptible: bool = True,
+    checkpoint_every_ms: int = 0,
+    retry_limit: int = 0,
+    depends: tuple[str, ...] = (),
+    sites: Sequence[str] = ("site0", "site1"),
+    classes: Sequence[str] = ("H100",),
+    cpus: int = 0,
+) -> JobSubmitted:
+    """A submission of `nodes` x `gpus` GPUs by the project of organisation `owner`."""
+    return JobSubmitted(
+        at_ms=at_ms,
+        job=name,
+        project=f"{owner}-project",
+        by="test",
+        commitment="",
+        gpus=tuple((each, round(gpus * WHOLE)) for each in classes) if gpus else (),
+        nodes=nodes,
+        cpus=cpus,
+        memory_mib=0,
+        time_ms=time_ms,
+        within="site",
+        priority=priority,
+        preemptible=preemptible,
+        checkpoint_every_ms=checkpoint_every_ms,
+        retry_limit=retry_limit,
+        retry_backoff_ms=1_000,
+        depends=depends,
+        data=(),
+        purpose="research",
+        sites=tuple(sites),
+    )
