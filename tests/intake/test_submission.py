@@ -221,8 +221,8 @@ def case(code: RefusalCode, field: str, message: str, **fields: object) -> objec
         case(
             RefusalCode.NO_NODE_LARGE_ENOUGH,
             "gpus",
-            "no node is large enough for H100:9; the largest has H100:8, 64 CPUs, 1,048,576 MiB: ask for less per node, "
-            "or more nodes",
+            "no node is large enough for H100:9; the largest has H100:8, 64 CPUs, 1,048,576 MiB: ask for less per "
+            "node, or more nodes",
             gpus="H100:9",
         ),
         case(
