@@ -93,5 +93,3 @@ def submit(control: Control, wanted: JobSpec, now_ms: int = START_MS, caller: Ca
     reply = ask(control, SubmitJob(caller=caller, spec=wanted, key=key, digest=wanted.name), now_ms)
     assert isinstance(reply, Submitted), reply
     return reply.jobs[0]
-
-

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from dure.api.operations import Call
 from dure.api.platform import Platform
 from dure.api.replies import done
 from dure.control.requests import Answer, ChangeNode
 from dure.reports.fleet import NodesReport
 from dure.reports.shares import SharesReport
+from dure.reports.usage import UsageReport, usage_report
+
+LATEST_MS = 1 << 53
 
 
 async def nodes(platform: Platform, _: Call) -> NodesReport:
@@ -28,6 +33,16 @@ async def resume(platform: Platform, call: Call) -> Answer:
 async def shares(platform: Platform, _: Call) -> SharesReport:
     """The share tree: guaranteed, used, borrowed and lent."""
     return platform.shares()
+
+
+async def usage(platform: Platform, call: Call) -> UsageReport:
+    """GPU-hours by organisation, project and class. Of other organisations only the totals are shown."""
+    now_ms = platform.clock.now_ms()
+    from_ms = call.number("from_ms", 0, LATEST_MS)
+    until_ms = call.number("until_ms", now_ms, LATEST_MS)
+    nation, viewer = platform.nation(), call.caller.viewer
+    # Every attempt there ever was is read, which may take a while; the loop goes on meanwhile.
+    return await asyncio.to_thread(lambda: usage_report(nation, platform.attempts(), from_ms, until_ms, now_ms, viewer))
 
 
 async def _change(platform: Platform, call: Call, state: str) -> Answer:

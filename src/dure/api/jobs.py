@@ -122,35 +122,33 @@ async def events(platform: Platform, call: Call) -> Response:
 
 
 class Follower:
-    """Follows the output of one rank through all attempts (or through one), as server-sent events.
+    """Follows the output of one rank, from one attempt on through those that follow it, as server-sent events.
 
-    `output` has `attempt`, `text` and the `offset` after it; `end` has the job's state.
+    `output` has `attempt`, `text` and the `offset` after it; `end` comes when the job is over and has its state. A
+    stream that ends without it was cut off.
     """
 
     def __init__(self, platform: Platform, job: str, rank: int, attempt: int, offset: int) -> None:
         self._platform = platform
         self._job = job
         self._rank = rank
-        self._only_attempt = attempt
-        self._attempt = attempt
+        self._attempt = attempt or 1
         self._offset = offset
 
     async def frames(self) -> AsyncIterator[bytes]:
         """Output as it comes, until there can be no more."""
-        while True:
+        while not self._platform.loop.feed.is_closed:
             card = self._platform.card(self._job)
             assert card is not None, "a job that was accepted is never forgotten"
             # Whether more may come is asked before reading: what is written until then is in the piece.
-            is_over = card.state.is_final or self._platform.loop.feed.is_closed
-            attempt_is_over = is_over or (bool(self._attempt) and card.attempt > self._attempt)
-            self._attempt = self._attempt or card.attempt
+            is_over = card.state.is_final
             piece = await _read(self._platform, card, self._attempt, self._rank, self._offset)
             if piece.text:
                 self._offset = piece.offset
                 yield _frame("output", {"attempt": self._attempt, "text": piece.text, "offset": piece.offset})
-            elif attempt_is_over and not is_over and not self._only_attempt:
+            elif self._attempt < card.attempt:
                 self._attempt, self._offset = self._attempt + 1, 0
-            elif attempt_is_over:
+            elif is_over:
                 yield _frame("end", {"state": card.state.value, "exit_code": card.exit_code})
                 return
             else:

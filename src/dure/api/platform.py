@@ -5,7 +5,7 @@ Everything here is called on the event loop's thread, between two steps, so a re
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 
 import msgspec
 from msgspec import Struct
@@ -27,12 +27,14 @@ from dure.reports.fleet import NodesReport, SitesReport, nodes_report, sites_rep
 from dure.reports.jobs import JobReport, JobsReport, QueueReport, finished_report, job_report, jobs_report, queue_report
 from dure.reports.ledger import LedgerEntries, LedgerReport, entries_report, ledger_report
 from dure.reports.shares import SharesReport, shares_report
+from dure.reports.usage import Attempt
 from dure.reports.viewer import Viewer
 from dure.world.cards import JobCard
 from dure.world.world import World
 
 BEARER = "Bearer "
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
+_ATTEMPT = msgspec.json.Decoder(Attempt)
 _CARD = msgspec.json.Decoder(JobCard)
 
 
@@ -129,6 +131,10 @@ class Platform:
     def shares(self) -> SharesReport:
         """The share tree."""
         return shares_report(self.world, self.clock.now_ms())
+
+    def attempts(self) -> Iterator[Attempt]:
+        """Every attempt there was, oldest first. May be called from any thread."""
+        return (_ATTEMPT.decode(row) for _, row in self.control.ledger.rows("attempts"))
 
     def ledger(self) -> LedgerReport:
         """The ledger's size and last checkpoint."""

@@ -20,6 +20,7 @@ from dure.reports.fleet import NodesReport
 from dure.reports.jobs import JobReport, JobsReport, QueueReport
 from dure.reports.ledger import LedgerEntries, LedgerReport
 from dure.reports.shares import SharesReport
+from dure.reports.usage import UsageReport
 
 READ, AUDIT, SUBMIT, OPERATE = Permission.READ, Permission.AUDIT, Permission.SUBMIT, Permission.OPERATE
 
@@ -31,13 +32,23 @@ KEY = Parameter(
 LIMIT = Parameter(name="limit", type="integer", description="How many at most.")
 LOG_PARAMETERS = (
     Parameter(name="rank", type="integer", description="Which rank of a gang; 0 unless given."),
-    Parameter(name="attempt", type="integer", description="Which attempt; the latest unless given."),
+    Parameter(
+        name="attempt",
+        type="integer",
+        description="Which attempt; the latest unless given. When following, from which on; the first.",
+    ),
     Parameter(name="offset", type="integer", description="Byte to start from."),
 )
 JOB_FILTERS = (
     Parameter(name="state", description="Only jobs in this state; `active` for all that are not over."),
     Parameter(name="project", description="Only jobs of this project."),
     LIMIT,
+)
+PERIOD = (
+    Parameter(
+        name="from_ms", type="integer", description="Start, in milliseconds since 1970; all there is unless given."
+    ),
+    Parameter(name="until_ms", type="integer", description="End, in milliseconds since 1970; now unless given."),
 )
 START = Parameter(name="start", type="integer", description="Position of the first entry.")
 DRY_RUN = Parameter(name="dry_run", type="boolean", description="Only say what would change.")
@@ -163,6 +174,15 @@ OPERATIONS: tuple[Operation, ...] = (
         handler=fleet.shares,
         summary="Show the share tree",
         answer=SharesReport,
+    ),
+    Operation(
+        method="GET",
+        path="/v1/usage",
+        permission=READ,
+        handler=fleet.usage,
+        summary="Show who used how much",
+        parameters=PERIOD,
+        answer=UsageReport,
     ),
     Operation(
         method="GET",

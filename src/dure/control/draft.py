@@ -14,6 +14,7 @@ from dure.control.requests import Reply
 from dure.model.events import AnyEvent, AttemptEnded, NationApplied, NodeChanged, Planned
 from dure.model.plan import Plan, Start
 from dure.reports.jobs import SpecOf, job_line
+from dure.reports.usage import Attempt
 from dure.reports.viewer import EVERYTHING, PUBLIC
 from dure.world.cards import JobCard
 from dure.world.world import World
@@ -36,21 +37,6 @@ class Step(Struct, kw_only=True):
     def must_be_kept(self) -> bool:
         """True when there is something to make durable."""
         return bool(self.events or self.rows)
-
-
-class AttemptRecord(Struct, kw_only=True):
-    """One attempt as the usage report reads it: row `attempts/{job}.{n}`."""
-
-    job: str
-    attempt: int
-    project: str
-    organisation: str
-    gpu_class: str
-    gpus_milli: int
-    started_at_ms: int
-    ended_at_ms: int | None
-    borrowed: bool
-    outcome: str
 
 
 class Draft:
@@ -119,7 +105,7 @@ class Draft:
 
     def _attempt_row(self, card: JobCard, ended: AttemptEnded | None) -> Row:
         owner = self.world.nation.organisation_of(card.submitted.project)
-        record = AttemptRecord(
+        record = Attempt(
             job=card.job,
             attempt=card.attempt,
             project=card.submitted.project,

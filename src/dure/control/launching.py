@@ -91,23 +91,13 @@ def engine_of(world: World, card: JobCard) -> Engine:
 
 
 def platform_variables(world: World, card: JobCard, spec: JobSpec) -> dict[str, str]:
-    """What the platform tells a job about itself; these names are ours and win over the job's own."""
+    """What the platform tells a job besides what its engine does; these names are ours and win over the job's own."""
     copies = {each.name: each.paths.get(card.site, "") for each in world.nation.datasets if each.name in spec.data}
     _, task = split_task(card.job)
     # Scripts written for Slurm look for the second name.
     task_number = {"DURE_ARRAY_TASK": task, "SLURM_ARRAY_TASK_ID": task} if task else {}
-    return (
-        task_number
-        | {
-            "DURE_JOB": card.job,
-            "DURE_ATTEMPT": str(card.attempt),
-            "DURE_PROJECT": card.submitted.project,
-            "DURE_PURPOSE": card.submitted.purpose,
-            "DURE_SITE": card.site,
-            "DURE_GPU_CLASS": card.gpu_class,
-        }
-        | {f"DURE_DATA_{variable_name(dataset)}": path for dataset, path in copies.items()}
-    )
+    about = {"DURE_PROJECT": card.submitted.project, "DURE_PURPOSE": card.submitted.purpose}
+    return about | task_number | {f"DURE_DATA_{variable_name(dataset)}": path for dataset, path in copies.items()}
 
 
 def variable_name(name: str) -> str:
