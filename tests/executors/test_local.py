@@ -250,9 +250,3 @@ def test_a_hundred_attempts_at_once_all_start_and_end(local: Engine) -> None:
         local.executor.start(launch(f"job.{number}", "true"))
     assert {local.ended(f"job.{number}").exit_code for number in range(1, 101)} == {0}
     assert time.monotonic() - began < 30
-
-
-def test_a_program_name_with_spaces_and_parentheses_does_not_confuse_the_process_table() -> None:
-    stat = "42 (a (b) c) S 7 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 12345 1 1"
-    found = processes.Entry(42, stat)
-    assert (found.state, found.parent, found.group, found.session, found.start_ticks) == ("S", 7, 42, 42, 12345)

@@ -129,12 +129,13 @@ def _survivors(leaders: list[Process], marker: bytes) -> list[Process]:
     """What is left of the sessions of these leaders, and whatever carries the marker in its environment."""
     entries = [each for each in table() if not each.is_gone()]
     ours = {leader.pid: leader.start_ticks for leader in leaders}
-    # A session is known by its leader's number, so it proves something only while that very leader lives.
+    # A session is known by its leader's number, so it proves something only while that very leader lives. A leader
+    # that was only just forked may not have moved to its session yet.
     sessions = {each.pid for each in entries if ours.get(each.pid) == each.start_ticks}
     return [
         Process(each.pid, each.start_ticks)
         for each in entries
-        if each.session in sessions or _carries(each.pid, marker)
+        if each.pid in sessions or each.session in sessions or _carries(each.pid, marker)
     ]
 
 

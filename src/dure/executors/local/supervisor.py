@@ -72,6 +72,8 @@ def _let_go_of_caller() -> None:
     log = os.open(LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for source, target in ((null, 0), (log, 1), (log, 2)):
         os.dup2(source, target)
+    os.close(null)
+    os.close(log)
 
 
 class Supervisor:
