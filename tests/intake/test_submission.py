@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Iterable
 
 import pytest
 from hypothesis import given
@@ -13,9 +13,10 @@ from dure.intake.nation_index import NationIndex
 from dure.intake.refusals import Refusal, RefusalCode
 from dure.intake.submission import CHOICE_RULES, RULES, accept_job
 from dure.model.events import JobSubmitted, decode, encode
-from dure.model.jobs import GpuRequest, JobSpec
+from dure.model.jobs import GpuRequest, JobSpec, JobState
 from dure.model.nation import Nation
 from dure.policy import PolicyInForce
+from dure.world.cards import JobCard
 
 OWNER = {
     "public-ai": "government",
@@ -26,6 +27,38 @@ OWNER = {
 }
 
 
+def card(job: str, project: str) -> JobCard:
+    """A job of a project; of haneul's when none is named."""
+    submitted = JobSubmitted(
+        at_ms=0,
+        job=job,
+        project=project or "haneul-llm",
+        by="p",
+        commitment="",
+        gpus=(),
+        nodes=1,
+        cpus=1,
+        memory_mib=0,
+        time_ms=1,
+        within="site",
+        priority=0,
+        preemptible=True,
+        checkpoint_every_ms=0,
+        retry_limit=0,
+        retry_backoff_ms=0,
+        depends=(),
+        data=(),
+        purpose="research",
+        sites=("sejong",),
+    )
+    return JobCard(job=job, submitted=submitted, row=0, state=JobState.RUNNING)
+
+
+def _split(known_jobs: Iterable[str]) -> Iterable[tuple[str, str, str]]:
+    """`j1` or `j1@project`."""
+    return (each.partition("@") for each in known_jobs)
+
+
 class Counter:
     """Takes submissions for one nation."""
 
@@ -34,13 +67,13 @@ class Counter:
         self.policy = policy
 
     def submit(
-        self, known_jobs: Collection[str] = (), organisation: str | None = None, **fields: object
+        self, known_jobs: Iterable[str] = (), organisation: str | None = None, **fields: object
     ) -> list[JobSubmitted] | Refusal:
         document = {"name": "train", "project": "haneul-llm", "command": "true", **fields}
         return self.submit_spec(job_from_document(document), known_jobs, organisation)
 
     def submit_spec(
-        self, spec: JobSpec, known_jobs: Collection[str] = (), organisation: str | None = None
+        self, spec: JobSpec, known_jobs: Iterable[str] = (), organisation: str | None = None
     ) -> list[JobSubmitted] | Refusal:
         return accept_job(
             spec,
@@ -48,7 +81,7 @@ class Counter:
             policy=self.policy,
             by="person-1",
             principal_organisation=OWNER.get(spec.project, "haneul") if organisation is None else organisation,
-            known_jobs=known_jobs,
+            known_jobs={job: card(job, project) for job, _, project in _split(known_jobs)},
             job_id="j20",
             at_ms=1_000,
             commitment="c0ffee",
@@ -139,6 +172,12 @@ def test_depending_on_an_array_is_depending_on_all_of_its_tasks(counter: Counter
     assert event.depends == ("j7_0", "j7_2", "j8")
 
 
+def test_nobody_can_wait_for_another_organisations_job(counter: Counter) -> None:
+    """Starting when it succeeds would tell how it went."""
+    assert counter.refused(depends="j1", known_jobs=["j1@climate"]).code is RefusalCode.UNKNOWN_DEPENDENCY
+    assert counter.refused(depends="j1", known_jobs=["j1_0@climate"]).code is RefusalCode.UNKNOWN_DEPENDENCY
+
+
 def test_data_narrows_the_sites(counter: Counter) -> None:
     assert counter.accepted(data="fab-yield").sites == ("pyeongtaek",)
     assert counter.accepted(project="climate", data="texts").sites == ("sejong",)
@@ -193,7 +232,7 @@ def case(code: RefusalCode, field: str, message: str, **fields: object) -> objec
         case(
             RefusalCode.UNKNOWN_DEPENDENCY,
             "depends",
-            "there is no job 'j9' to depend on, or it ended long ago; remove it from depends",
+            "your organisation has no job 'j9', or it ended long ago; remove it from depends",
             depends=["j1", "j9"],
             known_jobs=["j1", "j90"],
         ),

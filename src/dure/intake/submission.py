@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -15,6 +15,7 @@ from dure.model.fleet import NodeGroup
 from dure.model.jobs import MOST_ALTERNATIVES, GpuRequest, JobSpec
 from dure.model.units import format_gpus
 from dure.policy import PermittedSites, PolicyInForce
+from dure.world.cards import JobCard
 
 
 class Submission(Struct, frozen=True, kw_only=True):
@@ -24,7 +25,7 @@ class Submission(Struct, frozen=True, kw_only=True):
     nation: NationIndex
     policy: PolicyInForce
     organisation: str
-    known_jobs: Collection[str]
+    known_jobs: Mapping[str, JobCard]
 
     def choices(self) -> tuple[GpuRequest, ...]:
         """The GPUs wanted, with classes as declared and "any class" written out, each once, in order of preference."""
@@ -56,15 +57,16 @@ def accept_job(
     policy: PolicyInForce,
     by: str,
     principal_organisation: str,
-    known_jobs: Collection[str],
+    known_jobs: Mapping[str, JobCard],
     job_id: str,
     at_ms: int,
     commitment: str,
 ) -> list[JobSubmitted] | Refusal:
     """What to write to the ledger for this job, one event per task of an array; or why it cannot be.
 
-    `policy` must be in force over the same nation. `principal_organisation` is whose caller it is; `known_jobs` are the
-    ids a job may depend on; `commitment` is kept as it is. Tasks of an array are named `{job_id}_{index}`.
+    `policy` must be in force over the same nation. `principal_organisation` is whose caller it is. Of `known_jobs`, which
+    are everyone's, a job may depend on its own organisation's. `commitment` is kept as it is. Tasks of an array are named
+    `{job_id}_{index}`.
     """
     submission = Submission(
         spec=spec, nation=nation, policy=policy, organisation=principal_organisation, known_jobs=known_jobs
@@ -118,10 +120,10 @@ def gpu_classes_are_known(submission: Submission) -> Refusal | None:
 
 
 def dependencies_are_known(submission: Submission) -> Refusal | None:
-    """Every job it waits for exists and is not long forgotten."""
+    """Every job it waits for is its own organisation's, for others' are not to be watched, and not long forgotten."""
     for job in submission.spec.depends:
-        if not _jobs_meant_by(job, submission.known_jobs):
-            message = f"there is no job {job!r} to depend on, or it ended long ago; remove it from depends"
+        if not _jobs_meant_by(job, submission):
+            message = f"your organisation has no job {job!r}, or it ended long ago; remove it from depends"
             return _refusal(RefusalCode.UNKNOWN_DEPENDENCY, "depends", message)
     return None
 
@@ -271,20 +273,25 @@ def site_is_permitted_and_capable(submission: Submission, choices: tuple[GpuRequ
     return Refusal(code=RefusalCode.NO_SITE_ALLOWED_AND_CAPABLE, message=message, field="data", rules=permitted.rules)
 
 
-def _jobs_meant_by(job: str, known_jobs: Collection[str]) -> tuple[str, ...]:
+def _jobs_meant_by(job: str, submission: Submission) -> tuple[str, ...]:
     """The job itself, or every known task of the array with this id; none when there is neither."""
-    if job in known_jobs:
+    if _may_depend_on(job, submission):
         return (job,)
     if "_" in job:
         return ()
     tasks = (f"{job}_{index}" for index in range(LAST_ARRAY_TASK + 1))
-    return tuple(task for task in tasks if task in known_jobs)
+    return tuple(task for task in tasks if _may_depend_on(task, submission))
+
+
+def _may_depend_on(job: str, submission: Submission) -> bool:
+    card = submission.known_jobs.get(job)
+    return card is not None and card.submitted.project in submission.nation.projects_of(submission.organisation)
 
 
 def _dependencies(submission: Submission) -> tuple[str, ...]:
     if not submission.spec.depends:
         return ()
-    meant = (each for job in submission.spec.depends for each in _jobs_meant_by(job, submission.known_jobs))
+    meant = (each for job in submission.spec.depends for each in _jobs_meant_by(job, submission))
     return tuple(dict.fromkeys(meant))
 
 
