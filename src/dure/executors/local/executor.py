@@ -73,6 +73,7 @@ class LocalExecutor:
         self._has_news = False
         self._wake: Callable[[], None] = lambda: None
         self._closing = False
+        self._look_at_all_at = 0.0
         self._link = self._connected_link()
         self._watcher = threading.Thread(target=self._watch, name="local-executor", daemon=True)
         self._watcher.start()
@@ -88,7 +89,7 @@ class LocalExecutor:
             if not attempt.problem and folder.fate() in (Fate.ABSENT, Fate.UNCLAIMED):
                 self._send(attempt)
             else:
-                self._link.wake()
+                self._look_soon()
 
     def warn(self, attempt_id: str, stop_at_ms: int, signal: str) -> None:
         """Tell a running attempt that it will be stopped: write its notice file, and send `signal` if one is named.
@@ -140,7 +141,7 @@ class LocalExecutor:
             for attempt_id in open_attempt_ids(self._root):
                 if attempt_id not in self._open:
                     self._open[attempt_id] = _OpenAttempt(AttemptFolder(self._root, attempt_id), None)
-        self._link.wake()
+            self._look_soon()
         return known
 
     def on_observation(self, wake: Callable[[], None]) -> None:
@@ -210,23 +211,26 @@ class LocalExecutor:
             attempt.folder.prepare(attempt.launch)
         except OSError as error:
             attempt.problem = f"its folder could not be written: {error}"
-            self._link.wake()
+            self._look_soon()
         else:
             self._link.send(order_of(attempt.launch, attempt.folder.path, self._base))
 
+    def _look_soon(self) -> None:
+        self._look_at_all_at = 0.0
+        self._link.wake()
+
     def _watch(self) -> None:
         """The watcher's life: sleep until something is new, look at it, and tell whoever waits."""
-        look_at_all_at = 0.0
         while not self._closing:
             noticed = self._link.wait(_LOOK_EVERY_S)
             with self._mutex:
                 self._stay_connected()
                 for attempt_id, problem in noticed:
                     self._note(attempt_id, problem)
-                if not noticed or time.monotonic() >= look_at_all_at:
+                if time.monotonic() >= self._look_at_all_at:
+                    self._look_at_all_at = time.monotonic() + _LOOK_EVERY_S
                     for attempt_id in list(self._open):
                         self._look(attempt_id)
-                    look_at_all_at = time.monotonic() + _LOOK_EVERY_S
                 has_news, self._has_news = self._has_news, False
             if has_news:
                 self._wake()
@@ -242,6 +246,7 @@ class LocalExecutor:
             return
         for attempt in self._open.values():
             attempt.send_again_at = 0.0
+        self._look_at_all_at = 0.0
 
     def _note(self, attempt_id: str, problem: str) -> None:
         attempt = self._open.get(attempt_id)
