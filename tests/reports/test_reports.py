@@ -20,7 +20,7 @@ from dure.reports.ledger import entries_report, key_name, ledger_report
 from dure.reports.shares import shares_report
 from dure.reports.viewer import EVERYTHING, PUBLIC, Viewer
 from dure.world.world import World
-from reports.small_nation import NOW_MS, explain_in, spec_of, submitted, world_after
+from tests.reports.small_nation import NOW_MS, explain_in, spec_of, submitted, world_after
 
 
 @pytest.fixture

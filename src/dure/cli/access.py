@@ -57,7 +57,7 @@ def list_tokens(json_wanted: bool) -> None:
     cards = msgspec.json.decode(body)["tokens"]
     now_ms = time.time_ns() // 1_000_000
     rows = [(c["id"], c["role"], c["organisation"] or "-", ago(c["issued_at_ms"], now_ms), c["by"]) for c in cards]
-    print_table(("ID", "ROLE", "ORGANISATION", "ISSUED", "BY"), rows)
+    print_table(("ID", "ROLE", "ORGANISATION", "~ISSUED", "BY"), rows)
 
 
 @token.command()

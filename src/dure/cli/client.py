@@ -179,7 +179,7 @@ def _raise_for(answer: httpx.Response) -> None:
     if answer.status_code == 401:
         raise Refused(
             "the server does not accept this token\n"
-            f"  Set DURE_TOKEN to a valid one, or set DURE_STATE to the server's state folder (now {state_folder()})."
+            f"  Set DURE_TOKEN to a valid one, or set DURE_STATE to the server's state folder (it is {state_folder()})."
         )
     message = _message_of(answer)
     raise BadInput(message) if answer.status_code in BAD_INPUT_STATUSES else Refused(message)

@@ -14,6 +14,8 @@ def print_why(why: Why, now_ms: int) -> None:
         _print_blocker(number, blocker, now_ms)
     if why.earliest_start_ms is not None:
         click.echo(f"  expected start: {_expectation(why, now_ms)}")
+        if why.method:
+            click.echo(f"    {why.method}")
 
 
 def _print_blocker(number: int, blocker: Blocker, now_ms: int) -> None:
@@ -27,5 +29,4 @@ def _print_blocker(number: int, blocker: Blocker, now_ms: int) -> None:
 
 def _expectation(why: Why, now_ms: int) -> str:
     first, last = ago(why.earliest_start_ms, now_ms), ago(why.latest_start_ms, now_ms)
-    span = first if last in (first, "-") else f"{first} to {last}"
-    return f"{span} ({why.method})" if why.method else span
+    return first if last in (first, "-") else f"{first} to {last}"

@@ -11,6 +11,7 @@ from dure.cli.options import as_json, quoted
 if TYPE_CHECKING:
     from dure.reports.fleet import NodeLine
     from dure.reports.shares import ShareLine
+    from dure.reports.usage import UsageLine, UsageReport
 
 NODE_HEADINGS = ("NODE", "SITE", "STATE", "GPUS", ">FREE", ">CPUS", ">FREE", ">MEMORY", ">FREE", "JOBS")
 SHARE_HEADINGS = (
@@ -24,6 +25,17 @@ SHARE_HEADINGS = (
     ">LIMIT",
     ">WEIGHT",
     ">WAITING",
+)
+
+USAGE_HEADINGS = (
+    "ORGANISATION",
+    "PROJECT",
+    "CLASS",
+    ">ATTEMPTS",
+    ">GPU-HOURS",
+    ">BORROWED",
+    ">PREEMPTED",
+    ">REFERENCE",
 )
 
 
@@ -108,7 +120,7 @@ def shares(json_wanted: bool) -> None:
     """List the share tree: guaranteed, used, borrowed and lent GPUs.
 
     USED counts everything the share runs, BORROWED the part of it above its guarantee, LENT the part of its guarantee
-    that others use, IDLE the part that nobody uses.
+    that others use, IDLE the part that nobody uses. Shares without anything of a class are left out.
     """
     import msgspec
 
@@ -124,21 +136,73 @@ def shares(json_wanted: bool) -> None:
     if not report.shares:
         click.echo("no shares; declare them with `dure apply -f FILE`", err=True)
         return
-    print_table(SHARE_HEADINGS, [_share_row(line) for line in report.shares])
+    print_table(SHARE_HEADINGS, [_share_row(line) for line in report.shares if line.matters])
 
 
 def _share_row(line: ShareLine) -> tuple[str, ...]:
-    from dure.model.units import format_gpus
+    from dure.reports.wording import rounded_gpus
 
     return (
         "  " * line.depth + line.name,
         line.gpu_class,
-        format_gpus(line.guarantee_milli),
-        format_gpus(line.used_milli),
-        format_gpus(line.borrowed_milli),
-        format_gpus(line.lent_milli),
-        format_gpus(line.idle_guarantee_milli),
-        "-" if line.limit_milli is None else format_gpus(line.limit_milli),
+        rounded_gpus(line.guarantee_milli),
+        rounded_gpus(line.used_milli),
+        rounded_gpus(line.borrowed_milli),
+        rounded_gpus(line.lent_milli),
+        rounded_gpus(line.idle_guarantee_milli),
+        "-" if line.limit_milli is None else rounded_gpus(line.limit_milli),
         str(line.weight),
         str(line.waiting_jobs),
     )
+
+
+@click.command()
+@click.option("--last", metavar="TIME", help="Only the last so much time, such as 7d or 12h.  [default: everything]")
+@as_json
+def usage(last: str | None, json_wanted: bool) -> None:
+    """Show who used how many GPU-hours.
+
+    BORROWED is the part above every guarantee, PREEMPTED the part in attempts that were stopped for an owner, REFERENCE
+    all of it times the exchange factor of the class.
+    """
+    import msgspec
+
+    from dure.cli.client import connect
+    from dure.cli.tables import print_json, print_table
+    from dure.reports.usage import UsageReport
+
+    body = connect().get("/v1/usage", {"from_ms": _time_before(last)})
+    if json_wanted:
+        print_json(body)
+        return
+    report = msgspec.json.decode(body, type=UsageReport)
+    if not report.lines:
+        click.echo("nobody has used anything yet", err=True)
+        return
+    rows = [
+        (line.organisation, line.project or "(all)", line.gpu_class or "-", str(line.attempts), *_hours(line))
+        for line in report.lines
+    ]
+    print_table(
+        USAGE_HEADINGS, [*rows, ("TOTAL", "", "", str(sum(line.attempts for line in report.lines)), *_hours(report))]
+    )
+
+
+def _time_before(last: str | None) -> int | None:
+    import time
+
+    from dure.cli.errors import BadInput
+    from dure.model.units import UnitError, parse_duration
+
+    if last is None:
+        return None
+    try:
+        return max(0, time.time_ns() // 1_000_000 - parse_duration(last))
+    except UnitError as error:
+        raise BadInput(f"--last: {error}") from None
+
+
+def _hours(line: UsageLine | UsageReport) -> tuple[str, str, str, str]:
+    hours = (line.used_gpu_hours, line.borrowed_gpu_hours, line.preempted_gpu_hours, line.reference_gpu_hours)
+    used, borrowed, preempted, reference = (f"{each:,.2f}" for each in hours)
+    return used, borrowed, preempted, reference

@@ -13,6 +13,7 @@ import click
 from dure.cli.options import as_json
 
 if TYPE_CHECKING:
+    from dure.ledger.contract import StoredLog
     from dure.ledger.note import VerifierKey
     from dure.ledger.verify import Verdict
 
@@ -47,9 +48,7 @@ def verify(state: str, key_file: str | None, held: tuple[str, ...], remote: bool
     """
     key = _load_key(Path(key_file) if key_file else Path(state) / KEY_FILE)
     notes = [_held_note(name) for name in held]
-    began = time.perf_counter()
-    verdict = _verify_remote(key, notes) if remote else _verify_file(Path(state) / LEDGER_FILE, key, notes)
-    seconds = time.perf_counter() - began
+    verdict, seconds = _verify_remote(key, notes) if remote else _verify_file(Path(state) / LEDGER_FILE, key, notes)
     if json_wanted:
         _print_verdict_json(verdict, key, seconds)
     else:
@@ -77,15 +76,14 @@ def _held_note(name: str) -> str:
     return read_document(name).decode()
 
 
-def _verify_file(path: Path, key: VerifierKey, held: Sequence[str]) -> Verdict:
+def _verify_file(path: Path, key: VerifierKey, held: Sequence[str]) -> tuple[Verdict, float]:
     from dure.cli.errors import BadInput
     from dure.ledger.contract import LedgerUnreadable
     from dure.ledger.sqlite import read_stored
-    from dure.ledger.verify import verify as verify_log
 
     try:
         with read_stored(path) as log:
-            return verify_log(log, key, held)
+            return _timed(log, key, held)
     except FileNotFoundError:
         raise BadInput(
             f"{path}: no ledger here\n  Name the server's state folder with --state, or use --remote."
@@ -94,10 +92,17 @@ def _verify_file(path: Path, key: VerifierKey, held: Sequence[str]) -> Verdict:
         raise BadInput(str(error)) from None
 
 
-def _verify_remote(key: VerifierKey, held: Sequence[str]) -> Verdict:
+def _verify_remote(key: VerifierKey, held: Sequence[str]) -> tuple[Verdict, float]:
+    return _timed(FetchedLog(), key, held)
+
+
+def _timed(log: StoredLog, key: VerifierKey, held: Sequence[str]) -> tuple[Verdict, float]:
+    """The verdict, and the seconds it took with reading."""
     from dure.ledger.verify import verify as verify_log
 
-    return verify_log(FetchedLog(), key, held)
+    began = time.perf_counter()
+    verdict = verify_log(log, key, held)
+    return verdict, time.perf_counter() - began
 
 
 class FetchedLog:

@@ -8,7 +8,7 @@ from dure.cli import access, fleet, follow, jobs, ledger, nation, queue, serve, 
 
 SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "Jobs": (jobs.submit, follow.run, jobs.plan, queue.queue, queue.why, follow.logs, jobs.cancel),
-    "Sharing": (fleet.nodes, fleet.shares),
+    "Sharing": (fleet.nodes, fleet.shares, fleet.usage),
     "Proof": (ledger.ledger,),
     "Planning": (twin.twin,),
     "Operation": (serve.up, nation.apply, access.token, access.secret, serve.demo),

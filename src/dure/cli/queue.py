@@ -11,7 +11,7 @@ from dure.cli.options import as_json, quoted
 if TYPE_CHECKING:
     from dure.reports.jobs import JobLine, JobReport
 
-HEADINGS = ("JOB", "NAME", "PROJECT", "SHARE", "STATE", "GPUS", "SITE", "SINCE", "REASON")
+HEADINGS = ("JOB", "NAME", "PROJECT", "SHARE", "STATE", "GPUS", "SITE", "~SINCE", "REASON")
 
 
 @click.command()
@@ -149,5 +149,5 @@ def _print_timeline(report: JobReport) -> None:
     from dure.reports.wording import ago
 
     for moment in report.timeline:
-        note = f"  {moment.note}" if moment.note else ""
-        click.echo(f"  {ago(moment.at_ms, report.at_ms):>12}  {moment.state:<10}{note}".rstrip())
+        note = moment.note if moment.note != moment.state else ""
+        click.echo(f"  {ago(moment.at_ms, report.at_ms):<10}  {moment.state:<10}  {note}".rstrip())

@@ -15,17 +15,18 @@ import click
 @click.option(
     "--state", metavar="FOLDER", envvar="DURE_STATE", default=".dure", show_default=True, help="State folder."
 )
-def up(host: str, port: int, state: str) -> None:
+@click.option("--stop-jobs", is_flag=True, help="Stop running jobs when the server stops, instead of leaving them.")
+def up(host: str, port: int, state: str, stop_jobs: bool) -> None:
     """Run the platform here: ledger, scheduler, API and portal.
 
     Everything it knows is in the state folder; starting again continues where it was, with the jobs that kept running.
-    Ctrl-C stops serving and leaves jobs running.
+    Ctrl-C stops serving; jobs run on, and the next server adopts them.
     """
     from pathlib import Path
 
     from dure.bootstrap import serve
 
-    sys.exit(serve(Path(state), host, port))
+    sys.exit(serve(Path(state), host, port, kill_jobs_at_end=stop_jobs))
 
 
 @click.command()

@@ -8,12 +8,15 @@ from collections.abc import Sequence
 import click
 
 NUMBER = ">"
+TIME = "~"
+TIME_WIDTH = 10
+"""Room for any time as it is told (`59m59s ago`), so that a listing that is watched does not jump."""
 WIDE = 10_000
 """Columns of a pipe, where nothing is ever wrapped or cut."""
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print rows under headings. A heading that starts with `>` makes its column right-aligned.
+    """Print rows under headings. A heading with `>` makes its column right-aligned; one with `~` is for times.
 
     On a terminal the last column, which holds free text, is wrapped to fit; everything else keeps its line.
     """
@@ -24,7 +27,8 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold" if on_terminal else "")
     for index, heading in enumerate(headings):
         table.add_column(
-            heading.lstrip(NUMBER),
+            heading.lstrip(NUMBER + TIME),
+            min_width=TIME_WIDTH if heading.startswith(TIME) else None,
             justify="right" if heading.startswith(NUMBER) else "left",
             no_wrap=index < len(headings) - 1 or not on_terminal,
             overflow="fold",

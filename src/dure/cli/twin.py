@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from dure.cli.options import as_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dure.twin.run import RunReport
+
+FORMATS = ("equal", "openb", "philly")
+POLICIES = ("fifo", "sjf", "dure")
 
 
 @click.group()
@@ -15,28 +25,73 @@ def twin() -> None:
 @twin.command()
 @click.option("--trace", metavar="FILE", help="Trace to play; without one, a plausible national workload is generated.")
 @click.option(
-    "--format", "trace_format", type=click.Choice(["equal", "openb", "philly"]), help="How the trace is written."
+    "--format", "trace_format", type=click.Choice(FORMATS), help="How the trace is written.  [default: equal]"
 )
-@click.option("--fleet", metavar="FLEET", help="NODESxGPUS such as 72x8, or a file.")
 @click.option(
-    "--policy", type=click.Choice(["fifo", "sjf", "dure"]), default="dure", show_default=True, help="Who goes first."
+    "--fleet", metavar="FLEET", default="72x8", show_default=True, help="NODESxGPUS, a node list or a nation file."
 )
+@click.option("--policy", type=click.Choice(POLICIES), default="dure", show_default=True, help="Who goes first.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of every random stream.")
-@click.option("--ledger", "ledger_file", metavar="FILE", help="Write the run's ledger here.")
+@click.option("--ledger", "ledger_file", metavar="FILE", help="Write the run's ledger here, one entry a line.")
+@click.option("--audit", is_flag=True, help="Check every decision by the rules, independently of the kernel.")
 @as_json
 def run(
     trace: str | None,
     trace_format: str | None,
-    fleet: str | None,
+    fleet: str,
     policy: str,
     seed: int,
     ledger_file: str | None,
+    audit: bool,
     json_wanted: bool,
 ) -> None:
     """Play a workload and report waits, completion times and use.
 
-    Traces named without a folder are also looked for in DURE_TRACES.
+    A trace that is not a file here is looked for in the folder DURE_TRACES. Compilation is not in the reported times.
     """
-    from dure.twin.run import run_trace
+    from pathlib import Path
 
-    del trace, trace_format, fleet, policy, seed, ledger_file, json_wanted, run_trace
+    from dure.bootstrap import prepare_compilation
+
+    # Where compiled code is kept must be known before anything imports the kernel.
+    prepare_compilation()
+
+    from dure.cli.errors import BadInput
+    from dure.intake.refusals import BadInput as BadDocument
+    from dure.sources.errors import BadSource
+    from dure.sources.fleet import read_fleet
+    from dure.twin.run import make_scene, run_scene, warm_up
+
+    try:
+        trace_file = _find_trace(trace) if trace else None
+        scene = make_scene(
+            trace_file=trace_file, trace_format=trace_format, fleet=read_fleet(fleet), policy=policy, seed=seed
+        )
+        warm_up()
+        report = run_scene(scene, seed=seed, ledger_file=Path(ledger_file) if ledger_file else None, audit=audit)
+    except (BadSource, BadDocument) as error:
+        raise BadInput(str(error)) from None
+    except OSError as error:
+        raise BadInput(f"{error.filename}: cannot be used ({error.strerror})") from None
+    _print_report(report, json_wanted)
+
+
+def _find_trace(name: str) -> Path:
+    from pathlib import Path
+
+    from dure.sources.locate import trace_folder
+
+    folder = None if Path(name).is_file() else trace_folder()
+    return folder / name if folder and (folder / name).is_file() else Path(name)
+
+
+def _print_report(report: RunReport, json_wanted: bool) -> None:
+    import msgspec
+
+    if json_wanted:
+        click.echo(msgspec.json.encode(report).decode())
+        return
+    figures = {name: value for name, value in msgspec.to_builtins(report).items() if value is not None}
+    width = max(len(name) for name in figures)
+    for name, value in figures.items():
+        click.echo(f"{name:<{width}}  {value:,}" if isinstance(value, int | float) else f"{name:<{width}}  {value}")

@@ -106,12 +106,12 @@ def site_segments(site: SiteLine, owners: Owners) -> list[Segment]:
 
 
 def node_uses(node: NodeCells) -> list[NodeUse]:
-    """What runs on a node and what is claimed there, in words: the alternative to its row of colours."""
+    """What runs on a node, in words: the alternative to its row of colours."""
     held: dict[tuple[str, str, str], int] = {}
     for cell in node.cells:
-        for job in cell.jobs[:1]:
-            key = (job, cell.organisation, cell.state)
-            held[key] = held.get(key, 0) + (cell.used_milli or 1000)
+        if cell.used_milli:
+            key = (cell.jobs[0], cell.organisation, cell.state)
+            held[key] = held.get(key, 0) + cell.used_milli
     return [NodeUse(job, owner, format_gpus(milli), state) for (job, owner, state), milli in held.items()]
 
 

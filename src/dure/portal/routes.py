@@ -13,11 +13,12 @@ from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from dure.control.logs import Piece, read_piece
-from dure.model.units import format_duration, format_gpus
+from dure.model.units import format_duration
 from dure.portal.drawing import Owners, fill_class, node_uses, share_bars, site_segments
 from dure.portal.phrases import LANGUAGES, Phrases, preferred_language
 from dure.portal.source import Source
 from dure.reports.jobs import JobReport
+from dure.reports.wording import rounded_gpus
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -62,7 +63,7 @@ class Pages:
             lstrip_blocks=True,
         )
         self._templates.globals.update(
-            fill_class=fill_class, node_uses=node_uses, site_segments=site_segments, format_gpus=format_gpus
+            fill_class=fill_class, node_uses=node_uses, site_segments=site_segments, format_gpus=rounded_gpus
         )
         self._templates.globals.update(format_duration=format_duration, iso=_iso, most_listed=MOST_LISTED)
 
@@ -79,7 +80,7 @@ class Pages:
             queue.at_ms,
             queue=queue,
             shares=shares,
-            bars=share_bars(shares.shares),
+            bars=share_bars(tuple(line for line in shares.shares if line.matters)),
             sites=self._source.sites().sites,
             finished=self._source.finished(viewer).jobs,
             ledger=self._source.ledger(),

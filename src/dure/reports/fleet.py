@@ -40,7 +40,7 @@ class NodesReport(Struct, frozen=True, kw_only=True):
 
 
 class Cell(Struct, frozen=True, kw_only=True):
-    """One GPU. `state` is `free`, `running`, `warned` or `claimed`; with nothing on it, its node's `drained` or `down`."""
+    """One GPU. `state` is `free`, `running`, `warned` or `claimed`; when idle, its node's `drained` or `down`."""
 
     index: int
     state: str
@@ -56,6 +56,8 @@ class NodeCells(Struct, frozen=True, kw_only=True):
 
     node: NodeLine
     cells: tuple[Cell, ...]
+    claims: tuple[str, ...]
+    """Jobs that wait for GPUs of this node to be given back."""
 
 
 class OrganisationUse(Struct, frozen=True, kw_only=True):
@@ -121,10 +123,7 @@ def _site_line(site: Site, cards: list[NodeCard], held: _Held, most_nodes: int) 
         unavailable_milli=sum(card.gpus * 1000 - held.on_node(card.name) for card in cards if card.state != "up"),
         uses=held.by_organisation(site.name),
         nodes_total=len(cards),
-        nodes=tuple(
-            NodeCells(node=_node_line(card), cells=tuple(held.cell(card, index) for index in range(card.gpus)))
-            for card in cards[:most_nodes]
-        ),
+        nodes=tuple(held.node(card) for card in cards[:most_nodes]),
     )
 
 
@@ -144,6 +143,7 @@ class _Held:
     def __init__(self, world: World) -> None:
         self._uses: dict[tuple[str, int], list[_Use]] = defaultdict(list)
         self._on_node: dict[str, int] = defaultdict(int)
+        self._claims: dict[str, list[str]] = defaultdict(list)
         self._at_site: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
         for card in world.running():
             self._add(world, card)
@@ -155,6 +155,8 @@ class _Held:
         organisation = owner.name if owner else ""
         state = _cell_state(card.state)
         for placement in card.placements:
+            if state == "claimed":
+                self._claims[placement.node].append(card.job)
             milli = 0 if state == "claimed" else placement.milli
             for index in placement.gpus:
                 use = _Use(milli, card.job, organisation, state, card.borrowed)
@@ -177,6 +179,11 @@ class _Held:
             if where == site and used
         ]
         return tuple(sorted(uses, key=lambda use: (-use.used_milli, use.organisation)))
+
+    def node(self, card: NodeCard) -> NodeCells:
+        """One node with all its GPUs."""
+        cells = tuple(self.cell(card, index) for index in range(card.gpus))
+        return NodeCells(node=_node_line(card), cells=cells, claims=tuple(self._claims.get(card.name, ())))
 
     def cell(self, node: NodeCard, index: int) -> Cell:
         """One GPU, shown by the largest job on it, or else by the first claim."""

@@ -121,7 +121,7 @@ def job_line(world: World, card: JobCard, viewer: Viewer, spec_of: SpecOf, why: 
         state=card.state,
         gpus=gpus_text(gpu_class, per_node_milli, card.submitted.nodes),
         gpu_class=gpu_class,
-        gpus_milli=card.gpus_milli,
+        gpus_milli=per_node_milli * card.submitted.nodes,
         nodes=card.submitted.nodes,
         visible=False,
     )
@@ -138,10 +138,11 @@ def _in_full(line: JobLine, world: World, card: JobCard, spec: JobSpec | None) -
         name=spec.name if spec else "",
         project=card.submitted.project,
         organisation=owner.name if owner else "",
-        site=card.site,
+        # A job that was preempted remembers where it ran; in the queue it is nowhere.
+        site=card.site if card.placements or card.state.is_final else "",
         attempt=card.attempt,
         preemptions=card.preemptions,
-        borrowed=card.borrowed,
+        borrowed=card.borrowed and not card.state.is_waiting,
         submitted_at_ms=card.submitted.at_ms,
         started_at_ms=card.started_at_ms,
         ended_at_ms=card.ended_at_ms,
@@ -231,7 +232,8 @@ def job_report(
 
 
 def _gpus_per_node(card: JobCard) -> tuple[str, int]:
-    if card.placements:
+    """Class and thousandths of a GPU: what it has, or else wants first. A claim has no GPUs until they are free."""
+    if card.placements and not card.state.is_waiting:
         first = card.placements[0]
         return card.gpu_class, len(first.gpus) * first.milli
     return card.submitted.gpus[0] if card.submitted.gpus else ("", 0)

@@ -33,6 +33,12 @@ class ShareLine(Struct, frozen=True, kw_only=True):
     """What is left of the guarantee that nobody uses."""
     waiting_jobs: int
 
+    @property
+    def matters(self) -> bool:
+        """False for a share that has nothing of this class, uses nothing and waits for nothing: listings skip it."""
+        amounts = (self.guarantee_milli, self.used_milli, self.lent_milli, self.waiting_jobs)
+        return any(amounts) or self.limit_milli is not None
+
 
 class ClassLine(Struct, frozen=True, kw_only=True):
     """All GPUs of one class."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dure.model.blockers import Blocker, BlockerCode
-from dure.model.units import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, format_gpus
+from dure.model.units import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, WHOLE_GPU_MILLI, format_gpus
 
 _SHORT = {
     BlockerCode.HELD_BY_DEPENDENCY: "waits for another job",
@@ -29,6 +29,11 @@ def gpus_text(gpu_class: str, milli: int, nodes: int = 1) -> str:
         return "-" if nodes == 1 else f"{nodes} × -"
     amount = f"{gpu_class}:{format_gpus(milli)}" if gpu_class else format_gpus(milli)
     return amount if nodes == 1 else f"{nodes} × {amount}"
+
+
+def rounded_gpus(milli: int) -> str:
+    """GPUs to two decimals: `8`, `0.5`, `2.57`."""
+    return f"{round(milli / WHOLE_GPU_MILLI, 2):g}" if milli < 1_000_000 * WHOLE_GPU_MILLI else format_gpus(milli)
 
 
 def short_reason(blocker: Blocker) -> str:
