@@ -12,8 +12,10 @@ import hashlib
 import logging
 import os
 import secrets
+import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
@@ -83,6 +85,9 @@ def serve(
     """
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     began = time.perf_counter()
+    if threading.current_thread() is threading.main_thread():
+        # A service manager's way to say stop is ours too: everything is let go of in order.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         prepare_state(state)
         with _listener(host, port) as listener:
@@ -181,9 +186,7 @@ def _serve(
         engines = make_engines(state)
         clock = SystemClock()
         platform = Platform(Loop(control, clock, engines), clock, engines, Sessions(os.urandom))
-        # What was loaded stays; looking through it again at every collection would only cost time.
-        gc.collect()
-        gc.freeze()
+        _calm_garbage_collection()
 
         def say_ready() -> None:
             on_ready(_ready(state, platform, listener, began))
@@ -194,6 +197,13 @@ def _serve(
                 runner.run(server.serve(sockets=[listener]))
         finally:
             engines.close(kill_jobs)
+
+
+def _calm_garbage_collection() -> None:
+    """What was loaded stays, and so does nearly everything that is made later: seldom look through it for cycles."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 100)
 
 
 def make_application(platform: Platform, state: Path) -> Starlette:
@@ -271,6 +281,7 @@ def _make_server(application: Starlette, platform: Platform, say_ready: Callable
         application,
         http="httptools",
         ws="none",
+        proxy_headers=False,
         lifespan="on",
         log_config=None,
         access_log=False,
