@@ -34,6 +34,10 @@ class Platform(Struct, frozen=True):
         assert done.returncode == 0, done.stderr
         return done.stdout
 
+    def wait_for(self, job: str, state: str) -> None:
+        """Return once the job is in that state."""
+        subprocess.run([str(FILES / "wait-for"), job, state], cwd=self.folder, env=self.environment, check=True)
+
 
 def environment_of(folder: Path, url: str) -> dict[str, str]:
     """The variables under which commands run: this server, this state folder, nothing of the developer's own."""
