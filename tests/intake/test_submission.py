@@ -330,6 +330,14 @@ def test_a_job_is_refused_with_a_code_its_field_and_what_to_do(
     assert (refusal.code, refusal.field, refusal.message) == (code, field, message)
 
 
+def test_the_field_to_blame_is_the_one_of_which_there_is_too_little(counter: Counter, index: NationIndex) -> None:
+    assert counter.refused(gpus="H100:8", cpus=65).field == "cpus"
+    assert counter.refused(gpus="H100:8", cpus=64, memory="2TB").field == "memory"
+    largest = index.largest_node("")
+    assert largest is not None
+    assert largest.name == "sj"
+
+
 def test_a_refusal_by_policy_carries_the_rules_and_is_forbidden(counter: Counter) -> None:
     refusal = counter.refused(project="climate", data="fab-yield")
     assert refusal.rules == ("data-stays-at-its-sites", "national-core-technology", "reader-must-be-named")

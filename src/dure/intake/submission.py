@@ -65,8 +65,8 @@ def accept_job(
     """What to write to the ledger for this job, one event per task of an array; or why it cannot be.
 
     `policy` must be in force over the same nation. `principal_organisation` is whose caller it is. A job may depend on
-    those of `known_jobs`, which are everyone's, that are its own organisation's. `commitment` is kept as it is. Tasks of
-    an array are named `{job_id}_{index}`.
+    those of `known_jobs`, which are everyone's, that are its own organisation's. `commitment` is kept as it is.
+    Tasks of an array are named `{job_id}_{index}`.
     """
     submission = Submission(
         spec=spec, nation=nation, policy=policy, organisation=principal_organisation, known_jobs=known_jobs
