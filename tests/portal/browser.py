@@ -52,7 +52,7 @@ class Page:
     def wait_until(self, expression: str) -> None:
         """Look until the expression is true."""
         deadline = time.monotonic() + PATIENCE_S
-        while not self.evaluate(expression):
+        while not self.evaluate(f"Boolean({expression})"):
             assert time.monotonic() < deadline, f"never true: {expression}\n{self.evaluate('document.body.innerText')}"
             time.sleep(0.05)
 

@@ -27,20 +27,18 @@ def submit(file: str, key: str | None, json_wanted: bool) -> None:
     if json_wanted:
         print_json(answer)
     else:
-        print_submitted(answer)
+        _print_submitted(answer)
 
 
-def print_submitted(answer: bytes) -> list[str]:
-    """Say which jobs were accepted, and return their ids. Warnings go to standard error."""
+def _print_submitted(answer: bytes) -> None:
+    """Say which jobs were accepted, one id a line. Warnings go to standard error."""
     import msgspec
 
     accepted: dict[str, Any] = msgspec.json.decode(answer)
     for warning in accepted.get("warnings", ()):
         click.echo(f"warning: {warning}", err=True)
-    jobs = [job if isinstance(job, str) else str(job["job"]) for job in accepted["jobs"]]
-    for job in jobs:
+    for job in accepted["jobs"]:
         click.echo(job)
-    return jobs
 
 
 @click.command()
