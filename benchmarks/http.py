@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -117,7 +117,7 @@ def _send(url: str, token: str, method: str, path: str, body: bytes, content_typ
     return found
 
 
-def _submit(url: str, token: str, document: dict[str, object]) -> str:
+def _submit(url: str, token: str, document: Mapping[str, object]) -> str:
     answer = _send(url, token, "POST", "/v1/jobs", json.dumps(document).encode(), "application/json")
     job: str = json.loads(answer)["jobs"][0]
     return job
@@ -128,7 +128,7 @@ def _submit_to_start_ms(url: str, token: str, folder: Path) -> float:
     started = folder / "started"
     read_clock = f"date +%s%N > {started}.part && mv {started}.part {started}"
     began_ns = time.time_ns()
-    job = _submit(url, token, JOB | {"command": ["sh", "-c", read_clock]})
+    job = _submit(url, token, dict(JOB) | {"command": ["sh", "-c", read_clock]})
     while not started.exists():
         time.sleep(0.001)
     took_ms = (int(started.read_text()) - began_ns) / 1e6

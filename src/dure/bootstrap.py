@@ -92,6 +92,7 @@ def serve(
         prepare_state(state)
         with _listener(host, port) as listener:
             prepare_compilation()
+            compile_everything()
             _serve(state, listener, kill_jobs_at_end, on_ready or _print_ready, began)
     except StartError as error:
         sys.stderr.write(f"Error: {error}\n")
@@ -114,15 +115,25 @@ def prepare_compilation() -> None:
     """Choose where compiled code is kept; to be called before anything imports the kernel.
 
     The folder's name has a digest of the compiled rooms' sources, because the compiler only notices a change in the
-    very file of a function, not in the functions it calls. Says so when everything will have to be compiled first.
+    very file of a function, not in the functions it calls.
     """
     folder = _compiled_folder()
-    if not folder.exists() and os.environ.get("NUMBA_DISABLE_JIT", "0") == "0":
-        sys.stderr.write("Compiling the kernel; this happens once and takes up to a minute ...\n")
-        folder.mkdir(mode=0o700, parents=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.environ["NUMBA_CACHE_DIR"] = str(folder)
     if "numba" in sys.modules:
         sys.modules["numba"].config.CACHE_DIR = str(folder)
+
+
+def compile_everything() -> None:
+    """Have the kernel compiled before anybody waits for it. Says so the first time, when it takes up to a minute."""
+    from dure.control.rehearsal import rehearse
+
+    finished = _compiled_folder() / "finished"
+    if finished.exists() or os.environ.get("NUMBA_DISABLE_JIT", "0") != "0":
+        return
+    sys.stderr.write("Compiling the kernel; this happens once and takes up to a minute ...\n")
+    rehearse(make_policy_set())
+    finished.touch()
 
 
 def make_policy_set() -> PolicySet:

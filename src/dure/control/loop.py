@@ -88,6 +88,8 @@ class Loop:
             asyncio.create_task(self._tell_engines_forever(), name="orders"),
             asyncio.create_task(self._watch_engines_forever(), name="observations"),
         ]
+        for task in self._tasks:
+            task.add_done_callback(self._note_end)
 
     async def ask(self, request: Request) -> Reply:
         """Hand in a request; returns once its answer is durable."""
@@ -112,6 +114,12 @@ class Loop:
         self.feed.close()
         self._append_thread.shutdown()
         self._engine_thread.shutdown()
+
+    def _note_end(self, task: asyncio.Task[None]) -> None:
+        """A part of the loop that ends by itself is a bug; the platform must not look healthy then."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.critical("the loop's task %s ended", task.get_name(), exc_info=error)
+            self.trouble = f"the loop's task {task.get_name()} ended: {error}"
 
     async def _step_forever(self) -> None:
         while not self._closing:
