@@ -41,7 +41,12 @@ def every_command(command: click.Command, path: str = "dure") -> Iterator[tuple[
 
 
 def help_text(path: str, command: click.Command) -> str:
-    return command.get_help(click.Context(command, info_name=path, terminal_width=100, max_content_width=100))
+    # Children inherit what the program says of itself, as they do when it runs.
+    program = click.Context(main, info_name="dure", terminal_width=100, **main.context_settings)
+    context = (
+        program if command is main else click.Context(command, info_name=path.removeprefix("dure "), parent=program)
+    )
+    return command.get_help(context)
 
 
 def reference_page() -> str:
