@@ -121,6 +121,18 @@ def test_a_full_disk_refuses_and_nothing_has_happened_until_there_is_room_again(
     asyncio.run(story())
 
 
+def test_no_end_is_overlooked_when_much_happens_at_once(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with running_loop(tmp_path / "state") as (loop, ledger):
+            ledger.takes_s = 0.005
+            for _ in range(60):
+                await loop.ask(job())
+            await until(lambda: all(card.state is JobState.SUCCEEDED for card in loop.control.world.jobs.values()))
+            assert len(loop.control.world.jobs) == 60
+
+    asyncio.run(story())
+
+
 def test_an_order_that_an_engine_did_not_take_is_given_again(tmp_path: Path) -> None:
     async def story() -> None:
         engines = Engines({Engine.LOCAL: DeafOnce(tmp_path / "local")})

@@ -199,11 +199,14 @@ class Loop:
             await self._seen_something.wait()
             self._seen_something.clear()
             try:
-                self._seen.extend(await self._in_thread(self._engine_thread, self._engines.observe))
+                seen = await self._in_thread(self._engine_thread, self._engines.observe)
             except Exception:
                 log.exception("an engine could not be observed; it is asked again")
                 await asyncio.sleep(RETRY_S)
                 self._seen_something.set()
+                continue
+            # Only now: a turn of the loop may have taken the list away during the wait.
+            self._seen.extend(seen)
             if self._seen:
                 self._wanted.set()
 
