@@ -181,7 +181,7 @@ def test_a_watcher_sees_states_and_resumes_where_it_was_cut_off(hanbit: httpx.Cl
         return seen
 
     start = str(hanbit.get("/v1/health").json()["entries"])
-    job = submit(hanbit)
+    job = submit(hanbit, command=["sleep", "0.5"])
     seen = [(at, change) for at, change in watch(hanbit, job, start) if change["job"] == job]
     states = [change["state"] for _, change in seen]
     assert states[-1] == "succeeded"

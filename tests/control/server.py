@@ -30,6 +30,7 @@ class ServerProcess:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=state.parent,
+                env=_environment(),
             )
         self.url = self._url_when_ready()
         self.port = int(self.url.rpartition(":")[2])
@@ -65,6 +66,12 @@ class ServerProcess:
             assert self.process.poll() is None, f"the server ended: {self.output}"
             time.sleep(0.02)
         raise AssertionError(f"the server was not ready in time: {self.output}")
+
+
+def _environment() -> dict[str, str]:
+    """Servers are started often here: have Python keep what it compiled, wherever the tests run."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return kept | {"PYTHONPYCACHEPREFIX": str(Path(sys.prefix) / "bytecode-of-tests")}
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from dure.ledger.verify import verify
 from .builders import NATION
 from .server import ServerProcess, end_everything, running_server
 
-KILLS = 5
+KILLS = 8
 CLIENTS = 3
 JOB_SECONDS = 0.3
 PAUSE_SECONDS = 0.08
