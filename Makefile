@@ -30,7 +30,8 @@ $(READY): pyproject.toml uv.lock
 	@echo "Setting up $(VENV) (first time only) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
-	@$(BIN)/uv sync --frozen --quiet --python $(BIN)/python
+	@UV_COMPILE_BYTECODE=1 $(BIN)/uv sync --frozen --quiet --python $(BIN)/python
+	@$(BIN)/python -m compileall -q src
 	@touch $@
 
 clean:

@@ -15,7 +15,6 @@ from dure.model.events import (
     AttemptEnded,
     CancelRequested,
     JobReleased,
-    JobSubmitted,
     NationApplied,
     NodeChanged,
     Planned,

@@ -8,11 +8,10 @@ import signal
 import sys
 from pathlib import Path
 
-from ledger_samples import NOON_MS, SIGNER, entries, entry, row
-
 from dure.ledger.contract import LedgerError
 from dure.ledger.sqlite import SqliteLedger
 from dure.ledger.verify import verify
+from tests.ledger.ledger_samples import NOON_MS, SIGNER, entries, entry, row
 
 
 def say(text: str) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from ledger_samples import NOON_MS, ORIGIN, SIGNER, entries, entry, row
 
 from dure.ledger.contract import TABLES, Ledger, LedgerFenced, Row
 from dure.ledger.memory import MemoryLedger
@@ -17,6 +16,7 @@ from dure.ledger.merkle import leaf_hashes, root
 from dure.ledger.note import TreeHead, open_checkpoint
 from dure.ledger.sqlite import SqliteLedger
 from dure.ledger.verify import verify
+from tests.ledger.ledger_samples import NOON_MS, ORIGIN, SIGNER, entries, entry, row
 
 
 @pytest.fixture(params=["memory", "sqlite"])

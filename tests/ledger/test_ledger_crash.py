@@ -8,19 +8,19 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from ledger_samples import SIGNER, entries
 
 from dure.ledger.sqlite import SqliteLedger
 from dure.ledger.verify import verify
+from tests.ledger.ledger_samples import SIGNER, entries
 
-CHILD = Path(__file__).parent / "ledger_child.py"
+CHILD = "tests.ledger.ledger_child"
 KILLED_AFTER = [1, 2, 3, 5, 8, 40, 150]
 """Number of acknowledged appends after which each process in turn is killed, in the middle of whatever comes next."""
 
 
 def kill_after(path: Path, acknowledgements: int) -> int:
     """Let another process append, kill it, and return the last size it had acknowledged."""
-    command = [sys.executable, str(CHILD), "append-forever", str(path)]
+    command = [sys.executable, "-m", CHILD, "append-forever", str(path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         assert child.stdout.readline().startswith("opened ")

@@ -6,7 +6,6 @@ import stat
 from pathlib import Path
 
 import pytest
-from ledger_samples import ORIGIN, SIGNER
 
 from dure.ledger.keys import (
     KeyFileError,
@@ -16,6 +15,7 @@ from dure.ledger.keys import (
     load_verifier_key,
     public_path,
 )
+from tests.ledger.ledger_samples import ORIGIN, SIGNER
 
 
 def test_a_new_key_is_private_and_its_public_half_lies_beside_it(tmp_path: Path) -> None:

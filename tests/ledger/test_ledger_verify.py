@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from ledger_samples import NOON_MS, ORIGIN, SIGNER, entries, entry, row
 
 from dure.ledger.merkle import Frontier, leaf_hash, leaf_hashes, root
 from dure.ledger.note import Signer, sign_checkpoint
 from dure.ledger.sqlite import SqliteLedger, read_stored
 from dure.ledger.verify import Fault, FaultCode, Verdict, verify
 from dure.model.events import JobReleased, encode
+from tests.ledger.ledger_samples import NOON_MS, ORIGIN, SIGNER, entries, entry, row
 
 SIZE = 100
 BATCH = 10

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from ledger_samples import NOON_MS, entries
-
 from dure.ledger.memory import MemoryLedger
 from dure.ledger.merkle import EMPTY_ROOT, leaf_hashes, root
+from tests.ledger.ledger_samples import NOON_MS, entries
 
 
 def test_equal_runs_have_equal_roots_however_they_were_batched() -> None:

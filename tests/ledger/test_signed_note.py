@@ -7,7 +7,6 @@ import base64
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ledger_samples import ORIGIN, SIGNER
 
 from dure.ledger.merkle import EMPTY_ROOT
 from dure.ledger.note import (
@@ -20,6 +19,7 @@ from dure.ledger.note import (
     parse_tree_head,
     sign_checkpoint,
 )
+from tests.ledger.ledger_samples import ORIGIN, SIGNER
 
 # From the documentation of Go's golang.org/x/mod/sumdb/note.
 GO_VERIFIER = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"

@@ -13,14 +13,14 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from ledger_samples import NOON_MS, ORIGIN, SIGNER, entries, entry, row
 
 from dure.ledger.contract import LedgerFenced, LedgerInUse, LedgerUnreadable, LedgerWriteFailed, Row
 from dure.ledger.note import Signer, open_checkpoint
 from dure.ledger.sqlite import SqliteLedger, read_stored
 from dure.ledger.verify import verify
+from tests.ledger.ledger_samples import NOON_MS, ORIGIN, SIGNER, entries, entry, row
 
-HERE = Path(__file__).parent
+CHILD = "tests.ledger.ledger_child"
 
 
 @pytest.fixture
@@ -134,9 +134,7 @@ def test_whoever_is_overtaken_despite_the_lock_is_fenced(path: Path) -> None:
 
 
 def test_a_ledger_held_by_a_killed_process_can_be_opened_at_once(path: Path) -> None:
-    with subprocess.Popen(
-        [sys.executable, HERE / "ledger_child.py", "hold", path], stdout=subprocess.PIPE, text=True
-    ) as child:
+    with subprocess.Popen([sys.executable, "-m", CHILD, "hold", str(path)], stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == "holding\n"
         with pytest.raises(LedgerInUse, match=f"process {child.pid}"):
@@ -282,5 +280,5 @@ def test_reading_a_ledger_that_is_not_there_makes_none(path: Path) -> None:
 
 def run_child(deed: str, path: Path, *arguments: str) -> str:
     """What another process prints when it does this with the ledger."""
-    command = [sys.executable, str(HERE / "ledger_child.py"), deed, str(path), *arguments]
+    command = [sys.executable, "-m", CHILD, deed, str(path), *arguments]
     return subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=60, check=True).stdout

@@ -48,7 +48,7 @@ class Tree:
         return wanted - open_pool
 
     def _draws(self, gpu_class: str, share: str, used: Usage) -> tuple[int, int]:
-        """What a share's jobs want beyond what is kept below it; and its pool, its guarantee less what is kept below."""
+        """What a share's jobs want beyond what is kept below it; and its pool: its guarantee less what is kept."""
         children = self._children[share]
         pool = self.amount(gpu_class, share).guarantee_milli
         wanted = used.get((gpu_class, share), 0) if not children else self._used_directly(gpu_class, share, used)

@@ -21,7 +21,7 @@ from dure.world.columns import (
     Columns,
     Integers,
 )
-from dure.world.compiled import compiled
+from dure.world.compiled import compiled, entry_point
 
 
 @compiled
@@ -118,7 +118,7 @@ def kth_smallest(values: Integers, count: int, k: int) -> int:
     return values[k]
 
 
-@compiled
+@entry_point
 def shadow_ms(columns: Columns, job: int, pool: int, now_ms: int) -> int:
     """The earliest time at which a pool surely has room for the whole job; NEVER if it never has."""
     record = columns.jobs[job]

@@ -34,7 +34,7 @@ from dure.world.columns import (
     WARNED,
     Columns,
 )
-from dure.world.compiled import compiled
+from dure.world.compiled import compiled, entry_point
 from dure.world.quota import OVER_LIMIT, ROOM, shortage
 from dure.world.transitions import claim_is_complete, demand_milli, share_row, spare, start, start_claimed, stop
 
@@ -42,7 +42,7 @@ from dure.world.transitions import claim_is_complete, demand_milli, share_row, s
 OVER_SHARE_LIMIT, NOT_ALLOWED_TO_BORROW, QUOTA_IN_USE, DOES_NOT_FIT, STARTED = range(5)
 
 
-@compiled
+@entry_point
 def decide_columns(columns: Columns, now_ms: int) -> int:
     """Decide everything that can be decided at `now_ms`, put it into effect, and return the number of plan rows.
 
@@ -105,7 +105,7 @@ def _share_out(columns: Columns, gpu_class: int, now_ms: int) -> None:
     if record.dirty == ANEW:
         clear_reservation(columns, gpu_class)
         begin_pass(columns, gpu_class)
-    while record.budget > 0:
+    while record.budget > 0 and not (record.borrowing == 0 and _nothing_left(columns, gpu_class)):
         share = next_guaranteed_share(columns, gpu_class, now_ms)
         if share == NONE:
             break

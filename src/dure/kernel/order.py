@@ -13,7 +13,7 @@ from __future__ import annotations
 from dure.world.columns import NEVER, NONE, Columns
 from dure.world.compiled import compiled
 from dure.world.quota import remember, within_guarantee
-from dure.world.transitions import demand_milli
+from dure.world.transitions import demand_milli, give_up
 
 
 @compiled
@@ -52,25 +52,12 @@ def tried(columns: Columns, share: int) -> int:
 
 
 @compiled
-def _give_up(columns: Columns, share: int, count: int) -> None:
-    this_pass = _pass_number(columns, share)
-    at = share
-    while at != NONE:
-        record = columns.shares[at]
-        if record.tried_pass != this_pass:
-            record.tried = 0
-            record.tried_pass = this_pass
-        record.tried += count
-        at = record.parent
-
-
-@compiled
 def skip_job(columns: Columns, share: int, deepest: int) -> None:
     """The share's next job cannot start: go on with the one behind it, unless `deepest` have failed already."""
     record = columns.shares[share]
     record.cursor = columns.jobs[record.cursor].next
     record.failures += 1
-    _give_up(columns, share, 1)
+    give_up(columns, share, 1)
     if record.failures >= deepest:
         skip_share(columns, share)
 
@@ -81,7 +68,7 @@ def skip_share(columns: Columns, share: int) -> None:
     record = columns.shares[share]
     record.cursor = NONE
     record.closed = 1
-    _give_up(columns, share, record.queued - tried(columns, share))
+    give_up(columns, share, record.queued - tried(columns, share))
 
 
 @compiled

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dure.kernel.backfill import spare_nodes, spend_spare, spoils_reservation
 from dure.world.capacity import hold, lowest, next_node
 from dure.world.columns import MOST_GPUS, MOST_LEVELS, NODE_UP, NONE, WHOLE, Columns
-from dure.world.compiled import compiled
+from dure.world.compiled import compiled, entry_point
 from dure.world.node_sets import lowest_bit
 
 
@@ -66,7 +66,7 @@ def _allowed(columns: Columns, job: int, pool: int) -> bool:
     return columns.jobs[job].sites >> columns.pools[pool].site & 1 == 1
 
 
-@compiled
+@entry_point
 def has_room(columns: Columns, job: int, node: int) -> bool:
     """True when the node's free CPUs and memory are enough for one rank of the job."""
     record = columns.jobs[job]
@@ -94,7 +94,7 @@ def _place_on_one_node(columns: Columns, job: int, gpu_class: int, gpus: int, en
     return False
 
 
-@compiled
+@entry_point
 def nodes_with(columns: Columns, pool: int, gpus: int) -> int:
     """How many nodes of a pool have at least so many idle GPUs."""
     count = 0
@@ -202,7 +202,7 @@ def occupy_chosen(columns: Columns, job: int) -> None:
         hold(columns, job, node, lowest(columns.nodes[node].idle_mask, gpus), WHOLE, gpus)
 
 
-@compiled
+@entry_point
 def fits_empty_node(columns: Columns, job: int, node: int) -> bool:
     """True when one rank of the job would fit on the node with nothing else there."""
     record = columns.jobs[job]

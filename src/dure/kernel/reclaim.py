@@ -36,7 +36,7 @@ def reclaim(columns: Columns, job: int, gpu_class: int, now_ms: int) -> bool:
     """Take back what a share is guaranteed, for a job that does not fit; False when the rules do not allow it (yet)."""
     record = columns.jobs[job]
     share = share_row(columns, job, gpu_class)
-    if record.times_reclaimed > 0 or record.gpus_milli == 0:
+    if record.times_reclaimed > 0 or record.gpus_milli == 0 or _is_in_vain(columns, job, share, gpu_class):
         return False
     if not within_guarantee(columns.shares, share, demand_milli(columns, job)):
         return False
@@ -44,7 +44,23 @@ def reclaim(columns: Columns, job: int, gpu_class: int, now_ms: int) -> bool:
     for pool in range(first, first + columns.classes[gpu_class].pool_count):
         if record.sites >> columns.pools[pool].site & 1 == 1 and _reclaim_in_pool(columns, job, share, pool, now_ms):
             return True
+    known = columns.shares[share]
+    known.in_vain_pass = columns.classes[gpu_class].pass_number
+    known.in_vain_nodes = record.nodes
+    known.in_vain_gpus_milli = record.gpus_milli
     return False
+
+
+@compiled
+def _is_in_vain(columns: Columns, job: int, share: int, gpu_class: int) -> bool:
+    """True when nobody borrows, or when this pass found no way for a job of the share that is no larger."""
+    record = columns.jobs[job]
+    known = columns.shares[share]
+    return columns.classes[gpu_class].borrowing == 0 or (
+        known.in_vain_pass == columns.classes[gpu_class].pass_number
+        and record.nodes >= known.in_vain_nodes
+        and record.gpus_milli >= known.in_vain_gpus_milli
+    )
 
 
 @compiled

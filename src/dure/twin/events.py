@@ -19,6 +19,7 @@ from dure.world.columns import (
     DO_STOP,
     DO_WARN,
     GONE,
+    MOST_GPUS,
     NEVER,
     NONE,
     STOP_RECLAIMED,
@@ -28,17 +29,18 @@ from dure.world.columns import (
     Records,
     records,
 )
-from dure.world.compiled import compiled
+from dure.world.compiled import compiled, entry_point
 from dure.world.timers import add_timer, drop_timer
 from dure.world.transitions import demand_milli, next_due_ms, put_in_queue, release
 
-LOG_ROWS = 1 << 16
-_LOG_KEPT_FREE = 1 << 12
+LOG_ROWS = 1 << 18
+_LOG_KEPT_FREE = 1 << 17
 
-# What the log says happened. Plan rows are logged under their own kinds.
-LOG_ARRIVED, LOG_FINISHED, LOG_YIELDED, LOG_OVER_TIME, LOG_START, LOG_CLAIM, LOG_WARN, LOG_SPARE, LOG_STOP = range(9)
+# What the log says happened. Before a start or a claim come rows that say what it holds; a row ends each decision.
+LOG_ARRIVED, LOG_FINISHED, LOG_YIELDED, LOG_OVER_TIME = range(4)
+LOG_START, LOG_CLAIM, LOG_WARN, LOG_SPARE, LOG_STOP, LOG_HELD, LOG_DECIDED = range(4, 11)
 
-DONE, LOG_FULL = range(2)
+DONE, PAUSED, LOG_FULL = range(3)
 
 CLOCK = np.dtype(
     [
@@ -85,9 +87,9 @@ def new_run(submit_ms: Integers, jobs: int, keep_log: bool) -> Run:
     )
 
 
-@compiled
+@entry_point
 def advance(columns: Columns, run: Run, until_ms: int, most_events: int) -> int:
-    """Run until nothing more happens by `until_ms` or after `most_events`, or until the log is full (LOG_FULL)."""
+    """Run until nothing more happens by `until_ms` (DONE), after `most_events` (PAUSED), or until the log is full."""
     clock = run.clock[0]
     last = clock.events + most_events
     while clock.events < last:
@@ -104,7 +106,7 @@ def advance(columns: Columns, run: Run, until_ms: int, most_events: int) -> int:
             _carry_out(columns, run, decide_columns(columns, now_ms), now_ms)
             if columns.counters[0].plan_full == 0:
                 break
-    return DONE
+    return PAUSED
 
 
 @compiled
@@ -188,19 +190,35 @@ def _carry_out(columns: Columns, run: Run, rows: int, now_ms: int) -> None:
                 run.end_ms, run.end_job, run.end_slot, clock.ends, row.job, now_ms + columns.jobs[row.job].work_left_ms
             )
             clock.allocated_milli += demand_milli(columns, row.job)
-            _log(
-                run, now_ms, LOG_START, row.job, row.attempt, columns.jobs[row.job].pool, columns.jobs[row.job].borrowed
-            )
+            _log_held(columns, run, row.job, now_ms)
+            record = columns.jobs[row.job]
+            _log(run, now_ms, LOG_START, row.job, row.attempt, record.gpu_class, record.borrowed)
         elif row.kind == DO_STOP:
             gone_ms = min(run.end_ms[run.end_slot[row.job]], now_ms + columns.counters[0].grace_ms)
             clock.ends = add_timer(run.end_ms, run.end_job, run.end_slot, clock.ends, row.job, gone_ms)
             _log(run, now_ms, LOG_STOP, row.job, row.attempt, NONE, row.reason)
         elif row.kind == DO_CLAIM:
-            _log(run, now_ms, LOG_CLAIM, row.job, row.attempt, NONE, 0)
+            _log_held(columns, run, row.job, now_ms)
+            _log(run, now_ms, LOG_CLAIM, row.job, row.attempt, columns.jobs[row.job].gpu_class, 0)
         elif row.kind == DO_WARN:
             _log(run, now_ms, LOG_WARN, row.job, row.attempt, row.other, row.at_ms)
         elif row.kind == DO_SPARE:
             _log(run, now_ms, LOG_SPARE, row.job, row.attempt, NONE, 0)
+    if rows > 0:
+        _log(run, now_ms, LOG_DECIDED, NONE, 0, NONE, 0)
+
+
+@compiled
+def _log_held(columns: Columns, run: Run, job: int, at_ms: int) -> None:
+    """One row per node: the GPUs as a mask, and above it how much of each."""
+    if run.clock[0].keep_log == 0:
+        return
+    at = columns.jobs[job].first_allocation
+    while at != NONE:
+        allocation = columns.allocations[at]
+        held = allocation.gpu_mask | allocation.milli << MOST_GPUS
+        _log(run, at_ms, LOG_HELD, job, 0, allocation.node, held)
+        at = allocation.next_of_job
 
 
 @compiled

@@ -13,7 +13,7 @@ from dure.world.columns import (
     Integers,
     Records,
 )
-from dure.world.compiled import compiled
+from dure.world.compiled import compiled, entry_point
 
 
 @compiled
@@ -47,7 +47,7 @@ def set_counts(columns: Columns, node: int, idle: int, recoverable: int) -> None
     record.recoverable = recoverable
 
 
-@compiled
+@entry_point
 def set_node_state(columns: Columns, node: int, state: int) -> None:
     """Bring a node into or out of use. What runs there is not touched."""
     record = columns.nodes[node]
@@ -101,7 +101,7 @@ def lowest(mask: int, count: int) -> int:
     return taken
 
 
-@compiled
+@entry_point
 def hold(columns: Columns, job: int, node: int, mask: int, milli: int, wanted: int) -> None:
     """Give a job GPUs of a node: `wanted` of them in the end, those in `mask` now; CPUs and memory at once.
 
@@ -225,7 +225,7 @@ def _serve_claims(columns: Columns, node: int) -> None:
         _give(columns, node, oldest, lowest(place.idle_mask, min(missing, place.idle)))
 
 
-@compiled
+@entry_point
 def set_preemptible(columns: Columns, job: int, change: int) -> None:
     """Count (`change` 1) or no longer count (-1) a job's whole GPUs as recoverable on its nodes."""
     at = columns.jobs[job].first_allocation

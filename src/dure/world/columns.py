@@ -188,6 +188,10 @@ SHARE = _records(
     "failures",  # jobs of its own queue tried in vain in this pass
     "tried",  # jobs below it that this pass has given up
     "tried_pass",  # pass for which `tried` holds
+    # The smallest shape for which reclaim found no way in this pass; nothing larger finds one either.
+    "in_vain_pass",
+    "in_vain_nodes",
+    "in_vain_gpus_milli",
 )
 
 CLASS = _records(
@@ -201,6 +205,7 @@ CLASS = _records(
     "reach",  # bit per class that some queued job here would accept
     "parts_waiting",  # queued jobs here that want less than one whole GPU (or none)
     "dirty",  # CLEAN, or what the next decision has to do
+    "borrowing",  # shares that use more than their guarantee
     "pass_number",
     "budget",  # jobs this pass may still try in vain
     "blocked",  # the first job of this pass that did not fit: it gets a reservation before anyone behind it is tried

@@ -1,6 +1,6 @@
 """The one place that knows how the kernel is compiled.
 
-Every compiled function of Dure carries `@compiled`. With `NUMBA_DISABLE_JIT=1` the same functions run as plain Python,
+Every compiled function of Dure carries `@compiled`, or `@entry_point` if Python calls it. With `NUMBA_DISABLE_JIT=1` the same functions run as plain Python,
 which is how tests hold the compiled kernel against the interpreted one.
 
 `_nrt=False` takes reference counting out of generated code: measured, it is three quarters of the time of a kernel that
@@ -11,9 +11,10 @@ we want. The option is private to Numba, so Numba's minor version is pinned and 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numba
+from numba import types
 
 _OPTIONS: dict[str, Any] = {"cache": True, "_nrt": False, "error_model": "numpy"}
 
@@ -21,9 +22,38 @@ Function = TypeVar("Function", bound=Callable[..., object])
 
 
 def compiled(function: Function) -> Function:
-    """Compile a function of integers and integer arrays; cached on disk between runs."""
-    dispatcher: Function = numba.njit(**_OPTIONS)(function)
-    return dispatcher
+    """Compile a function of integers and integer arrays that only other compiled functions call.
+
+    It gets no wrapper for calls from Python. For a function that takes the world's many arrays, the wrapper takes more
+    compile time than the function.
+    """
+    return _compile(function, no_cpython_wrapper=True)
+
+
+def entry_point(function: Function) -> Function:
+    """Compile a function that Python calls as well."""
+    return _compile(function, no_cpython_wrapper=False)
+
+
+def _compile(function: Function, **options: bool) -> Function:
+    dispatcher: Any = numba.njit(**_OPTIONS, **options)(function)
+    if is_compiling():
+        _take_constants_as_integers(dispatcher)
+    return cast(Function, dispatcher)
+
+
+def _take_constants_as_integers(dispatcher: Any) -> None:
+    """Compile a function once, and not again for every constant that some caller passes.
+
+    Numba types a constant argument by its value, and would otherwise compile one version for each: a third of all.
+    """
+    resolve = dispatcher.get_call_template
+
+    def resolve_plain(args: tuple[Any, ...], kws: dict[str, Any]) -> Any:
+        plain = tuple(types.unliteral(each) for each in args)
+        return resolve(plain, {name: types.unliteral(each) for name, each in kws.items()})
+
+    dispatcher.get_call_template = resolve_plain
 
 
 def is_compiling() -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from dure.world.columns import NONE, WORD_BITS, Integers
-from dure.world.compiled import compiled
+from dure.world.compiled import compiled, entry_point
 
 # Position of the only bit of a 32-bit word, by multiplication with a de Bruijn sequence.
 _DE_BRUIJN = 0x077CB531
@@ -24,7 +24,7 @@ def lowest_bit(word: int) -> int:
     return _LOWEST[(((word & -word) * _DE_BRUIJN) & 0xFFFFFFFF) >> 27]
 
 
-@compiled
+@entry_point
 def add(words: Integers, base: int, sizes: tuple[int, int, int, int], position: int) -> None:
     """Put a node into the set whose words begin at `base`; `sizes` are the words of its four levels."""
     start = base

@@ -11,7 +11,7 @@ fixed instants. It does not matter when or how often a share is looked at, and a
 from __future__ import annotations
 
 from dure.world.columns import NONE, Columns, Records
-from dure.world.compiled import compiled
+from dure.world.compiled import compiled, entry_point
 
 STEPS_PER_HALF_LIFE = 64
 _STEP_FACTOR = 64_830  # 65,536 x 2 ** (-1/64)
@@ -21,7 +21,7 @@ _STEPS_REMEMBERED = 64 * 48
 ROOM, NOT_LENT, OVER_LIMIT = range(3)
 
 
-@compiled
+@entry_point
 def shortage(shares: Records, share: int, amount: int) -> int:
     """What keeps `share` from using `amount` more milli-GPUs: a limit on its way, others' use, or nothing (ROOM).
 
@@ -52,6 +52,10 @@ def charge(columns: Columns, share: int, amount: int, now_ms: int) -> None:
     while at != NONE:
         record = shares[at]
         remember(columns, at, now_ms)
+        if record.parent != NONE:
+            gpu_class = columns.classes[share // columns.counters[0].shares]
+            gpu_class.borrowing -= record.used > record.guarantee
+            gpu_class.borrowing += record.used + amount > record.guarantee
         record.used += amount
         before = max(0, record.drawn - record.kept)
         record.drawn += drawn
@@ -59,7 +63,7 @@ def charge(columns: Columns, share: int, amount: int, now_ms: int) -> None:
         at = record.parent
 
 
-@compiled
+@entry_point
 def remember(columns: Columns, share: int, now_ms: int) -> None:
     """Bring a share's usage up to `now_ms`."""
     record = columns.shares[share]
@@ -79,7 +83,7 @@ def remember(columns: Columns, share: int, now_ms: int) -> None:
     record.usage_at_ms = now_ms
 
 
-@compiled
+@entry_point
 def within_guarantee(shares: Records, share: int, amount: int) -> bool:
     """True when some share on the way to the root would still be within its guarantee with `amount` more."""
     at = share

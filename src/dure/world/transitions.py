@@ -23,13 +23,13 @@ from dure.world.columns import (
     WHOLE,
     Columns,
 )
-from dure.world.compiled import compiled
+from dure.world.compiled import compiled, entry_point
 from dure.world.queues import dequeue, enqueue
 from dure.world.quota import charge, within_guarantee
 from dure.world.timers import add_timer, drop_timer
 
 
-@compiled
+@entry_point
 def set_timer(columns: Columns, job: int, due_ms: int) -> None:
     """Have `decide` look at a job at `due_ms`."""
     counters = columns.counters[0]
@@ -45,7 +45,7 @@ def clear_timer(columns: Columns, job: int) -> None:
     counters.timers = drop_timer(columns.timer_due_ms, columns.timer_job, columns.timer_slot, counters.timers, job)
 
 
-@compiled
+@entry_point
 def share_row(columns: Columns, job: int, gpu_class: int) -> int:
     """Row of a job's share in the tree of a class."""
     return gpu_class * columns.counters[0].shares + columns.jobs[job].share
@@ -58,7 +58,7 @@ def demand_milli(columns: Columns, job: int) -> int:
     return record.nodes * record.gpus_milli
 
 
-@compiled
+@entry_point
 def mark_dirty(columns: Columns, gpu_class: int) -> None:
     """Have the next decision look again at everyone who could use GPUs of this class."""
     classes = columns.classes
@@ -67,7 +67,7 @@ def mark_dirty(columns: Columns, gpu_class: int) -> None:
             classes[other].dirty = ANEW
 
 
-@compiled
+@entry_point
 def set_charged(columns: Columns, job: int, charged: int, now_ms: int) -> None:
     """Count a job's GPUs against its share (1), or no longer (0)."""
     record = columns.jobs[job]
@@ -78,7 +78,7 @@ def set_charged(columns: Columns, job: int, charged: int, now_ms: int) -> None:
         record.charged = charged
 
 
-@compiled
+@entry_point
 def put_in_queue(columns: Columns, job: int) -> None:
     """Queue a job under its share, in the tree of its first choice; `fifo` and `sjf` have one queue for all."""
     record = columns.jobs[job]
@@ -120,8 +120,25 @@ def _note_arrival(columns: Columns, job: int, gpu_class: int) -> None:
     from_elsewhere = record.blocked != NONE and columns.jobs[record.blocked].queue != columns.jobs[job].queue
     if columns.jobs[job].next != NONE or from_elsewhere:
         record.dirty = ANEW
-    elif share.cursor_pass == record.pass_number and share.cursor == NONE and share.closed == 0:
-        share.cursor = job
+    elif share.cursor_pass == record.pass_number and share.cursor == NONE:
+        if share.closed == 1:
+            give_up(columns, columns.jobs[job].queue, 1)
+        else:
+            share.cursor = job
+
+
+@compiled
+def give_up(columns: Columns, share: int, count: int) -> None:
+    """Count waiting jobs of a share as tried in vain by the pass under way, up to the root."""
+    this_pass = columns.classes[share // columns.counters[0].shares].pass_number
+    at = share
+    while at != NONE:
+        record = columns.shares[at]
+        if record.tried_pass != this_pass:
+            record.tried = 0
+            record.tried_pass = this_pass
+        record.tried += count
+        at = record.parent
 
 
 @compiled
@@ -172,7 +189,7 @@ def _deactivate(columns: Columns, gpu_class: int, share: int) -> None:
         columns.shares[record.next_active].previous_active = record.previous_active
 
 
-@compiled
+@entry_point
 def start(columns: Columns, job: int, gpu_class: int, now_ms: int) -> None:
     """A queued job whose allocations are complete begins its next attempt."""
     take_from_queue(columns, job)
@@ -202,7 +219,7 @@ def _begin_attempt(columns: Columns, job: int, now_ms: int) -> None:
         set_preemptible(columns, job, 1)
 
 
-@compiled
+@entry_point
 def claim(columns: Columns, job: int, gpu_class: int, expected_start_ms: int, now_ms: int) -> None:
     """A queued job takes hold of GPUs that its guarantee gets back; it starts when the last victim has yielded."""
     take_from_queue(columns, job)
@@ -255,14 +272,14 @@ def claim_is_complete(columns: Columns, job: int) -> bool:
     return True
 
 
-@compiled
+@entry_point
 def start_claimed(columns: Columns, job: int, now_ms: int) -> None:
     """A claim is complete: the job begins its next attempt."""
     _leave_claims(columns, job)
     _begin_attempt(columns, job, now_ms)
 
 
-@compiled
+@entry_point
 def warn(columns: Columns, job: int, claimant: int, stop_at_ms: int, now_ms: int) -> None:
     """A borrower will be stopped at `stop_at_ms` for the claimant's sake.
 
@@ -284,7 +301,7 @@ def warn(columns: Columns, job: int, claimant: int, stop_at_ms: int, now_ms: int
     mark_dirty(columns, record.gpu_class)
 
 
-@compiled
+@entry_point
 def spare(columns: Columns, job: int, now_ms: int) -> None:
     """A warned job goes on undisturbed."""
     record = columns.jobs[job]
@@ -298,7 +315,7 @@ def spare(columns: Columns, job: int, now_ms: int) -> None:
         set_preemptible(columns, job, 1)
 
 
-@compiled
+@entry_point
 def stop(columns: Columns, job: int, reason: int, now_ms: int) -> None:
     """A running attempt was told to end; its GPUs stay its own until it has."""
     if counts_as_recoverable(columns, job):
@@ -311,14 +328,14 @@ def stop(columns: Columns, job: int, reason: int, now_ms: int) -> None:
     clear_timer(columns, job)
 
 
-@compiled
+@entry_point
 def ask_to_stop(columns: Columns, job: int, reason: int, now_ms: int) -> None:
     """Have the next decision stop a running attempt."""
     columns.jobs[job].stop_reason = reason
     set_timer(columns, job, now_ms)
 
 
-@compiled
+@entry_point
 def release(columns: Columns, job: int, now_ms: int) -> None:
     """An attempt (or a claim) is over: GPUs, quota and timer are let go. The caller says what comes next."""
     record = columns.jobs[job]
@@ -355,7 +372,7 @@ def _forget_victim(columns: Columns, claimant: int, job: int) -> None:
     jobs[job].next_victim = NONE
 
 
-@compiled
+@entry_point
 def dissolve(columns: Columns, job: int, now_ms: int) -> None:
     """A claim is given up: what it held is let go, and the next decision spares victims that were not stopped yet."""
     record = columns.jobs[job]
@@ -384,7 +401,7 @@ def set_aside(columns: Columns, job: int, state: int) -> None:
     columns.jobs[job].state = state
 
 
-@compiled
+@entry_point
 def withdraw(columns: Columns, job: int, now_ms: int, reason: int) -> int:
     """Someone wants a job gone: at once if it holds nothing, else by the next decision. Returns its state."""
     record = columns.jobs[job]
@@ -398,7 +415,7 @@ def withdraw(columns: Columns, job: int, now_ms: int, reason: int) -> int:
     return record.state
 
 
-@compiled
+@entry_point
 def next_due_ms(columns: Columns) -> int:
     """When `decide` has something to do by itself; NEVER if nothing is due."""
     due = columns.counters[0].wake_ms

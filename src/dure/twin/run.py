@@ -1,0 +1,200 @@
+"""Run a trace through the kernel and say what came of it."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from msgspec import Struct
+
+from dure.audit import Books
+from dure.ledger.memory import MemoryLedger
+from dure.model.events import AnyEvent, Planned, encode
+from dure.model.units import HOUR_MS, WHOLE_GPU_MILLI
+from dure.sources.fleet import TwinFleet
+from dure.sources.generator import generate
+from dure.sources.readers import read_trace
+from dure.sources.share_tree import generate_nation, shares_by_demand
+from dure.twin.diary import Diary
+from dure.twin.events import DONE, Run, advance
+from dure.twin.scene import TIE_RULE, Scene
+from dure.world.columns import NEVER, NONE, Columns
+
+EVENTS_BETWEEN_REPORTS = 250_000
+CHECKPOINT_EVERY_MS = HOUR_MS // 2
+GENERATED_JOBS = 20_000
+GENERATED_OWNERS = 5
+GENERATED_ORGANISATIONS = 8
+GENERATED_SPAN_MS = 7 * 24 * HOUR_MS
+GENERATED_LOAD = 1.0
+
+Progress = Callable[[int, int], None]
+"""Called with the jobs done and the jobs in all."""
+
+
+class RunReport(Struct, frozen=True, kw_only=True):
+    """What came of a run. Times are in seconds; waits are from submission to the first start.
+
+    `jobs` counts every job of the trace; those in `refused` fit no node of the fleet, as intake would have said.
+    """
+
+    trace: str
+    fleet: str
+    policy: str
+    jobs: int
+    refused: int
+    finished: int
+    avg_jct_s: float
+    avg_wait_s: float
+    p99_wait_s: float
+    makespan_s: float
+    gpu_hours: float
+    allocation_pct: float
+    reclaimed: int
+    lost_gpu_hours: float
+    wall_s: float
+    jobs_per_s: float
+    peak_rss_mb: float
+    seed: int
+    tie_rule: str
+    assumptions: str
+    ledger_entries: int | None = None
+    ledger_root: str | None = None
+    audit_violations: int | None = None
+
+
+def make_scene(*, trace_file: Path | None, trace_format: str | None, fleet: TwinFleet, policy: str, seed: int) -> Scene:
+    """The scene of `dure twin run`: a trace file, or without one a generated national week.
+
+    Raises `BadSource` for what is wrong with the trace, the fleet or the two together.
+    """
+    if trace_file is None:
+        nation = generate_nation(seed, GENERATED_OWNERS, GENERATED_ORGANISATIONS, fleet)
+        trace = generate(seed, GENERATED_JOBS, fleet, GENERATED_LOAD, GENERATED_SPAN_MS, nation)
+        shares = nation.shares
+    else:
+        trace = read_trace(trace_file, trace_format or "equal", fleet)
+        shares = shares_by_demand(trace, fleet)
+    return Scene(trace=trace, fleet=fleet, shares=shares, policy=policy, checkpoint_every_ms=CHECKPOINT_EVERY_MS)
+
+
+def run_scene(
+    scene: Scene,
+    *,
+    seed: int = 0,
+    ledger_file: Path | None = None,
+    audit: bool = False,
+    progress: Progress | None = None,
+) -> RunReport:
+    """Run a scene to its end. With `ledger_file`, its ledger's entries are written there, one a line."""
+    keep_log = audit or ledger_file is not None
+    atlas, columns, run = scene.begin(keep_log)
+    record = _Record(ledger_file, audit) if keep_log else None
+    diary = Diary(scene, atlas)
+    if record:
+        record.take(iter((diary.opening(),)))
+    started = time.perf_counter()
+    while advance(columns, run, NEVER, EVENTS_BETWEEN_REPORTS) != DONE:
+        if record:
+            record.take(diary.write(run))
+        if progress:
+            progress(int(run.clock[0].finished), len(scene.trace))
+    wall_s = time.perf_counter() - started
+    if record:
+        record.take(diary.write(run))
+        record.close()
+    return _report(scene, columns, run, wall_s, seed, record)
+
+
+def warm_up() -> None:
+    """Compile the event loop, or load it from the cache."""
+    from dure.sources.fleet import parse_fleet
+
+    fleet = parse_fleet("1x1")
+    trace = generate(0, 1, fleet, 0.5, HOUR_MS)
+    for policy in ("fifo", "dure"):
+        run_scene(Scene(trace=trace, fleet=fleet, shares=(), policy=policy))
+
+
+class _Record:
+    """Where a run's events go: a Merkle log in memory, a file, and the audit's books."""
+
+    def __init__(self, path: Path | None, audit: bool) -> None:
+        self.ledger = MemoryLedger()
+        self.violations = 0
+        self._books = Books() if audit else None
+        self._file = path.open("wb") if path else None
+
+    def take(self, events: Iterator[AnyEvent]) -> None:
+        entries = []
+        for event in events:
+            if self._books is not None:
+                if isinstance(event, Planned):
+                    self.violations += len(self._books.check(event.plan, event.at_ms))
+                self._books.apply(event)
+            entries.append(encode(event))
+        self.ledger.append(self.ledger.size, entries, (), 0)
+        if self._file:
+            self._file.writelines(entry + b"\n" for entry in entries)
+
+    def close(self) -> None:
+        if self._file:
+            self._file.close()
+
+    @property
+    def audited(self) -> bool:
+        return self._books is not None
+
+
+def _report(scene: Scene, columns: Columns, run: Run, wall_s: float, seed: int, record: _Record | None) -> RunReport:
+    jobs = columns.jobs[: len(scene.trace)]
+    finished = jobs[jobs["ended_ms"] != NONE]
+    begun = jobs[jobs["first_started_ms"] != NONE]
+    jct_s = (finished["ended_ms"] - finished["submitted_ms"]) / 1000
+    wait_s = (begun["first_started_ms"] - begun["submitted_ms"]) / 1000
+    makespan_ms = int(finished["ended_ms"].max(initial=0))
+    amount = jobs["nodes"] * jobs["gpus_milli"]
+    capacity = scene.fleet.gpus * WHOLE_GPU_MILLI * makespan_ms
+    return RunReport(
+        trace=scene.trace.name,
+        fleet=scene.fleet.name,
+        policy=scene.policy,
+        jobs=len(scene.trace) + scene.trace.refused,
+        refused=scene.trace.refused,
+        finished=int(run.clock[0].finished),
+        avg_jct_s=_rounded(np.mean(jct_s)) if len(jct_s) else 0.0,
+        avg_wait_s=_rounded(np.mean(wait_s)) if len(wait_s) else 0.0,
+        p99_wait_s=_rounded(np.percentile(wait_s, 99)) if len(wait_s) else 0.0,
+        makespan_s=_rounded(makespan_ms / 1000),
+        gpu_hours=_rounded(int(run.clock[0].allocated_integral) / (WHOLE_GPU_MILLI * HOUR_MS)),
+        allocation_pct=_rounded(100 * int(run.clock[0].allocated_integral) / capacity) if capacity else 0.0,
+        reclaimed=int(run.clock[0].reclaimed),
+        lost_gpu_hours=_rounded(float((jobs["lost_ms"] * amount).sum()) / (WHOLE_GPU_MILLI * HOUR_MS)),
+        wall_s=round(wall_s, 4),
+        jobs_per_s=round(len(scene.trace) / wall_s, 1) if wall_s else 0.0,
+        peak_rss_mb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+        seed=seed,
+        tie_rule=TIE_RULE,
+        assumptions=_assumptions(scene),
+        ledger_entries=record.ledger.size if record else None,
+        ledger_root=record.ledger.root().hex() if record else None,
+        audit_violations=record.violations if record and record.audited else None,
+    )
+
+
+def _rounded(value: Any) -> float:
+    return round(float(value), 2)
+
+
+def _assumptions(scene: Scene) -> str:
+    if scene.policy != "dure":
+        return f"{scene.trace.origin}; rigid jobs, no preemption, no quotas; time limits as in the trace"
+    every_min = scene.checkpoint_every_ms // 60_000
+    return (
+        f"{scene.trace.origin}; guarantees in proportion to each share's GPU time where the trace has none; "
+        f"every job is preemptible and saves its work every {every_min} min; time limits as in the trace"
+    )
