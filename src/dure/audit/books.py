@@ -43,6 +43,7 @@ class Entry(Struct, frozen=True, kw_only=True):
     state: str = WAITING
     attempt: int = 0
     times_preempted: int = 0
+    failures: int = 0
     started_at_ms: int = 0
     stop_at_ms: int = 0
     gpu_class: str = ""
@@ -57,6 +58,11 @@ class Entry(Struct, frozen=True, kw_only=True):
         """Thousandths of a GPU over all nodes."""
         return self.submitted.nodes * (self.submitted.gpus[0][1] if self.submitted.gpus else 0)
 
+    @property
+    def gpus_per_node(self) -> int:
+        """GPUs that must be idle on a node for one rank."""
+        return -(-self.amount // (WHOLE * self.submitted.nodes))
+
 
 class Page:
     """The books at one moment. A page laid over another sees through to it and keeps its own changes."""
@@ -69,7 +75,9 @@ class Page:
         self.charged: MutableMapping[tuple[str, str], int] = ChainMap({}, below.charged) if below else {}
         self.gpus: MutableMapping[tuple[str, int], int] = ChainMap({}, below.gpus) if below else {}
         self.beside: MutableMapping[str, tuple[int, int]] = ChainMap({}, below.beside) if below else {}
-        """CPUs and MiB in use on a node."""
+        """CPUs and MiB in use on a node, or promised to a claim."""
+        self.promised: MutableMapping[str, int] = ChainMap({}, below.promised) if below else {}
+        """GPUs of a node that claims will have; idle ones are theirs first."""
         self.node_states: MutableMapping[str, str] = ChainMap({}, below.node_states) if below else {}
 
     def charge(self, job: str, charged: bool) -> None:
@@ -82,13 +90,22 @@ class Page:
             self.charged[key] = self.charged.get(key, 0) + (entry.amount if charged else -entry.amount)
         self.jobs[job] = replace(entry, charged=charged)
 
-    def hold(self, job: str, placements: tuple[Placement, ...], sign: int) -> None:
-        """Take (1) or give back (-1) GPUs, CPUs and memory."""
-        submitted = self.jobs[job].submitted
+    def hold(self, placements: tuple[Placement, ...], sign: int) -> None:
+        """Take (1) or give back (-1) GPUs."""
         for placement in placements:
             for gpu in placement.gpus:
                 key = (placement.node, gpu)
                 self.gpus[key] = self.gpus.get(key, 0) + sign * placement.milli
+
+    def promise(self, job: str, placements: tuple[Placement, ...], sign: int) -> None:
+        """Promise (1) a claim as many GPUs as it wants on each node, or no longer (-1)."""
+        for placement in placements:
+            self.promised[placement.node] = self.promised.get(placement.node, 0) + sign * self.jobs[job].gpus_per_node
+
+    def hold_beside(self, job: str, placements: tuple[Placement, ...], sign: int) -> None:
+        """Take (1) or give back (-1) CPUs and memory."""
+        submitted = self.jobs[job].submitted
+        for placement in placements:
             cpus, memory_mib = self.beside.get(placement.node, (0, 0))
             self.beside[placement.node] = (cpus + sign * submitted.cpus, memory_mib + sign * submitted.memory_mib)
 
@@ -106,12 +123,18 @@ class Page:
                     site=decision.site,
                     placements=decision.placements,
                 )
-                self.hold(decision.job, decision.placements, 1)
+                self.hold(decision.placements, 1)
+                if entry.state == CLAIMED:
+                    self.promise(decision.job, entry.placements, -1)
+                else:
+                    self.hold_beside(decision.job, decision.placements, 1)
                 self.charge(decision.job, True)
             case Claim():
                 self.jobs[decision.job] = replace(
                     entry, state=CLAIMED, gpu_class=decision.gpu_class, placements=decision.placements
                 )
+                self.promise(decision.job, decision.placements, 1)
+                self.hold_beside(decision.job, decision.placements, 1)
                 self.charge(decision.job, True)
             case Warn():
                 self.charge(decision.job, False)
@@ -132,8 +155,11 @@ class Page:
     def leave(self, job: str) -> None:
         """An attempt or a claim is over."""
         entry = self.jobs[job]
-        if entry.state != CLAIMED:
-            self.hold(job, entry.placements, -1)
+        if entry.state == CLAIMED:
+            self.promise(job, entry.placements, -1)
+        else:
+            self.hold(entry.placements, -1)
+        self.hold_beside(job, entry.placements, -1)
         self.charge(job, False)
         for other in (
             [name for name, each in self.jobs.items() if each.claimant == job] if entry.state == CLAIMED else []
@@ -191,8 +217,11 @@ class Books:
         self._page.leave(event.job)
         entry = self._page.jobs[event.job]
         goes_on = {Outcome.PREEMPTED, Outcome.NODE_LOST, Outcome.NEVER_STARTED, Outcome.FAILED}
-        if event.outcome not in goes_on or entry.cancelled:
+        failures = entry.failures + (event.outcome is Outcome.FAILED)
+        if event.outcome not in goes_on or entry.cancelled or failures > entry.submitted.retry_limit:
             del self._page.jobs[event.job]
+        elif event.outcome is Outcome.FAILED:
+            self._page.jobs[event.job] = replace(entry, failures=failures)
         elif event.outcome is Outcome.PREEMPTED:
             self._page.jobs[event.job] = replace(entry, times_preempted=entry.times_preempted + 1)
 

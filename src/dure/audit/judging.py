@@ -98,15 +98,20 @@ def _judge_place(page: Page, entry: Entry, decision: Start | Claim) -> Findings:
 def _judge_capacity(page: Page, entry: Entry, placements: tuple[Placement, ...]) -> Findings:
     for placement in placements:
         _, group = page.nodes[placement.node]
+        if len(set(placement.gpus)) < len(placement.gpus):
+            yield "gpu-named-twice", placement.node
         for gpu in placement.gpus:
             if not 0 <= gpu < group.gpus:
                 yield "no-such-gpu", f"{placement.node} has no GPU {gpu}"
             if page.gpus.get((placement.node, gpu), 0) + placement.milli > WHOLE:
                 yield "gpu-overcommitted", f"GPU {gpu} of {placement.node}"
         cpus, memory_mib = page.beside.get(placement.node, (0, 0))
-        if cpus + entry.submitted.cpus > group.cpus:
+        if entry.state == WAITING:
+            cpus += entry.submitted.cpus
+            memory_mib += entry.submitted.memory_mib
+        if entry.submitted.cpus and cpus > group.cpus:
             yield "cpus-overcommitted", placement.node
-        if memory_mib + entry.submitted.memory_mib > group.memory_mib:
+        if entry.submitted.memory_mib and memory_mib > group.memory_mib:
             yield "memory-overcommitted", placement.node
 
 
@@ -150,17 +155,24 @@ def _quota_allows(page: Page, entry: Entry, claim: Claim, gone: set[str]) -> boo
 def _nodes_have_room(page: Page, entry: Entry, claim: Claim, gone: set[str]) -> bool:
     trial = Page(page)
     for job in gone:
-        trial.hold(job, page.jobs[job].placements, -1)
-    gpus = -(-entry.amount // (WHOLE * entry.submitted.nodes))
+        trial.hold(page.jobs[job].placements, -1)
+        trial.hold_beside(job, page.jobs[job].placements, -1)
     for placement in claim.placements:
         _, group = page.nodes[placement.node]
-        idle = sum(trial.gpus.get((placement.node, gpu), 0) == 0 for gpu in range(group.gpus))
+        left = max(0, _idle(page, placement.node) - page.promised.get(placement.node, 0))
+        given_up = _idle(trial, placement.node) - _idle(page, placement.node)
         cpus, memory_mib = trial.beside.get(placement.node, (0, 0))
-        if idle < gpus or cpus + entry.submitted.cpus > group.cpus:
+        if left + given_up < entry.gpus_per_node or cpus + entry.submitted.cpus > group.cpus:
             return False
         if memory_mib + entry.submitted.memory_mib > group.memory_mib:
             return False
     return True
+
+
+def _idle(page: Page, node: str) -> int:
+    """GPUs of a node that no job runs on; some may be promised."""
+    _, group = page.nodes[node]
+    return sum(page.gpus.get((node, gpu), 0) == 0 for gpu in range(group.gpus))
 
 
 def _judge_warning(page: Page, entry: Entry, warning: Warn, plan: Plan, now_ms: int) -> Findings:

@@ -19,6 +19,14 @@ from dure.world.world import World
 
 MOST_HOLDERS = 5
 
+_NOT_NODES = {
+    BlockerCode.NO_NODE_LARGE_ENOUGH,
+    BlockerCode.SHARE_LIMIT,
+    BlockerCode.NOT_LENT,
+    BlockerCode.BORROWING_NEEDS_PREEMPTIBLE,
+}
+"""With one of these, free nodes alone do not start the job, so nodes say nothing about when it starts."""
+
 _METHOD = (
     "the earliest time at which enough nodes are surely free if every running job uses its whole time limit; "
     "jobs that end early bring it forward, jobs ahead in the queue push it back"
@@ -38,7 +46,8 @@ def explain(world: World, job: str, now_ms: int) -> Why:
         case _:
             return Why(job=job, state=card.state.value, position=0, blockers=())
     order = list(BlockerCode)
-    start_ms = _earliest_start_ms(world, card, now_ms) if card.state is JobState.QUEUED else None
+    only_nodes_are_missing = card.state is JobState.QUEUED and not any(each.code in _NOT_NODES for each in blockers)
+    start_ms = _earliest_start_ms(world, card, now_ms) if only_nodes_are_missing else None
     return Why(
         job=job,
         state=card.state.value,

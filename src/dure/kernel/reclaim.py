@@ -2,8 +2,9 @@
 
 1. Candidate nodes: those that would have enough idle GPUs if their preemptible jobs yielded (an index knows them).
 2. Victims: running, preemptible, past their protected time, and borrowing seen from where the two shares meet.
-3. Take victims in order of lost work (GPU time since the last checkpoint; ties: latest start, then lowest row) until
-   the whole job fits and its quota has room; then put back, costliest first, whoever turns out not to be needed.
+3. Take victims in order (those that borrowed when they started, then least lost work: GPU time since the last
+   checkpoint; ties: latest start, then lowest row) until the whole job fits and its quota has room; then put back, last
+   taken first, whoever turns out not to be needed.
 4. Claim the nodes: idle GPUs at once, the rest as the victims yield.
 
 A job that was itself reclaimed never reclaims.
@@ -156,6 +157,9 @@ def _insert_victim(columns: Columns, count: int, job: int, lost: int) -> None:
 
 @compiled
 def _yields_before(columns: Columns, job: int, lost: int, other: int, other_lost: int) -> bool:
+    borrowed = columns.jobs[job].borrowed
+    if borrowed != columns.jobs[other].borrowed:
+        return borrowed == 1
     if lost != other_lost:
         return lost < other_lost
     started = columns.jobs[job].started_ms

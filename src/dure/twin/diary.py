@@ -83,7 +83,7 @@ class Diary:
             commitment="",
             gpus=tuple((name, milli) for name in classes) if milli else (),
             nodes=int(trace.nodes[job]),
-            cpus=-(-int(trace.cpus_milli[job]) // 1000),
+            cpus=int(trace.cpus_milli[job]) // 1000,
             memory_mib=int(trace.memory_mib[job]),
             time_ms=int(trace.limit_ms[job]),
             within="site",

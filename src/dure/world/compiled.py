@@ -1,7 +1,8 @@
 """The one place that knows how the kernel is compiled.
 
-Every compiled function of Dure carries `@compiled`, or `@entry_point` if Python calls it. With `NUMBA_DISABLE_JIT=1` the same functions run as plain Python,
-which is how tests hold the compiled kernel against the interpreted one.
+Every compiled function of Dure carries `@compiled`, or `@entry_point` if Python calls it too. With
+`NUMBA_DISABLE_JIT=1` the same functions run as plain Python, which is how tests hold the compiled kernel against the
+interpreted one.
 
 `_nrt=False` takes reference counting out of generated code: measured, it is three quarters of the time of a kernel that
 passes many arrays between functions. It also turns any allocation inside the kernel into a compile error, which is what
@@ -35,8 +36,8 @@ def entry_point(function: Function) -> Function:
     return _compile(function, no_cpython_wrapper=False)
 
 
-def _compile(function: Function, **options: bool) -> Function:
-    dispatcher: Any = numba.njit(**_OPTIONS, **options)(function)
+def _compile(function: Function, **options: Any) -> Function:
+    dispatcher: Any = numba.njit(**(_OPTIONS | options))(function)
     if is_compiling():
         _take_constants_as_integers(dispatcher)
     return cast(Function, dispatcher)
@@ -48,10 +49,11 @@ def _take_constants_as_integers(dispatcher: Any) -> None:
     Numba types a constant argument by its value, and would otherwise compile one version for each: a third of all.
     """
     resolve = dispatcher.get_call_template
+    unliteral: Callable[[Any], Any] = types.unliteral
 
     def resolve_plain(args: tuple[Any, ...], kws: dict[str, Any]) -> Any:
-        plain = tuple(types.unliteral(each) for each in args)
-        return resolve(plain, {name: types.unliteral(each) for name, each in kws.items()})
+        plain = tuple(unliteral(each) for each in args)
+        return resolve(plain, {name: unliteral(each) for name, each in kws.items()})
 
     dispatcher.get_call_template = resolve_plain
 

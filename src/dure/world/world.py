@@ -33,6 +33,7 @@ from dure.world.columns import (
     CLAIMED,
     GONE,
     HELD,
+    JOB,
     MOST_GPUS,
     NEVER,
     NODE_DOWN,
@@ -51,6 +52,8 @@ from dure.world.quota import within_guarantee
 
 FINAL_JOBS_KEPT = 10_000
 _FIRST_ROOM = 1_024
+
+_EMPTY_JOB: dict[str, int] = {name: int(building.empty_jobs(1)[name][0]) for name in JOB.names or ()}
 
 STOP_CODES = {
     StopReason.RECLAIMED: STOP_RECLAIMED,
@@ -378,18 +381,23 @@ class World:
         return row
 
     def _fill_row(self, row: int, event: JobSubmitted, sequence: int) -> None:
-        record = self.columns.jobs[row]
-        record.share = self.atlas.share_index_of(event.project)
-        record.choices = self.atlas.pack_choices([name for name, _ in event.gpus])
-        record.sites = self.atlas.site_mask(event.sites)
-        record.nodes = event.nodes
-        record.gpus_milli = event.gpus[0][1] if event.gpus else 0
-        record.cpus_milli, record.memory_mib = event.cpus * 1000, event.memory_mib
-        record.limit_ms = event.time_ms
-        record.preemptible = int(event.preemptible)
-        record.checkpoint_every_ms = event.checkpoint_every_ms
-        record.priority, record.sequence = event.priority, sequence
-        record.submitted_ms = event.at_ms
+        """Write the whole record at once: a record array takes longer to find one field than to take them all."""
+        asked = {
+            "share": self.atlas.share_index_of(event.project),
+            "choices": self.atlas.pack_choices([name for name, _ in event.gpus]),
+            "sites": self.atlas.site_mask(event.sites),
+            "nodes": event.nodes,
+            "gpus_milli": event.gpus[0][1] if event.gpus else 0,
+            "cpus_milli": event.cpus * 1000,
+            "memory_mib": event.memory_mib,
+            "limit_ms": event.time_ms,
+            "preemptible": int(event.preemptible),
+            "checkpoint_every_ms": event.checkpoint_every_ms,
+            "priority": event.priority,
+            "sequence": sequence,
+            "submitted_ms": event.at_ms,
+        }
+        self.columns.jobs[row] = tuple((_EMPTY_JOB | asked).values())
 
     def job_at(self, row: int) -> str:
         """Id of the job in a row of the columns."""
