@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import assert_never
 
-from dure.audit.books import CLAIMED, RUNNING, WAITING, WARNED, WHOLE, Entry, Page
+from dure.audit.page import CLAIMED, RUNNING, WAITING, WARNED, WHOLE, Entry, Page
 from dure.audit.violations import Violation
 from dure.model.plan import Claim, Placement, Plan, Spare, Start, Stop, StopReason, Warn
 

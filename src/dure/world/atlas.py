@@ -16,7 +16,6 @@ from dure.world.columns import (
     NODE_UP,
     NONE,
     UNLIMITED,
-    WHOLE,
     Columns,
 )
 
@@ -86,10 +85,6 @@ class Atlas:
     def class_name(self, index: int) -> str:
         """Name of a GPU class."""
         return self._classes[index]
-
-    def site_name(self, index: int) -> str:
-        """Name of a site."""
-        return self.nation.sites[index].name
 
     def has_node(self, name: str) -> bool:
         """True when the fleet has a node of this name."""
@@ -225,11 +220,3 @@ class Atlas:
             children.append(at)
             at = int(columns.shares[at].next_sibling)
         return children
-
-    def capacity_milli(self, columns: Columns, class_index: int) -> int:
-        """GPUs of a class, in thousandths."""
-        return int(columns.classes[class_index].capacity)
-
-    def whole_gpus(self, milli: int) -> int:
-        """GPUs that must be idle on a node for so many thousandths."""
-        return -(-milli // WHOLE)

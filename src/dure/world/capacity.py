@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dure.world import node_sets
 from dure.world.columns import (
-    MOST_LEVELS,
     NODE_UP,
     NONE,
     RUNNING,
@@ -14,12 +13,6 @@ from dure.world.columns import (
     Records,
 )
 from dure.world.compiled import compiled, entry_point
-
-
-@compiled
-def set_words(pool: Records) -> tuple[int, int, int, int]:
-    """Words in each level of a pool's sets of nodes."""
-    return pool.words_0, pool.words_1, pool.words_2, pool.words_3
 
 
 @compiled
@@ -244,15 +237,6 @@ def forget_ready_times(columns: Columns, job: int) -> None:
     while at != NONE:
         columns.nodes[columns.allocations[at].node].ready_gpus = NONE
         at = columns.allocations[at].next_of_job
-
-
-@compiled
-def largest_idle(columns: Columns, pool: int) -> int:
-    """The most idle GPUs that any node of a pool has."""
-    for level in range(MOST_LEVELS - 1, 0, -1):
-        if columns.idle_counts[pool, level] > 0:
-            return level
-    return 0
 
 
 @compiled

@@ -1,0 +1,152 @@
+"""One moment of the audit's books: who holds which GPU, what is promised to whom, what each share is charged."""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from collections.abc import MutableMapping
+from typing import assert_never
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from dure.audit.tree import Tree
+from dure.model.events import JobSubmitted
+from dure.model.fleet import NodeGroup, Site
+from dure.model.nation import Nation
+from dure.model.plan import Claim, Placement, Spare, Start, Stop, Warn
+
+WAITING, CLAIMED, RUNNING, WARNED, STOPPING = "waiting", "claimed", "running", "warned", "stopping"
+WHOLE = 1000
+
+
+class Entry(Struct, frozen=True, kw_only=True):
+    """One job in the books. An entry is replaced, never changed."""
+
+    submitted: JobSubmitted
+    share: str
+    state: str = WAITING
+    attempt: int = 0
+    times_preempted: int = 0
+    failures: int = 0
+    started_at_ms: int = 0
+    stop_at_ms: int = 0
+    gpu_class: str = ""
+    site: str = ""
+    placements: tuple[Placement, ...] = ()
+    charged: bool = False
+    claimant: str = ""
+    cancelled: bool = False
+
+    @property
+    def amount(self) -> int:
+        """Thousandths of a GPU over all nodes."""
+        return self.submitted.nodes * (self.submitted.gpus[0][1] if self.submitted.gpus else 0)
+
+    @property
+    def gpus_per_node(self) -> int:
+        """GPUs that must be idle on a node for one rank."""
+        return -(-self.amount // (WHOLE * self.submitted.nodes))
+
+
+class Page:
+    """The books at one moment. A page laid over another sees through to it and keeps its own changes."""
+
+    def __init__(self, below: Page | None = None) -> None:
+        self.nation: Nation = below.nation if below else Nation()
+        self.tree: Tree = below.tree if below else Tree(Nation())
+        self.nodes: dict[str, tuple[Site, NodeGroup]] = below.nodes if below else {}
+        self.jobs: MutableMapping[str, Entry] = ChainMap({}, below.jobs) if below else {}
+        self.charged: MutableMapping[tuple[str, str], int] = ChainMap({}, below.charged) if below else {}
+        self.gpus: MutableMapping[tuple[str, int], int] = ChainMap({}, below.gpus) if below else {}
+        self.beside: MutableMapping[str, tuple[int, int]] = ChainMap({}, below.beside) if below else {}
+        """CPUs and MiB in use on a node, or promised to a claim."""
+        self.promised: MutableMapping[str, int] = ChainMap({}, below.promised) if below else {}
+        """GPUs of a node that claims will have; idle ones are theirs first."""
+        self.node_states: MutableMapping[str, str] = ChainMap({}, below.node_states) if below else {}
+
+    def charge(self, job: str, charged: bool) -> None:
+        """Count a job against its share and everyone above, or no longer."""
+        entry = self.jobs[job]
+        if entry.charged == charged:
+            return
+        for share in self.tree.path(entry.share):
+            key = (entry.gpu_class, share)
+            self.charged[key] = self.charged.get(key, 0) + (entry.amount if charged else -entry.amount)
+        self.jobs[job] = replace(entry, charged=charged)
+
+    def hold(self, placements: tuple[Placement, ...], sign: int) -> None:
+        """Take (1) or give back (-1) GPUs."""
+        for placement in placements:
+            for gpu in placement.gpus:
+                key = (placement.node, gpu)
+                self.gpus[key] = self.gpus.get(key, 0) + sign * placement.milli
+
+    def promise(self, job: str, placements: tuple[Placement, ...], sign: int) -> None:
+        """Promise (1) a claim as many GPUs as it wants on each node, or no longer (-1)."""
+        for placement in placements:
+            self.promised[placement.node] = self.promised.get(placement.node, 0) + sign * self.jobs[job].gpus_per_node
+
+    def hold_beside(self, job: str, placements: tuple[Placement, ...], sign: int) -> None:
+        """Take (1) or give back (-1) CPUs and memory."""
+        submitted = self.jobs[job].submitted
+        for placement in placements:
+            cpus, memory_mib = self.beside.get(placement.node, (0, 0))
+            self.beside[placement.node] = (cpus + sign * submitted.cpus, memory_mib + sign * submitted.memory_mib)
+
+    def enter(self, decision: Start | Claim | Warn | Spare | Stop, at_ms: int) -> None:
+        """Write one decision down."""
+        entry = self.jobs[decision.job]
+        match decision:
+            case Start():
+                self.jobs[decision.job] = replace(
+                    entry,
+                    state=RUNNING,
+                    attempt=decision.attempt,
+                    started_at_ms=at_ms,
+                    gpu_class=decision.gpu_class,
+                    site=decision.site,
+                    placements=decision.placements,
+                )
+                self.hold(decision.placements, 1)
+                if entry.state == CLAIMED:
+                    self.promise(decision.job, entry.placements, -1)
+                else:
+                    self.hold_beside(decision.job, decision.placements, 1)
+                self.charge(decision.job, True)
+            case Claim():
+                self.jobs[decision.job] = replace(
+                    entry, state=CLAIMED, gpu_class=decision.gpu_class, placements=decision.placements
+                )
+                self.promise(decision.job, decision.placements, 1)
+                self.hold_beside(decision.job, decision.placements, 1)
+                self.charge(decision.job, True)
+            case Warn():
+                self.charge(decision.job, False)
+                self.jobs[decision.job] = replace(
+                    self.jobs[decision.job],
+                    state=WARNED,
+                    claimant=decision.claimant,
+                    stop_at_ms=decision.stop_at_ms,
+                )
+            case Spare():
+                self.jobs[decision.job] = replace(entry, state=RUNNING, claimant="")
+                self.charge(decision.job, True)
+            case Stop():
+                self.jobs[decision.job] = replace(entry, state=STOPPING)
+            case _:
+                assert_never(decision)
+
+    def leave(self, job: str) -> None:
+        """An attempt or a claim is over."""
+        entry = self.jobs[job]
+        if entry.state == CLAIMED:
+            self.promise(job, entry.placements, -1)
+        else:
+            self.hold(entry.placements, -1)
+        self.hold_beside(job, entry.placements, -1)
+        self.charge(job, False)
+        for other in (
+            [name for name, each in self.jobs.items() if each.claimant == job] if entry.state == CLAIMED else []
+        ):
+            self.jobs[other] = replace(self.jobs[other], claimant="")
+        self.jobs[job] = replace(self.jobs[job], state=WAITING, placements=(), claimant="", gpu_class="")
