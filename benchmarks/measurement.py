@@ -1,4 +1,4 @@
-"""One figure that a benchmark measured, and what it is held against."""
+"""One figure that a benchmark measured, and what it is held against; or why it could not be measured here."""
 
 from __future__ import annotations
 
@@ -24,3 +24,14 @@ class Measurement:
         if self.must is None:
             return True
         return self.value >= self.must if self.better == "more" else self.value <= self.must
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A figure that needs something which is not on this machine."""
+
+    name: str
+    reason: str
+
+
+Figure = Measurement | Skipped
