@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
 
@@ -131,8 +131,13 @@ def test_a_world_rebuilt_from_the_ledger_is_the_world_that_was(history: list[Hap
     assert control.world.next_wake_ms() == world.next_wake_ms()
 
 
+def one_job_without_gpus() -> Submit:
+    return Submit(project="chat", gpus=0, nodes=1, retries=0, tasks=0, waits_for_last=False)
+
+
 @settings(max_examples=20, deadline=None)
 @given(happenings, happenings)
+@example([one_job_without_gpus()], [Wait(500), Wait(1), Seen(0, "ended", 0)])
 def test_going_on_after_a_restart_writes_what_would_have_been_written_without_it(
     before: list[Happening], after: list[Happening]
 ) -> None:

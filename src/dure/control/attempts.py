@@ -55,8 +55,10 @@ def outcome_of(card: JobCard, exit_code: int) -> Outcome:
     return Outcome.SUCCEEDED if exit_code == 0 else Outcome.FAILED
 
 
-def event_of(world: World, seen: Observation, false_starts: int, now_ms: int) -> AnyEvent | None:
+def event_of(world: World, seen: Observation, false_starts: int, latest_ms: int, now_ms: int) -> AnyEvent | None:
     """What an observation means for the world; None for what is already known or no longer matters.
+
+    `latest_ms` is the time of the ledger's last entry.
 
     `false_starts` is how often in a row the job could not be started before. An engine that fails at it again and again
     must not keep the loop busy, so at last the job has failed.
@@ -66,7 +68,7 @@ def event_of(world: World, seen: Observation, false_starts: int, now_ms: int) ->
     if card is None or card.attempt != attempt or not holds_gpus(card):
         return None
     # An engine's clock is its own: time in the ledger goes neither back nor into the future.
-    at_ms = min(now_ms, max(world.now_ms, seen.at_ms))
+    at_ms = min(now_ms, max(latest_ms, seen.at_ms))
     match seen:
         case Started():
             if card.state is not JobState.STARTING:

@@ -79,6 +79,8 @@ class Control:
         """Make a step durable: its entries and rows together, at the position it was based on, or not at all."""
         self.ledger.append(self.position, encode_all(step.events), step.rows, step.at_ms)
         self.memory.position += len(step.events)
+        if step.events:
+            self.memory.latest_ms = step.events[-1].at_ms
         self.memory.kept_answers.clear()
         self.memory.specs.forget_oldest()
 
@@ -101,7 +103,7 @@ class Control:
         """Record what an engine saw, if it is news. What runs though nobody wants it any more is stopped."""
         job, attempt = split_attempt_id(seen.attempt_id)
         card = draft.world.jobs.get(job)
-        event = event_of(draft.world, seen, self.memory.false_starts(job), draft.now_ms)
+        event = event_of(draft.world, seen, self.memory.false_starts(job), self.memory.latest_ms, draft.now_ms)
         if event is not None:
             draft.record(event)
             self.memory.note(event)

@@ -38,6 +38,8 @@ class Memory:
         self.kept_answers: dict[str, bytes] = {}
         """Bodies of `requests` rows that are not durable yet."""
         self.position = 0
+        self.latest_ms = 0
+        """Time of the ledger's last entry."""
         self._policy_set = policy_set
         self._jobs_made = 0
         self._false_starts: dict[str, int] = {}
@@ -91,6 +93,7 @@ class Memory:
         self.world.apply(event)
         self.books.apply(event)
         self.note(event)
+        self.latest_ms = event.at_ms
         match event:
             case JobSubmitted():
                 base, _ = split_task(event.job)
