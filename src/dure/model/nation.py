@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 from msgspec import Struct
 
 from dure.model.datasets import Dataset
@@ -9,8 +11,11 @@ from dure.model.fleet import GpuClass, NodeGroup, Site, Timing
 from dure.model.organisations import Organisation, Share, ShareAmount
 
 
-class Nation(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The declared state of the whole platform. Applying it twice changes nothing the second time."""
+class Nation(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
+    """The declared state of the whole platform. Applying it twice changes nothing the second time.
+
+    It never changes, so what is asked of it for every job is looked up once and kept beside its fields.
+    """
 
     gpu_classes: tuple[GpuClass, ...] = ()
     sites: tuple[Site, ...] = ()
@@ -22,15 +27,15 @@ class Nation(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def organisation_of(self, project: str) -> Organisation | None:
         """The organisation that has this project."""
-        return next((each for each in self.organisations if project in each.projects), None)
+        return self._owners.get(project)
 
     def share_of(self, project: str) -> Share | None:
         """The share a project's jobs run under."""
-        by_name = {share.name: share for share in self.shares}
-        if project in by_name:
-            return by_name[project]
+        own = self._shares_by_name.get(project)
+        if own is not None:
+            return own
         owner = self.organisation_of(project)
-        return by_name.get(owner.name) if owner else None
+        return self._shares_by_name.get(owner.name) if owner else None
 
     def node_groups(self) -> list[tuple[Site, NodeGroup]]:
         """Every node group with its site, in placement order."""
@@ -43,3 +48,12 @@ class Nation(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def amount(self, share: Share, gpu_class: str) -> ShareAmount:
         """What a share has of a class; nothing guaranteed and no limit where the tree is silent."""
         return next((each for each in share.amounts if each.gpu_class == gpu_class), ShareAmount(gpu_class=gpu_class))
+
+    @cached_property
+    def _owners(self) -> dict[str, Organisation]:
+        """Organisations by project; the first that names a project has it."""
+        return {project: each for each in reversed(self.organisations) for project in each.projects}
+
+    @cached_property
+    def _shares_by_name(self) -> dict[str, Share]:
+        return {share.name: share for share in self.shares}
