@@ -8,7 +8,12 @@ from dure.control.feed import EVERYTHING, Change, Feed
 
 
 def change(number: int, organisation: str = "hanbit") -> Change:
-    return Change(name="job", organisation=organisation, full=b'{"full":%d}' % number, public=b'{"public":%d}' % number)
+    return Change(
+        name="job",
+        organisation=organisation,
+        full=lambda: b'{"full":%d}' % number,
+        public=lambda: b'{"public":%d}' % number,
+    )
 
 
 async def first_frames(feed: Feed, audience: str, last_seen: int | None) -> bytes:
@@ -83,3 +88,19 @@ def test_audiences_share_the_bytes_of_a_batch() -> None:
     assert found is not None
     [batch] = found
     assert batch.bytes_for("ministry") is batch.bytes_for("ministry")
+
+
+def test_what_nobody_takes_is_never_written() -> None:
+    written = []
+
+    def write() -> bytes:
+        written.append("once more")
+        return b"{}"
+
+    feed = Feed(0)
+    feed.publish(1, (Change(name="job", organisation="hanbit", full=write, public=write),))
+    assert not written
+    [batch] = feed.since(0) or []
+    batch.bytes_for("ministry")
+    batch.bytes_for("startup")
+    assert len(written) == 1, "two audiences that see the same share what was written"

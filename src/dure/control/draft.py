@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import msgspec
 from msgspec import Struct
 
@@ -15,7 +17,7 @@ from dure.model.events import AnyEvent, AttemptEnded, NationApplied, NodeChanged
 from dure.model.plan import Plan, Start
 from dure.reports.jobs import SpecOf, job_line
 from dure.reports.usage import Attempt
-from dure.reports.viewer import EVERYTHING, PUBLIC
+from dure.reports.viewer import EVERYTHING, PUBLIC, Viewer
 from dure.world.cards import JobCard
 from dure.world.world import World
 
@@ -91,25 +93,24 @@ class Draft:
 
     def _tell(self, name: str, body: dict[str, str]) -> None:
         data = _JSON.encode(body)
-        self._news.append(Change(name=name, organisation="", full=data, public=data))
+        self._news.append(Change(name=name, organisation="", full=lambda: data, public=lambda: data))
 
     def _change(self, card: JobCard, spec_of: SpecOf) -> Change:
-        full = job_line(self.world, card, EVERYTHING, spec_of)
-        public = job_line(self.world, card, PUBLIC, spec_of)
-        return Change(
-            name="job",
-            organisation=full.organisation or "",
-            full=_JSON.encode(full),
-            public=_JSON.encode(public),
-        )
+        # The card goes on changing, but watchers are told how it was after this step.
+        then = copy.copy(card)
+
+        def line(viewer: Viewer) -> bytes:
+            return _JSON.encode(job_line(self.world, then, viewer, spec_of))
+
+        organisation = self._organisation_of(card)
+        return Change(name="job", organisation=organisation, full=lambda: line(EVERYTHING), public=lambda: line(PUBLIC))
 
     def _attempt_row(self, card: JobCard, ended: AttemptEnded | None) -> Row:
-        owner = self.world.nation.organisation_of(card.submitted.project)
         record = Attempt(
             job=card.job,
             attempt=card.attempt,
             project=card.submitted.project,
-            organisation=owner.name if owner else "",
+            organisation=self._organisation_of(card),
             gpu_class=card.gpu_class,
             gpus_milli=card.gpus_milli,
             started_at_ms=self.now_ms if card.started_at_ms is None else card.started_at_ms,
@@ -118,6 +119,10 @@ class Draft:
             outcome=ended.outcome if ended else "",
         )
         return Row("attempts", attempt_id(card.job, card.attempt), _JSON.encode(record))
+
+    def _organisation_of(self, card: JobCard) -> str:
+        owner = self.world.nation.organisation_of(card.submitted.project)
+        return owner.name if owner else ""
 
 
 def _by_number(job: str) -> tuple[int, str]:

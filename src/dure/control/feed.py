@@ -1,15 +1,17 @@
 """Fan-out of job changes to everyone who watches, as server-sent events.
 
-Each change is encoded once and the bytes are shared by all subscribers that may see the same. A subscriber is a
-position in one bounded buffer, not a queue of its own, so a slow reader costs nothing: it is told to reload when it
-fell out. The id of a batch is the size of the ledger it became durable at, which stays meaningful across restarts.
+A change is encoded when the first subscriber takes it, and the bytes are shared by all that may see the same; without
+subscribers nothing is encoded. A subscriber is a position in one bounded buffer, not a queue of its own, so a slow
+reader costs nothing: it is told to reload when it fell out. The id of a batch is the size of the ledger it became
+durable at, which stays meaningful across restarts.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from functools import cached_property
 
 from msgspec import Struct
 
@@ -27,12 +29,12 @@ HEARTBEAT = b": still here\n\n"
 
 
 class Change(Struct, frozen=True, kw_only=True):
-    """One change of one job: what its own organisation may see of it, and what everybody may, as encoded JSON."""
+    """One change of one job: how to write what its own organisation may see of it, and what everybody may, as JSON."""
 
     name: str
     organisation: str
-    full: bytes
-    public: bytes
+    full: Callable[[], bytes]
+    public: Callable[[], bytes]
 
 
 class Batch:
@@ -56,10 +58,18 @@ class Batch:
         frames = []
         last = len(self._changes) - 1
         for index, change in enumerate(self._changes):
-            data = change.full if audience in (EVERYTHING, change.organisation) else change.public
+            data = self._full[index] if audience in (EVERYTHING, change.organisation) else self._public[index]
             position = b"id: %d\n" % self.position if index == last else b""
             frames.append(b"%sevent: %s\ndata: %s\n\n" % (position, change.name.encode(), data))
         return frames
+
+    @cached_property
+    def _full(self) -> list[bytes]:
+        return [change.full() for change in self._changes]
+
+    @cached_property
+    def _public(self) -> list[bytes]:
+        return [change.public() for change in self._changes]
 
 
 class Feed:
