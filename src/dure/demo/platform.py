@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import select
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -53,7 +54,7 @@ def serving(teller: Teller) -> Iterator[Server]:
     """
     state = fresh_folder()
     with (state / _LOG_FILE).open("wb") as log:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603 - this very program
             [sys.executable, "-m", "dure.demo.server", str(state)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -66,8 +67,11 @@ def serving(teller: Teller) -> Iterator[Server]:
             ready = _wait_until_ready(process, state, teller.say)
         yield Server(process, state, ready)
     finally:
-        _end(process)
-        shutil.rmtree(state, ignore_errors=True)
+        with _undisturbed():
+            _end(process)
+            shutil.rmtree(state, ignore_errors=True)
+            with suppress(OSError):
+                state.parent.rmdir()  # only if nothing else is in it
 
 
 def fresh_folder() -> Path:
@@ -100,6 +104,16 @@ def _wait_until_ready(process: subprocess.Popen[bytes], state: Path, hear: Calla
             hear(said.removeprefix(heard).strip())
             heard = said
     raise ServerEnded(f"the server did not start within {START_PATIENCE_S:.0f} s")
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Let nobody's second Ctrl-C keep the platform from ending in order."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -63,8 +63,8 @@ def _set_the_scene(server: Server, operator: Member, teller: Teller, document: b
     story = Story(server, operator, teller, operator.nation(), seconds_per_step())
     gpus = sum(group.count * group.gpus for _, group in story.nation.node_groups())
     teller.say(
-        f"Declared: {len(story.nation.sites)} sites, {gpus} virtual GPUs, {len(story.nation.organisations)} organisations, "
-        "each with a token of its own."
+        f"Declared: {len(story.nation.sites)} sites, {gpus} virtual GPUs, {len(story.nation.organisations)} "
+        "organisations, each with a token of its own."
     )
     return story
 

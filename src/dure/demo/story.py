@@ -16,7 +16,7 @@ from dure.reports.jobs import JobReport
 from dure.reports.wording import short_reason
 from dure.world.cards import Moment
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 """How long the story waits for anything, on a machine that may be busy with other things."""
 LOOK_S = 0.1
 
@@ -46,13 +46,22 @@ class Output(Struct, frozen=True):
     text: str
 
 
+class News(Struct, frozen=True):
+    """Something to tell about a job. Of what happens at one time, what `begins` comes after what ends."""
+
+    at_ms: int
+    begins: bool
+    job: WatchedJob
+    text: str
+
+
 class WatchedJob:
     """A job of a member, and all that has been seen of it."""
 
     def __init__(self, member: Member, report: JobReport) -> None:
         self.member = member
         self.report = report
-        self.told = 0
+        self._told = 0
         """Moments of its life that were told."""
         self.lines: list[Output] = []
         self.is_over = False
@@ -61,22 +70,28 @@ class WatchedJob:
 
     @property
     def id(self) -> str:
+        """Its name at the platform."""
         return self.report.line.job
 
     @property
     def state(self) -> JobState:
+        """Where it was when it was looked at last."""
         return self.report.line.state
 
-    def look(self) -> tuple[list[Moment], list[Output]]:
-        """What is new: moments of the job's life, and lines of its output."""
+    def look(self) -> list[News]:
+        """What is new, in its order: moments of the job's life, and lines of its output."""
         self.report = self.member.job(self.id)
-        moments = list(self.report.timeline[self.told :])
-        self.told += len(moments)
-        lines = self._new_lines()
-        self.lines += lines
-        # Output that was written before the end is complete once the end was seen first.
+        # A job that was over before its output was read has no more to say.
         self.is_over = self.state.is_final
-        return moments, lines
+        moments = self.report.timeline[self._told :]
+        self._told += len(moments)
+        end = next((index for index, moment in enumerate(moments) if _ends_attempt(moment)), len(moments))
+        lines_at_ms = moments[end].at_ms if end < len(moments) else time.time_ns() // 1_000_000
+        return [
+            *(self._moment_news(moment) for moment in moments[:end]),
+            *(News(lines_at_ms, end == len(moments), self, self._as_told(line)) for line in self._new_lines()),
+            *(self._moment_news(moment) for moment in moments[end:]),
+        ]
 
     def entered(self, state: JobState, attempt: int = 1) -> int | None:
         """When it came into a state for the `attempt`th time (milliseconds since the epoch)."""
@@ -91,7 +106,19 @@ class WatchedJob:
                 text, self._offsets[place] = self.member.output(self.id, *place, self._offsets.get(place, 0))
                 *whole, self._begun[place] = (self._begun.get(place, "") + text).split("\n")
                 found += [Output(attempt, rank, line) for line in whole]
+        self.lines += found
         return found
+
+    def _moment_news(self, moment: Moment) -> News:
+        note = f", {moment.note}" if moment.note and moment.note != moment.state else ""
+        return News(moment.at_ms, not _ends_attempt(moment), self, f"[{moment.state}]{note}")
+
+    def _as_told(self, line: Output) -> str:
+        return line.text if self.report.line.nodes == 1 or "rank" in line.text else f"rank {line.rank}: {line.text}"
+
+
+def _ends_attempt(moment: Moment) -> bool:
+    return moment.state.is_final or (moment.state.is_waiting and moment.note.startswith("attempt "))
 
 
 class Story:
@@ -109,7 +136,9 @@ class Story:
         self.first_checkpoint = self.auditor.checkpoint().note
         """What the auditor kept before anything happened: the ledger must still contain it at the end."""
         self._seconds_per_step = seconds_per_step
-        self._jobs: list[WatchedJob] = []
+        self.jobs: list[WatchedJob] = []
+        self.refusals = 0
+        """Requests that a rule refused, as told so far."""
         self._began_ms = time.time_ns() // 1_000_000
 
     def steps_for(self, seconds: float) -> int:
@@ -120,12 +149,12 @@ class Story:
         """Submit a job as a member, and watch it from now on."""
         member = self.members[organisation]
         watched = WatchedJob(member, member.job(member.submit(document)))
-        self._jobs.append(watched)
-        self._look_at(watched)
+        self.jobs.append(watched)
+        self.look()
         return watched
 
     def until(self, what: str, is_so: Callable[[], bool], about: WatchedJob) -> None:
-        """Watch until something is so. Raises `Unexpected` when patience is over, or when the job is and it never will."""
+        """Watch until something is so. Raises `Unexpected` when it takes too long, or the job is over without it."""
         deadline = time.monotonic() + PATIENCE_S
         while True:
             was_over = about.is_over
@@ -148,30 +177,20 @@ class Story:
 
     def look(self) -> None:
         """Look at every job that is not over, tell what is new, and draw the fleet."""
-        for watched in self._jobs:
-            if not watched.is_over:
-                self._look_at(watched)
+        news = [each for watched in self.jobs if not watched.is_over for each in watched.look()]
+        for each in sorted(news, key=lambda each: (each.at_ms, each.begins)):
+            member, name = each.job.member, each.job.report.line.name or ""
+            at_s = max(0, each.at_ms - self._began_ms) / 1000
+            self.teller.happening(at_s, member.name, member.title, name, each.text)
         self.teller.picture(self.nation, self.operator.queue())
 
     def tell_why(self, watched: WatchedJob) -> None:
         """Say why a job waits, as `dure why` would."""
         why = watched.member.why(watched.id)
-        self.teller.say(f"  why {watched.id}?")
+        self.teller.say(f"  $ dure why {watched.id}")
         for number, blocker in enumerate(why.blockers, 1):
-            self.teller.say(f"    {number}. {blocker.code}: {short_reason(blocker)}. {blocker.unblock}")
-
-    def _look_at(self, watched: WatchedJob) -> None:
-        moments, lines = watched.look()
-        for moment in moments:
-            note = f", {moment.note}" if moment.note and moment.note != moment.state else ""
-            self._tell(watched, (moment.at_ms - self._began_ms) / 1000, f"[{moment.state}]{note}")
-        for line in lines:
-            rank = f"rank {line.rank}: " if watched.report.line.nodes > 1 and "rank" not in line.text else ""
-            self._tell(watched, time.time() - self._began_ms / 1000, f"{rank}{line.text}")
-
-    def _tell(self, watched: WatchedJob, at_s: float, text: str) -> None:
-        member = watched.member
-        self.teller.happening(max(0.0, at_s), member.name, member.title, watched.report.line.name or "", text)
+            self.teller.say(f"      {number}. {blocker.code}: {short_reason(blocker)}")
+            self.teller.say(f"         {blocker.unblock}")
 
     def _standing(self, watched: WatchedJob) -> str:
         """Where a job is, for whoever expected something else."""

@@ -69,8 +69,10 @@ class Teller:
 
     def happening(self, at_s: float, organisation: str, title: str, job: str, text: str) -> None:
         """Something that a job did or wrote, `at_s` seconds into the story."""
-        line = Text(f"  {at_s:5.1f} s  ", style="dim")
-        line += Text(f"{title:<12} ", style=self._colours.get(organisation, "")) + Text(f"{job:<15} {text}", style="")
+        line = Text()
+        line.append(f"  {at_s:5.1f} s  ", style="dim")
+        line.append(f"{title:<13} ", style=self._colours.get(organisation, ""))
+        line.append(f"{job:<14} {text}")
         self.console.print(line)
 
     @contextmanager

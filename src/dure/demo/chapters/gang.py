@@ -10,10 +10,10 @@ from dure.model.jobs import JobState
 from dure.reports.wording import short_reason
 
 GPU_CLASS = "GB200"
-OTHER_WORKS_S = 4.0
+OTHER_WORKS_S = 5.0
 GANG_WORKS_S = 3.0
 
-_DIGEST = re.compile(r"^rank \d+ finished .* weights (?P<weights>[0-9a-f]+)$")
+_DIGEST = re.compile(r"^rank \d+ finished: .* weights (?P<weights>[0-9a-f]+)$")
 
 
 def start_whole(story: Story) -> Proof:
@@ -22,7 +22,9 @@ def start_whole(story: Story) -> Proof:
         f"Hyundai uses 2 of the 4 {GPU_CLASS} of a node at Ulsan. Garam University wants 3 GPUs on each of two nodes: "
         "one would have room, but half a gang is worth nothing."
     )
-    document = jobs.training("lane-keeping", "driving-model", f"{GPU_CLASS}:2", story.steps_for(OTHER_WORKS_S), seed=5)
+    document = jobs.training(
+        "lane-keeping", "driving-model", f"{GPU_CLASS}:2", story.steps_for(OTHER_WORKS_S), seed=5, reports=4
+    )
     other = story.submit("hyundai", document)
     story.until(f"{other.id} runs", lambda: other.state is JobState.RUNNING, other)
     steps = story.steps_for(GANG_WORKS_S)
@@ -39,7 +41,7 @@ def start_whole(story: Story) -> Proof:
         "two equal digests",
         " and ".join(digests) or "none",
     )
-    return Proof("2 ranks or none; gradients averaged over sockets", f"{steps} exchanges; waited: {reason}")
+    return Proof("2 ranks or none; gradients averaged over sockets", f"{steps:,} exchanges; waited: {reason}")
 
 
 def _while_it_waits(story: Story, gang: WatchedJob) -> str:

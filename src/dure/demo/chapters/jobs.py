@@ -18,13 +18,15 @@ def seconds_per_step() -> float:
     The story's trainings are made as long as they need to be to be watched, on a fast machine as on a slow one.
     """
     command = [sys.executable, "-m", "dure.demo.programs.train", "--measure"]
-    done = subprocess.run(command, env=os.environ | _ENVIRONMENT, capture_output=True, text=True, check=True)  # noqa: S603 - a program of ours
+    environment = os.environ | _ENVIRONMENT
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)  # noqa: S603 - a program of ours
     return float(done.stdout)
 
 
-def training(name: str, project: str, gpus: str, steps: int, seed: int) -> JobDocument:
+def training(name: str, project: str, gpus: str, steps: int, seed: int, reports: int) -> JobDocument:
     """A training that saves checkpoints and can be interrupted."""
     command = [sys.executable, "-m", "dure.demo.programs.train", "--steps", str(steps), "--seed", str(seed)]
+    command += ["--reports", str(reports)]
     return _job(name, project, gpus, command) | {"checkpoint": "5s"}
 
 
@@ -36,7 +38,7 @@ def gang(name: str, project: str, gpus: str, nodes: int, steps: int) -> JobDocum
 
 def study(name: str, project: str, gpus: str, data: str, purpose: str) -> JobDocument:
     """A training on a dataset."""
-    return training(name, project, gpus, steps=50, seed=1) | {"data": data, "purpose": purpose}
+    return training(name, project, gpus, steps=50, seed=1, reports=1) | {"data": data, "purpose": purpose}
 
 
 def _job(name: str, project: str, gpus: str, command: list[str]) -> JobDocument:

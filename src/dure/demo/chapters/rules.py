@@ -13,8 +13,8 @@ CODE = "forbidden-by-policy"
 def refuse_by_rule(story: Story) -> Proof:
     """Two jobs are refused, one for who asks and one for what for; a third may run, where the data is."""
     story.teller.say(
-        "Samsung's fab data is national core technology. It named two readers: Saessak, and Nordlys Korea, whose parent "
-        "is in Norway."
+        "Samsung's fab data is national core technology. It named two readers: Saessak, and Nordlys Korea, whose "
+        "parent is in Norway."
     )
     asked = jobs.study("yield-study", "nordlys-chips", "B200:1", data="fab-yield", purpose="research")
     _must_be_refused(story, "nordlys", asked, "national-core-technology")
@@ -34,6 +34,7 @@ def _must_be_refused(story: Story, organisation: str, document: JobDocument, rul
     except Refused as refusal:
         story.teller.say(f"  {member.title} is told: {refusal}")
         story.expect(f"{member.title} is refused", (FORBIDDEN, CODE), (refusal.status, refusal.code))
-        story.require(f"by the rule {rule}", rule in str(refusal), rule, str(refusal))
+        story.require(f"the refusal names the rule {rule}", rule in str(refusal), rule, str(refusal))
+        story.refusals += 1
         return
     raise Unexpected(f"{member.title} is refused", f"{FORBIDDEN} {CODE}", f"accepted as {job}")

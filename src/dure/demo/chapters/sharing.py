@@ -11,8 +11,8 @@ from dure.model.jobs import JobState
 
 BORROWER, OWNER, GPU_CLASS = "saessak", "samsung", "B200"
 LENT_MILLI = 4_000
-BORROWER_WORKS_S = 14.0
-OWNER_WORKS_S = 4.0
+BORROWER_WORKS_S = 20.0
+OWNER_WORKS_S = 6.0
 
 _REPORT = re.compile(r"^step (?P<step>\d+) of \d+, loss (?P<loss>\S+)")
 _SAVED = re.compile(r"saved at step (?P<step>\d+), loss (?P<loss>[\d.]+)")
@@ -28,7 +28,9 @@ class Sharing:
         self._steps = story.steps_for(BORROWER_WORKS_S)
         self._borrower: WatchedJob
         self._owner: WatchedJob
-        self._document = jobs.training("defect-finder", "saessak-vision", f"{GPU_CLASS}:4", self._steps, seed=7)
+        self._document = jobs.training(
+            "defect-finder", "saessak-vision", f"{GPU_CLASS}:4", self._steps, seed=7, reports=16
+        )
 
     def lend(self) -> Proof:
         """A job above its organisation's guarantee starts on what others leave idle."""
@@ -55,7 +57,7 @@ class Sharing:
         story, borrower, timing = self._story, self._borrower, self._story.nation.timing
         promise_ms = timing.warning_ms + timing.grace_ms
         document = jobs.training(
-            "yield-model", "fab-yield-model", f"{GPU_CLASS}:6", story.steps_for(OWNER_WORKS_S), seed=3
+            "yield-model", "fab-yield-model", f"{GPU_CLASS}:6", story.steps_for(OWNER_WORKS_S), seed=3, reports=4
         )
         story.teller.say(
             f"Samsung needs 6 of its 8 GPUs; 4 are free. It is promised the rest within {promise_ms / 1000:g} s."

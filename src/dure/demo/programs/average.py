@@ -122,7 +122,7 @@ def train(rank: int, ranks: int, address: tuple[str, int], steps: int) -> int:
         say(f"rank {rank}: the weights of the ranks differ")
         return 1
     loss, accuracy = judge(weights, SEED)
-    say(f"rank {rank} finished step {steps}, loss {loss:.6f}, {accuracy:.1%} read correctly, weights {digest(weights)}")
+    say(f"rank {rank} finished: {steps} steps, loss {loss:.6f}, {accuracy:.1%} correct, weights {digest(weights)}")
     return 0
 
 

@@ -82,8 +82,8 @@ def judge(weights: Weights, seed: int) -> tuple[float, float]:
 
 
 def digest(weights: Weights) -> str:
-    """Sixteen hexadecimal digits that tell any two sets of weights apart."""
-    return hashlib.sha256(b"".join(weight.tobytes() for weight in weights)).hexdigest()[:16]
+    """Twelve hexadecimal digits that tell any two sets of weights apart."""
+    return hashlib.sha256(b"".join(weight.tobytes() for weight in weights)).hexdigest()[:12]
 
 
 def _forward(weights: Weights, images: Floats) -> list[Floats]:

@@ -21,8 +21,6 @@ import numpy as np
 from dure.demo.programs.digits import Weights, descend, digest, draw_batch, first_weights, gradients, judge
 
 BATCH = 256
-REPORTS = 12
-"""How often in a whole training it says where it is."""
 SAVES = 6
 RUN_ME_AGAIN = os.EX_TEMPFAIL
 
@@ -79,8 +77,8 @@ class Interruption:
         return "warned" if self._notice and os.path.exists(self._notice) else ""
 
 
-def train(training: Training, steps: int, file: Path) -> int:
-    """Train up to `steps` steps, or until interrupted. Returns the exit code."""
+def train(training: Training, steps: int, reports: int, file: Path) -> int:
+    """Train up to `steps` steps, or until interrupted, and say `reports` times how far it is. Returns the exit code."""
     interruption = Interruption()
     if file.exists():
         training.load(file)
@@ -93,12 +91,12 @@ def train(training: Training, steps: int, file: Path) -> int:
         training.advance()
         if training.step % max(1, steps // SAVES) == 0:
             training.save(file)
-        if training.step % max(1, steps // REPORTS) == 0:
+        if training.step % max(1, steps // reports) == 0:
             say(f"step {training.step} of {steps}, loss {training.loss():.6f}")
     training.save(file)
     loss, accuracy = judge(training.weights, training.seed)
     known = digest(training.weights)
-    say(f"finished at step {training.step}, loss {loss:.6f}, {accuracy:.1%} read correctly, weights {known}")
+    say(f"finished at step {training.step}, loss {loss:.6f}, {accuracy:.1%} correct, weights {known}")
     return 0
 
 
@@ -123,13 +121,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Train a small network on synthetic digits.")
     parser.add_argument("--steps", type=int, default=3_000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--reports", type=int, default=12, help="How often it says where it is.")
     parser.add_argument("--measure", action="store_true", help="Only say how many seconds a step takes.")
     options = parser.parse_args()
     if options.measure:
         say(f"{seconds_per_step():.6f}")
         return 0
     folder = Path(os.environ.get("DURE_CHECKPOINT_DIR", os.curdir))
-    return train(Training(options.seed), options.steps, folder / "training.npz")
+    return train(Training(options.seed), options.steps, options.reports, folder / "training.npz")
 
 
 if __name__ == "__main__":
