@@ -19,6 +19,8 @@ from dure.world.cards import Moment
 PATIENCE_S = 120.0
 """How long the story waits for anything, on a machine that may be busy with other things."""
 LOOK_S = 0.1
+ENDS, BEGINS, FOLLOWS = range(3)
+"""In one decision, GPUs become free, then jobs take them or lay claim to them, then borrowers are warned."""
 
 
 class Unexpected(Exception):
@@ -47,10 +49,10 @@ class Output(Struct, frozen=True):
 
 
 class News(Struct, frozen=True):
-    """Something to tell about a job. Of what happens at one time, what `begins` comes after what ends."""
+    """Something to tell about a job. Of what happens in one millisecond, the lower `order` came first."""
 
     at_ms: int
-    begins: bool
+    order: int
     job: WatchedJob
     text: str
 
@@ -89,7 +91,7 @@ class WatchedJob:
         lines_at_ms = moments[end].at_ms if end < len(moments) else time.time_ns() // 1_000_000
         return [
             *(self._moment_news(moment) for moment in moments[:end]),
-            *(News(lines_at_ms, end == len(moments), self, self._as_told(line)) for line in self._new_lines()),
+            *(News(lines_at_ms, ENDS, self, self._as_told(line)) for line in self._new_lines()),
             *(self._moment_news(moment) for moment in moments[end:]),
         ]
 
@@ -111,7 +113,8 @@ class WatchedJob:
 
     def _moment_news(self, moment: Moment) -> News:
         note = f", {moment.note}" if moment.note and moment.note != moment.state else ""
-        return News(moment.at_ms, not _ends_attempt(moment), self, f"[{moment.state}]{note}")
+        order = ENDS if _ends_attempt(moment) else FOLLOWS if moment.state is JobState.WARNED else BEGINS
+        return News(moment.at_ms, order, self, f"[{moment.state}]{note}")
 
     def _as_told(self, line: Output) -> str:
         return line.text if self.report.line.nodes == 1 or "rank" in line.text else f"rank {line.rank}: {line.text}"
@@ -178,7 +181,7 @@ class Story:
     def look(self) -> None:
         """Look at every job that is not over, tell what is new, and draw the fleet."""
         news = [each for watched in self.jobs if not watched.is_over for each in watched.look()]
-        for each in sorted(news, key=lambda each: (each.at_ms, each.begins)):
+        for each in sorted(news, key=lambda each: (each.at_ms, each.order)):
             member, name = each.job.member, each.job.report.line.name or ""
             at_s = max(0, each.at_ms - self._began_ms) / 1000
             self.teller.happening(at_s, member.name, member.title, name, each.text)
@@ -189,8 +192,7 @@ class Story:
         why = watched.member.why(watched.id)
         self.teller.say(f"  $ dure why {watched.id}")
         for number, blocker in enumerate(why.blockers, 1):
-            self.teller.say(f"      {number}. {blocker.code}: {short_reason(blocker)}")
-            self.teller.say(f"         {blocker.unblock}")
+            self.teller.quote(f"{number}. {blocker.code}: {short_reason(blocker)}\n   {blocker.unblock}")
 
     def _standing(self, watched: WatchedJob) -> str:
         """Where a job is, for whoever expected something else."""

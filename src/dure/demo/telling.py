@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from msgspec import Struct
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.padding import Padding
 from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
@@ -24,6 +25,7 @@ HELD, IDLE = "■", "□"
 LEVELS = "▁▂▃▄▅▆▇█"
 PIPE_WIDTH = 120
 FRAMES_PER_S = 8
+QUOTE_INDENT = 6
 
 PASSED, FAILED, NOT_PLAYED = "passed", "failed", "not played"
 _STYLES = {PASSED: "green", FAILED: "bold red", NOT_PLAYED: "dim"}
@@ -56,6 +58,10 @@ class Teller:
     def say(self, text: str) -> None:
         """A sentence of the story."""
         self.console.print(Text(text))
+
+    def quote(self, text: str) -> None:
+        """What the platform says."""
+        self.console.print(Padding(Text(text), (0, 0, 0, QUOTE_INDENT)))
 
     def fact(self, text: str) -> None:
         """Something that was checked and is so."""
@@ -108,8 +114,7 @@ class Teller:
 
     def summary(self, chapters: Sequence[Chapter], seconds: float) -> None:
         """Everything in one table."""
-        title = f"The story in {seconds:.0f} s"
-        table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+        table = Table(header_style="bold")
         for heading in ("Chapter", "", "Shown", "Measured"):
             table.add_column(heading)
         for number, chapter in enumerate(chapters, 1):
@@ -119,7 +124,7 @@ class Teller:
                 Text(chapter.shown),
                 Text(chapter.measured),
             )
-        self.console.print()
+        self.heading(f"The story took {seconds:.0f} s")
         self.console.print(table)
 
     def _fleet(self, nation: Nation, queue: QueueReport) -> RenderableType:

@@ -43,7 +43,7 @@ def verify_ledger(story: Story) -> Proof:
         REFUSED: story.refusals,
     }
     for what, number in seen.items():
-        story.expect(f"it holds what the members saw: {number} {what}", number, counted[what])
+        story.expect(f"it has as many {what} as the members saw: {number}", number, counted[what])
     return Proof(
         "nothing was changed, left out or added", f"{verdict.size} entries at {verdict.size / seconds:,.0f} entries/s"
     )

@@ -32,7 +32,8 @@ def _must_be_refused(story: Story, organisation: str, document: JobDocument, rul
     try:
         job = member.submit(document)
     except Refused as refusal:
-        story.teller.say(f"  {member.title} is told: {refusal}")
+        story.teller.say(f"  {member.title} is told:")
+        story.teller.quote(str(refusal))
         story.expect(f"{member.title} is refused", (FORBIDDEN, CODE), (refusal.status, refusal.code))
         story.require(f"the refusal names the rule {rule}", rule in str(refusal), rule, str(refusal))
         story.refusals += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 from dure.demo.chapters import jobs
@@ -37,7 +38,7 @@ class Sharing:
         story = self._story
         story.teller.say(
             f"Samsung's 8 {GPU_CLASS} at Pyeongtaek are idle. Saessak, a startup that is guaranteed none of them, "
-            f"trains a network of {self._steps:,} steps there."
+            f"trains a network there, {self._steps:,} steps long."
         )
         self._borrower = borrower = story.submit(BORROWER, self._document)
         story.until(f"{borrower.id} runs", lambda: borrower.state is JobState.RUNNING, borrower)
@@ -100,7 +101,9 @@ class Sharing:
         reports = _found(borrower, _REPORT)
         steps = [int(step) for step, _ in reports]
         story.expect("its reports go on without a gap", sorted(set(steps)), steps)
-        story.teller.say(f"  Loss over both attempts: {curve([float(loss) for _, loss in reports])}")
+        story.teller.say(
+            f"  Loss over both attempts (logarithm): {curve([math.log(float(loss)) for _, loss in reports])}"
+        )
         at = resumed[0][0]
         return Proof("its training continued where it was", f"resumed at step {int(at):,} of {self._steps:,}")
 
