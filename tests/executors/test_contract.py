@@ -383,3 +383,17 @@ def test_closing_with_kill_stops_everything(engine: Engine) -> None:
     assert not [each for each in engine.processes().values() if "sleep" in each]
     engine.open()
     assert isinstance(engine.executor.recover(["job.1"])["job.1"], Ended)
+
+
+def test_only_attempts_that_are_over_are_listed_as_over_and_forgotten(engine: Engine) -> None:
+    engine.executor.start(shell("short.1", "echo done"))
+    engine.executor.start(shell("long.1", "sleep 60"))
+    engine.until(lambda seen: any(isinstance(each, Ended) and each.attempt_id == "short.1" for each in seen))
+    engine.until(lambda seen: any(isinstance(each, Started) and each.attempt_id == "long.1" for each in seen))
+    assert engine.executor.over() == ["short.1"]
+    with pytest.raises(ExecutorError, match="long"):
+        engine.executor.forget("long.1")
+    engine.executor.forget("short.1")
+    assert engine.executor.over() == []
+    assert engine.executor.log_path("short.1", 0) is None
+    engine.executor.forget("short.1")

@@ -103,6 +103,8 @@ async def log(platform: Platform, call: Call) -> Response:
     offset = call.number("offset", 0, 1 << 50)
     if rank >= card.submitted.nodes:
         raise bad_parameter("rank", str(rank), f"{card.job} has the ranks 0 to {card.submitted.nodes - 1}")
+    if platform.control.memory.outputs.are_gone(card):
+        raise _no_longer_kept(card, platform.control.memory.outputs.most)
     if EVENT_STREAM in call.request.headers.get("accept", ""):
         follower = Follower(platform, card.job, rank, attempt, offset)
         return StreamingResponse(follower.frames(), media_type=EVENT_STREAM, headers=STREAM_HEADERS)
@@ -182,6 +184,11 @@ def _own_card(platform: Platform, call: Call) -> JobCard:
 
 def _may_see(platform: Platform, call: Call, card: JobCard) -> bool:
     return call.caller.viewer.may_see(platform.world.nation, card.submitted.project)
+
+
+def _no_longer_kept(card: JobCard, most: int) -> Exception:
+    message = f"The output of {card.job} is no longer kept; there is that of the latest {most:,} jobs to end."
+    return problem(410, "output-no-longer-kept", message)
 
 
 def _unknown(call: Call) -> Exception:

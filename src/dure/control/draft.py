@@ -11,6 +11,7 @@ from dure.audit import Books
 from dure.control.attempts import attempt_id
 from dure.control.feed import Change
 from dure.control.orders import Order
+from dure.control.outputs import Outputs
 from dure.control.ports import Row
 from dure.control.requests import Reply
 from dure.model.events import AnyEvent, AttemptEnded, NationApplied, NodeChanged, Planned
@@ -42,11 +43,12 @@ class Step(Struct, kw_only=True):
 
 
 class Draft:
-    """Collects a step. `record` is the only way to make an event: the world and the books follow at once."""
+    """Collects a step. `record` is the only way to make an event: world, books and outputs follow at once."""
 
-    def __init__(self, world: World, books: Books, now_ms: int) -> None:
+    def __init__(self, world: World, books: Books, outputs: Outputs, now_ms: int) -> None:
         self.world = world
         self.books = books
+        self.outputs = outputs
         self.now_ms = now_ms
         self.events: list[AnyEvent] = []
         self.rows: list[Row] = []
@@ -63,6 +65,7 @@ class Draft:
         self.events.append(event)
         self.world.apply(event)
         self.books.apply(event)
+        self.orders.extend(self.outputs.note(event, self.world))
         if isinstance(event, NationApplied):
             self._tell("nation", {})
         elif isinstance(event, NodeChanged):

@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from dure.audit import Books
 from dure.control.access import Tokens
+from dure.control.outputs import Outputs
 from dure.control.ports import Ledger, RandomBytes
 from dure.control.specs import Specs, split_task
 from dure.control.vault import Secrets, Vault
@@ -35,6 +36,7 @@ class Memory:
         self.specs = Specs(ledger, random.salts)
         self.vault = Vault(vault_key, random.nonces)
         self.secrets = Secrets(ledger, self.vault)
+        self.outputs = Outputs()
         self.kept_answers: dict[str, bytes] = {}
         """Bodies of `requests` rows that are not durable yet."""
         self.position = 0
@@ -93,6 +95,7 @@ class Memory:
         self.world.apply(event)
         self.books.apply(event)
         self.note(event)
+        self.outputs.note(event, self.world)
         self.latest_ms = event.at_ms
         match event:
             case JobSubmitted():

@@ -49,7 +49,14 @@ class StopOrder(Struct, frozen=True, kw_only=True):
     grace_ms: int
 
 
-Order = LaunchOrder | WarnOrder | SpareOrder | StopOrder
+class ForgetOrder(Struct, frozen=True, kw_only=True):
+    """Delete what is kept of an attempt that is over, its output included."""
+
+    engine: Engine
+    attempt_id: str
+
+
+Order = LaunchOrder | WarnOrder | SpareOrder | StopOrder | ForgetOrder
 
 
 class Engines:
@@ -62,11 +69,18 @@ class Engines:
         """Send orders in turn. Returns those that an engine did not take, with all later ones for the attempt."""
         untold: list[Order] = []
         for order in orders:
+            if isinstance(order, ForgetOrder):
+                self._forget(order)
+                continue
             # A stop must never overtake the launch it is meant for.
             waits = any(order.attempt_id == earlier.attempt_id for earlier in untold)
             if waits or not self._was_told(order):
                 untold.append(order)
         return untold
+
+    def over(self) -> list[tuple[Engine, str]]:
+        """Every attempt that is over and that an engine still keeps something of."""
+        return [(engine, name) for engine, executor in self._executors.items() for name in executor.over()]
 
     def observe(self) -> list[Observation]:
         """What all engines have seen since the last call."""
@@ -90,6 +104,12 @@ class Engines:
         for executor in self._executors.values():
             executor.close(kill)
 
+    def _forget(self, order: ForgetOrder) -> None:
+        try:
+            tell(self._executors[order.engine], order)
+        except Exception:  # Only disk is lost by it, and after the next start it is tried again.
+            log.exception("engine %s did not forget attempt %s", order.engine.value, order.attempt_id)
+
     def _was_told(self, order: Order) -> bool:
         try:
             tell(self._executors[order.engine], order)
@@ -110,5 +130,7 @@ def tell(executor: Executor, order: Order) -> None:
             executor.spare(order.attempt_id)
         case StopOrder():
             executor.stop(order.attempt_id, order.grace_ms)
+        case ForgetOrder():
+            executor.forget(order.attempt_id)
         case _:
             assert_never(order)

@@ -38,6 +38,7 @@ def recover(control: Control, engines: Engines) -> Found:
         known = engines.recover(engine, [attempt_id(card.job, card.attempt) for card in cards])
         for card in cards:
             _sort_out(control, card, known[attempt_id(card.job, card.attempt)], found)
+    found.orders.extend(control.memory.outputs.left_over(engines.over(), control.world))
     return found
 
 

@@ -101,6 +101,17 @@ class Executor(Protocol):
         """Where the output of a rank lies on this machine, once there is any."""
         ...
 
+    def over(self) -> list[str]:
+        """Attempts that ended and that something is still kept of, such as their output."""
+        ...
+
+    def forget(self, attempt_id: str) -> None:
+        """Delete all that is kept of an attempt that ended; does nothing when there is nothing.
+
+        Only for attempts that nobody will start or ask about again. Raises `ExecutorError` while it has not ended.
+        """
+        ...
+
     def close(self, kill: bool) -> None:
         """Let go of the engine. With `kill`, stop everything that runs; else leave it running for the next process."""
         ...

@@ -179,12 +179,19 @@ def remove_remains(root: str) -> None:
 
 def open_attempt_ids(root: str) -> list[str]:
     """Every attempt that has a folder and no end on record."""
+    return [name for name, has_ended in _attempts(root) if not has_ended]
+
+
+def ended_attempt_ids(root: str) -> list[str]:
+    """Every attempt that has a folder with its end on record."""
+    return [name for name, has_ended in _attempts(root) if has_ended]
+
+
+def _attempts(root: str) -> list[tuple[str, bool]]:
+    """Every attempt that has a folder, and whether its end is on record, by name."""
     attempts = os.path.join(root, records.ATTEMPTS)
-    return sorted(
-        name
-        for name in os.listdir(attempts)
-        if _PLAIN_NAME.fullmatch(name) and not os.path.exists(os.path.join(attempts, name, records.EXIT))
-    )
+    names = sorted(name for name in os.listdir(attempts) if _PLAIN_NAME.fullmatch(name))
+    return [(name, os.path.exists(os.path.join(attempts, name, records.EXIT))) for name in names]
 
 
 def _private_program(path: str, flags: int) -> int:

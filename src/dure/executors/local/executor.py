@@ -14,7 +14,7 @@ from typing import assert_never
 
 from dure.executors.contract import Ended, ExecutorError, Launch, NeverStarted, Observation
 from dure.executors.local import records, shim
-from dure.executors.local.attempt import AttemptFolder, Fate, open_attempt_ids, remove_remains
+from dure.executors.local.attempt import AttemptFolder, Fate, ended_attempt_ids, open_attempt_ids, remove_remains
 from dure.executors.local.environment import JOB_PATH, order_of
 from dure.executors.local.link import Link
 
@@ -154,6 +154,10 @@ class LocalExecutor:
         """Where the output of a rank lies on this machine, once there is any."""
         path = os.path.join(AttemptFolder(self._root, attempt_id).path, records.log_name(rank))
         return path if os.path.exists(path) else None
+
+    def over(self) -> list[str]:
+        """Attempts that ended and whose folders, with their output, are still there."""
+        return ended_attempt_ids(self._root)
 
     def forget(self, attempt_id: str) -> None:
         """Delete the folder of an ended attempt, logs included; raises `ExecutorError` while it has not ended.
