@@ -18,6 +18,7 @@ from dure.ledger.note import Signer
 from dure.ledger.sqlite import SqliteLedger
 from dure.model.fleet import Engine
 from dure.model.jobs import JobState
+from dure.world.cards import MomentCode
 
 from .builders import HANBIT, OPERATOR, nation, spec
 
@@ -149,7 +150,7 @@ def test_a_job_over_its_time_is_stopped_though_nothing_else_happens(tmp_path: Pa
         async with running_loop(tmp_path / "state") as (loop, _):
             await loop.ask(job(command=("sleep", "60"), time_ms=1_000))
             await until(lambda: loop.control.world.jobs["j1"].state is JobState.FAILED)
-            assert "time limit" in loop.control.world.jobs["j1"].timeline[-1].note
+            assert loop.control.world.jobs["j1"].timeline[-1].what is MomentCode.TIME_LIMIT_REACHED
 
     asyncio.run(story())
 

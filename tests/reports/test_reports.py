@@ -11,6 +11,7 @@ from dure.reports.fleet import nodes_report, sites_report
 from dure.reports.jobs import (
     JobReport,
     QueueReport,
+    TimelineLine,
     finished_report,
     job_report,
     jobs_report,
@@ -19,6 +20,7 @@ from dure.reports.jobs import (
 from dure.reports.ledger import entries_report, key_name, ledger_report
 from dure.reports.shares import shares_report
 from dure.reports.viewer import EVERYTHING, PUBLIC, Viewer
+from dure.world.cards import JobCard, MomentCode
 from dure.world.world import World
 from tests.reports.small_nation import NOW_MS, explain_in, spec_of, submitted, world_after
 
@@ -79,6 +81,24 @@ def test_a_running_job_tells_where_and_for_how_long(busy: World) -> None:
     assert [len(placement.gpus) for placement in report.placements] == [4]
     assert (report.line.borrowed, report.ran_ms, report.command) == (True, 5_000, "python train.py")
     assert [moment.state for moment in report.timeline] == [JobState.QUEUED, JobState.STARTING, JobState.RUNNING]
+
+
+def test_a_timeline_has_a_code_its_parameters_and_an_english_phrase(busy: World) -> None:
+    started = report_of(busy, "j1").timeline[1]
+    assert started == TimelineLine(
+        at_ms=NOW_MS,
+        state=JobState.STARTING,
+        what=MomentCode.ATTEMPT_STARTED,
+        site="seoul",
+        attempt=1,
+        note="attempt 1 at seoul",
+    )
+
+
+def test_a_card_comes_back_from_its_row_as_it_was(busy: World) -> None:
+    busy.apply(AttemptEnded(at_ms=NOW_MS + 1_000, job="j2", attempt=1, outcome=Outcome.FAILED, exit_code=3))
+    for card in busy.jobs.values():
+        assert msgspec.json.decode(msgspec.json.encode(card), type=JobCard) == card
 
 
 def test_finished_jobs_come_newest_end_first(busy: World) -> None:

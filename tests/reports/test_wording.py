@@ -7,7 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dure.model.blockers import Blocker, BlockerCode
-from dure.reports.wording import ago, gpus_text, rough_duration, short_reason
+from dure.model.jobs import JobState, Outcome
+from dure.model.plan import StopReason
+from dure.reports.wording import ago, gpus_text, rough_duration, short_reason, what_happened
+from dure.world.cards import REQUEUED, STOPPED, Moment, MomentCode
 
 
 @pytest.mark.parametrize(
@@ -60,3 +63,19 @@ def test_a_time_that_never_was_is_a_dash() -> None:
 def test_every_blocker_has_a_phrase_with_what_is_short(code: BlockerCode) -> None:
     assert short_reason(Blocker(code=code))
     assert short_reason(Blocker(code=code, gpu_class="H100", short_milli=4_000)).endswith(": 4 H100 short")
+
+
+@pytest.mark.parametrize("what", MomentCode)
+def test_every_step_of_a_job_has_a_phrase(what: MomentCode) -> None:
+    said = what_happened(Moment(0, JobState.QUEUED, what, jobs=("j3", "j4"), site="seoul", attempt=2, exit_code=7))
+    assert "{" not in said
+    assert ("j3, j4" in said) == (what in {MomentCode.WAITS_FOR_JOBS, MomentCode.MUST_YIELD})
+    assert ("attempt 2" in said) == what.startswith("attempt-")
+    assert ("exit code 7" in said) == what.startswith("attempt-failed")
+
+
+def test_every_way_to_stop_or_to_go_back_to_the_queue_has_its_own_step() -> None:
+    assert set(STOPPED) == set(StopReason)
+    assert len(set(STOPPED.values())) == len(STOPPED)
+    assert set(REQUEUED) == {Outcome.PREEMPTED, Outcome.NODE_LOST, Outcome.NEVER_STARTED}
+    assert len(set(REQUEUED.values())) == len(REQUEUED)

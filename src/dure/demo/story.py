@@ -12,9 +12,8 @@ from dure.demo.platform import Server
 from dure.demo.telling import Teller
 from dure.model.jobs import JobState
 from dure.model.nation import Nation
-from dure.reports.jobs import JobReport
+from dure.reports.jobs import JobReport, TimelineLine
 from dure.reports.wording import short_reason
-from dure.world.cards import Moment
 
 PATIENCE_S = 120.0
 """How long the story waits for anything, on a machine that may be busy with other things."""
@@ -111,7 +110,7 @@ class WatchedJob:
         self.lines += found
         return found
 
-    def _moment_news(self, moment: Moment) -> News:
+    def _moment_news(self, moment: TimelineLine) -> News:
         note = f", {moment.note}" if moment.note and moment.note != moment.state else ""
         order = ENDS if _ends_attempt(moment) else FOLLOWS if moment.state is JobState.WARNED else BEGINS
         return News(moment.at_ms, order, self, f"[{moment.state}]{note}")
@@ -120,8 +119,8 @@ class WatchedJob:
         return line.text if self.report.line.nodes == 1 or "rank" in line.text else f"rank {line.rank}: {line.text}"
 
 
-def _ends_attempt(moment: Moment) -> bool:
-    return moment.state.is_final or (moment.state.is_waiting and moment.note.startswith("attempt "))
+def _ends_attempt(moment: TimelineLine) -> bool:
+    return moment.state.is_final or (moment.state.is_waiting and moment.attempt > 0)
 
 
 class Story:

@@ -12,8 +12,8 @@ from dure.model.blockers import Blocker, Why
 from dure.model.jobs import JobSpec, JobState
 from dure.model.plan import Placement, StopReason
 from dure.reports.viewer import Viewer
-from dure.reports.wording import gpus_text, short_reason
-from dure.world.cards import JobCard, Moment
+from dure.reports.wording import gpus_text, short_reason, what_happened
+from dure.world.cards import JobCard, Moment, MomentCode
 
 if TYPE_CHECKING:
     # The world brings the compiler along; whoever only reads reports (the command line) need not pay for it.
@@ -76,6 +76,21 @@ class JobsReport(Struct, frozen=True, kw_only=True):
     jobs: tuple[JobLine, ...]
 
 
+class TimelineLine(Struct, frozen=True, kw_only=True):
+    """One step of a job's life: its code, what the code is about, and both as an English phrase."""
+
+    at_ms: int
+    state: JobState
+    what: MomentCode
+    jobs: tuple[str, ...] = ()
+    """The jobs it waits for, or the one it must yield to."""
+    site: str = ""
+    attempt: int = 0
+    """The attempt that began or ended; 0 when the step is about none."""
+    exit_code: int | None = None
+    note: str
+
+
 class JobReport(Struct, frozen=True, kw_only=True):
     """Everything about one job: what was asked, where it stands, why it waits, and how it came there."""
 
@@ -108,7 +123,7 @@ class JobReport(Struct, frozen=True, kw_only=True):
     claimant: str | None = None
     stop_reason: StopReason | None = None
     cancel_requested: bool | None = None
-    timeline: tuple[Moment, ...] = ()
+    timeline: tuple[TimelineLine, ...] = ()
     why: Why | None = None
 
 
@@ -226,8 +241,21 @@ def job_report(
         claimant=card.claimant,
         stop_reason=card.stop_reason,
         cancel_requested=card.cancel_requested,
-        timeline=tuple(card.timeline),
+        timeline=tuple(_timeline_line(moment) for moment in card.timeline),
         why=why,
+    )
+
+
+def _timeline_line(moment: Moment) -> TimelineLine:
+    return TimelineLine(
+        at_ms=moment.at_ms,
+        state=moment.state,
+        what=moment.what,
+        jobs=moment.jobs,
+        site=moment.site,
+        attempt=moment.attempt,
+        exit_code=moment.exit_code,
+        note=what_happened(moment),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dure.model.blockers import Blocker, BlockerCode
 from dure.model.units import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, WHOLE_GPU_MILLI, format_gpus
+from dure.world.cards import Moment, MomentCode
 
 _SHORT = {
     BlockerCode.HELD_BY_DEPENDENCY: "waits for another job",
@@ -20,6 +21,30 @@ _SHORT = {
     BlockerCode.VICTIMS_PROTECTED: "borrowers are still protected",
     BlockerCode.RESERVED_FOR_HEAD: "would delay the job at the head",
     BlockerCode.BEHIND_IN_QUEUE: "behind other jobs",
+}
+
+_HAPPENED = {
+    MomentCode.SUBMITTED: "submitted",
+    MomentCode.WAITS_FOR_JOBS: "waits for {jobs}",
+    MomentCode.MAY_START: "may start now",
+    MomentCode.TAKES_GUARANTEE_BACK: "takes its guarantee back",
+    MomentCode.LOST_CLAIM: "lost its claim",
+    MomentCode.ATTEMPT_STARTED: "attempt {attempt} at {site}",
+    MomentCode.RUNNING: "running",
+    MomentCode.MUST_YIELD: "must yield to {jobs}",
+    MomentCode.SPARED: "may go on after all",
+    MomentCode.STOPPED_RECLAIMED: "stopped: reclaimed",
+    MomentCode.STOPPED_TIME_LIMIT: "stopped: time limit",
+    MomentCode.STOPPED_CANCELLED: "stopped: cancelled",
+    MomentCode.STOPPED_NODE_LOST: "stopped: node lost",
+    MomentCode.ATTEMPT_PREEMPTED: "attempt {attempt} ended: preempted",
+    MomentCode.ATTEMPT_NODE_LOST: "attempt {attempt} ended: node lost",
+    MomentCode.ATTEMPT_NEVER_STARTED: "attempt {attempt} ended: never started",
+    MomentCode.ATTEMPT_FAILED: "attempt {attempt} failed with exit code {exit_code}",
+    MomentCode.ATTEMPT_FAILED_TRIES_AGAIN: "attempt {attempt} failed with exit code {exit_code}; will be tried again",
+    MomentCode.SUCCEEDED: "succeeded",
+    MomentCode.CANCELLED: "cancelled",
+    MomentCode.TIME_LIMIT_REACHED: "ran into its time limit",
 }
 
 
@@ -42,6 +67,13 @@ def short_reason(blocker: Blocker) -> str:
     if blocker.short_milli <= 0:
         return phrase
     return f"{phrase}: {format_gpus(blocker.short_milli)} {blocker.gpu_class or 'GPUs'} short"
+
+
+def what_happened(moment: Moment) -> str:
+    """One step of a job's life as a phrase for a timeline."""
+    return _HAPPENED[moment.what].format(
+        jobs=", ".join(moment.jobs), site=moment.site, attempt=moment.attempt, exit_code=moment.exit_code
+    )
 
 
 def rough_duration(milliseconds: int) -> str:

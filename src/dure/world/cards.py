@@ -2,21 +2,70 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 from msgspec import Struct
 
 from dure.model.events import JobSubmitted
-from dure.model.jobs import JobState
+from dure.model.jobs import JobState, Outcome
 from dure.model.plan import Placement, StopReason
 
 LONGEST_TIMELINE = 64
 
 
-class Moment(Struct, frozen=True):
-    """One step of a job's life. `note` is a short English phrase with no personal data."""
+class MomentCode(StrEnum):
+    """What happened to a job. Stable codes: `reports` and `portal` have the words."""
+
+    SUBMITTED = "submitted"
+    WAITS_FOR_JOBS = "waits-for-jobs"
+    MAY_START = "may-start"
+    TAKES_GUARANTEE_BACK = "takes-guarantee-back"
+    LOST_CLAIM = "lost-claim"
+    ATTEMPT_STARTED = "attempt-started"
+    RUNNING = "running"
+    MUST_YIELD = "must-yield"
+    SPARED = "spared"
+    STOPPED_RECLAIMED = "stopped-reclaimed"
+    STOPPED_TIME_LIMIT = "stopped-time-limit"
+    STOPPED_CANCELLED = "stopped-cancelled"
+    STOPPED_NODE_LOST = "stopped-node-lost"
+    ATTEMPT_PREEMPTED = "attempt-preempted"
+    ATTEMPT_NODE_LOST = "attempt-node-lost"
+    ATTEMPT_NEVER_STARTED = "attempt-never-started"
+    ATTEMPT_FAILED = "attempt-failed"
+    ATTEMPT_FAILED_TRIES_AGAIN = "attempt-failed-tries-again"
+    SUCCEEDED = "succeeded"
+    CANCELLED = "cancelled"
+    TIME_LIMIT_REACHED = "time-limit-reached"
+
+
+STOPPED = {
+    StopReason.RECLAIMED: MomentCode.STOPPED_RECLAIMED,
+    StopReason.TIME_LIMIT: MomentCode.STOPPED_TIME_LIMIT,
+    StopReason.CANCELLED: MomentCode.STOPPED_CANCELLED,
+    StopReason.NODE_LOST: MomentCode.STOPPED_NODE_LOST,
+}
+"""What a job's timeline says when it is told to stop."""
+
+REQUEUED = {
+    Outcome.PREEMPTED: MomentCode.ATTEMPT_PREEMPTED,
+    Outcome.NODE_LOST: MomentCode.ATTEMPT_NODE_LOST,
+    Outcome.NEVER_STARTED: MomentCode.ATTEMPT_NEVER_STARTED,
+}
+"""What it says when an attempt ended for no fault of the job's, which goes back to the queue."""
+
+
+class Moment(Struct, frozen=True, omit_defaults=True):
+    """One step of a job's life, without words. What a code is not about keeps its default."""
 
     at_ms: int
     state: JobState
-    note: str
+    what: MomentCode
+    jobs: tuple[str, ...] = ()
+    """The jobs it waits for, or the one it must yield to."""
+    site: str = ""
+    attempt: int = 0
+    exit_code: int | None = None
 
 
 class JobCard(Struct, kw_only=True):

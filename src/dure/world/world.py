@@ -28,7 +28,16 @@ from dure.model.plan import Claim, Placement, Plan, Spare, Start, Stop, StopReas
 from dure.world import building, transitions
 from dure.world.atlas import NODE_STATE_CODES, Atlas
 from dure.world.capacity import hold, set_node_state, set_preemptible
-from dure.world.cards import LONGEST_TIMELINE, JobCard, Moment, NodeCard, ShareCard
+from dure.world.cards import (
+    LONGEST_TIMELINE,
+    REQUEUED,
+    STOPPED,
+    JobCard,
+    Moment,
+    MomentCode,
+    NodeCard,
+    ShareCard,
+)
 from dure.world.columns import (
     CLAIMED,
     GONE,
@@ -138,16 +147,17 @@ class World:
                 case Claim():
                     card.site, card.gpu_class = decision.site, decision.gpu_class
                     card.placements = decision.placements
-                    self._move(card, JobState.CLAIMED, plan.at_ms, "takes its guarantee back")
+                    self._move(card, Moment(plan.at_ms, JobState.CLAIMED, MomentCode.TAKES_GUARANTEE_BACK))
                 case Warn():
                     card.claimant, card.stop_at_ms = decision.claimant, decision.stop_at_ms
-                    self._move(card, JobState.WARNED, plan.at_ms, f"must yield to {decision.claimant}")
+                    yields_to = (decision.claimant,)
+                    self._move(card, Moment(plan.at_ms, JobState.WARNED, MomentCode.MUST_YIELD, jobs=yields_to))
                 case Spare():
                     card.claimant, card.stop_at_ms = "", None
-                    self._move(card, JobState.RUNNING, plan.at_ms, "may go on after all")
+                    self._move(card, Moment(plan.at_ms, JobState.RUNNING, MomentCode.SPARED))
                 case Stop():
                     card.stop_reason = decision.reason
-                    self._move(card, JobState.STOPPING, plan.at_ms, f"stopped: {decision.reason.value}")
+                    self._move(card, Moment(plan.at_ms, JobState.STOPPING, STOPPED[decision.reason]))
                 case _:
                     assert_never(decision)
 
@@ -158,7 +168,8 @@ class World:
         card.exit_code = None
         if card.first_started_at_ms is None:
             card.first_started_at_ms = at_ms
-        self._move(card, JobState.STARTING, at_ms, f"attempt {start.attempt} at {start.site}")
+        what = MomentCode.ATTEMPT_STARTED
+        self._move(card, Moment(at_ms, JobState.STARTING, what, site=start.site, attempt=start.attempt))
 
     def _enact(self, decision: Start | Claim | Warn | Spare | Stop, at_ms: int) -> None:
         """Put one decision of a recorded plan into effect in the columns, as the kernel did when it made it."""
@@ -204,10 +215,11 @@ class World:
             self._held[event.job] = None
             for job in waits_for:
                 self._dependents.setdefault(job, []).append(event.job)
-            self._move(card, JobState.HELD, event.at_ms, "waits for " + ", ".join(waits_for))
+            what = MomentCode.WAITS_FOR_JOBS
+            self._move(card, Moment(event.at_ms, JobState.HELD, what, jobs=tuple(waits_for)))
         else:
             transitions.put_in_queue(self.columns, row)
-            self._move(card, JobState.QUEUED, event.at_ms, "submitted")
+            self._move(card, Moment(event.at_ms, JobState.QUEUED, MomentCode.SUBMITTED))
 
     def _has_succeeded(self, job: str) -> bool:
         card = self.jobs.get(job)
@@ -220,7 +232,7 @@ class World:
         card.cancel_requested = True
         state = transitions.withdraw(self.columns, card.row, event.at_ms, STOP_CANCELLED)
         if state == GONE:
-            self._finish(card, JobState.CANCELLED, event.at_ms, "cancelled")
+            self._finish(card, Moment(event.at_ms, JobState.CANCELLED, MomentCode.CANCELLED))
 
     def _release_held(self, event: JobReleased) -> None:
         card = self._card(event.job)
@@ -229,12 +241,12 @@ class World:
         self._held.pop(event.job, None)
         card.release_at_ms = None
         transitions.put_in_queue(self.columns, card.row)
-        self._move(card, JobState.QUEUED, event.at_ms, "may start now")
+        self._move(card, Moment(event.at_ms, JobState.QUEUED, MomentCode.MAY_START))
 
     def _note_started(self, event: AttemptStarted) -> None:
         card = self._card(event.job)
         if card.attempt == event.attempt and card.state is JobState.STARTING:
-            self._move(card, JobState.RUNNING, event.at_ms, "running")
+            self._move(card, Moment(event.at_ms, JobState.RUNNING, MomentCode.RUNNING))
 
     def _end_attempt(self, event: AttemptEnded) -> None:
         card = self._card(event.job)
@@ -245,11 +257,11 @@ class World:
         card.placements, card.claimant, card.stop_at_ms = (), "", None
         match event.outcome:
             case Outcome.SUCCEEDED:
-                self._finish(card, JobState.SUCCEEDED, event.at_ms, "succeeded")
+                self._finish(card, Moment(event.at_ms, JobState.SUCCEEDED, MomentCode.SUCCEEDED))
             case Outcome.CANCELLED:
-                self._finish(card, JobState.CANCELLED, event.at_ms, "cancelled")
+                self._finish(card, Moment(event.at_ms, JobState.CANCELLED, MomentCode.CANCELLED))
             case Outcome.TIME_LIMIT:
-                self._finish(card, JobState.FAILED, event.at_ms, "ran into its time limit")
+                self._finish(card, Moment(event.at_ms, JobState.FAILED, MomentCode.TIME_LIMIT_REACHED))
             case Outcome.FAILED:
                 self._fail(card, event)
             case Outcome.PREEMPTED | Outcome.NODE_LOST | Outcome.NEVER_STARTED:
@@ -259,37 +271,36 @@ class World:
 
     def _fail(self, card: JobCard, event: AttemptEnded) -> None:
         card.failures += 1
-        note = f"attempt {event.attempt} failed with exit code {event.exit_code}"
         if card.cancel_requested:
-            self._finish(card, JobState.CANCELLED, event.at_ms, "cancelled")
+            self._finish(card, Moment(event.at_ms, JobState.CANCELLED, MomentCode.CANCELLED))
         elif card.failures > card.submitted.retry_limit:
-            self._finish(card, JobState.FAILED, event.at_ms, note)
+            self._finish(card, _failure(event, JobState.FAILED, MomentCode.ATTEMPT_FAILED))
         else:
             backoff_ms = card.submitted.retry_backoff_ms << min(card.failures - 1, 16)
             card.release_at_ms = event.at_ms + backoff_ms
             self.columns.jobs[card.row].state = HELD
             self._held[card.job] = None
-            self._move(card, JobState.HELD, event.at_ms, note + "; will be tried again")
+            self._move(card, _failure(event, JobState.HELD, MomentCode.ATTEMPT_FAILED_TRIES_AGAIN))
 
     def _requeue(self, card: JobCard, event: AttemptEnded) -> None:
         if card.cancel_requested:
-            self._finish(card, JobState.CANCELLED, event.at_ms, "cancelled")
+            self._finish(card, Moment(event.at_ms, JobState.CANCELLED, MomentCode.CANCELLED))
             return
         if event.outcome is Outcome.PREEMPTED:
             card.preemptions += 1
             self.columns.jobs[card.row].times_reclaimed += 1
         transitions.put_in_queue(self.columns, card.row)
-        self._move(card, JobState.QUEUED, event.at_ms, f"attempt {event.attempt} ended: {event.outcome.value}")
+        self._move(card, Moment(event.at_ms, JobState.QUEUED, REQUEUED[event.outcome], attempt=event.attempt))
 
-    def _finish(self, card: JobCard, state: JobState, at_ms: int, note: str) -> None:
-        card.ended_at_ms = at_ms
+    def _finish(self, card: JobCard, moment: Moment) -> None:
+        card.ended_at_ms = moment.at_ms
         card.placements, card.claimant = (), ""
         self._held.pop(card.job, None)
         self.columns.jobs[card.row].state = GONE
         self._free_rows.append(card.row)
         self._job_at_row[card.row] = ""
         card.row = NONE
-        self._move(card, state, at_ms, note)
+        self._move(card, moment)
         self._final.append(card.job)
         if len(self._final) > FINAL_JOBS_KEPT:
             old = self._final.popleft()
@@ -313,7 +324,7 @@ class World:
         transitions.dissolve(self.columns, row, at_ms)
         transitions.put_in_queue(self.columns, row)
         card.placements = ()
-        self._move(card, JobState.QUEUED, at_ms, "lost its claim")
+        self._move(card, Moment(at_ms, JobState.QUEUED, MomentCode.LOST_CLAIM))
 
     def _apply_nation(self, event: NationApplied) -> None:
         """Build new columns for the new declaration and bring every job over, as it is."""
@@ -413,9 +424,9 @@ class World:
             self._shared_cards.discard(job)
         return card
 
-    def _move(self, card: JobCard, state: JobState, at_ms: int, note: str) -> None:
-        card.state = state
-        card.timeline.append(Moment(at_ms, state, note))
+    def _move(self, card: JobCard, moment: Moment) -> None:
+        card.state = moment.state
+        card.timeline.append(moment)
         if len(card.timeline) > LONGEST_TIMELINE:
             del card.timeline[1]
         self.touched.add(card.job)
@@ -518,3 +529,7 @@ class World:
         other._dependents = {job: list(jobs) for job, jobs in self._dependents.items()}
         other._shared_cards = set(self.jobs)
         return other
+
+
+def _failure(event: AttemptEnded, state: JobState, what: MomentCode) -> Moment:
+    return Moment(event.at_ms, state, what, attempt=event.attempt, exit_code=event.exit_code)
