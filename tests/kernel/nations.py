@@ -95,6 +95,7 @@ def job(
     sites: Sequence[str] = ("site0", "site1"),
     classes: Sequence[str] = ("H100",),
     cpus: int = 0,
+    memory_mib: int = 0,
 ) -> JobSubmitted:
     """A submission of `nodes` x `gpus` GPUs by the project of organisation `owner`."""
     return JobSubmitted(
@@ -106,7 +107,7 @@ def job(
         gpus=tuple((each, round(gpus * WHOLE)) for each in classes) if gpus else (),
         nodes=nodes,
         cpus=cpus,
-        memory_mib=0,
+        memory_mib=memory_mib,
         time_ms=time_ms,
         within="site",
         priority=priority,

@@ -8,83 +8,20 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dure.audit import Books
-from dure.kernel import decide, explain
+from dure.kernel import explain
 from dure.model.events import (
-    AnyEvent,
-    AttemptEnded,
     CancelRequested,
-    JobReleased,
-    NationApplied,
     NodeChanged,
-    Planned,
     decode,
     encode,
 )
 from dure.model.jobs import JobState, Outcome
 from dure.model.nation import Nation
-from dure.model.plan import Claim, Plan, Stop, StopReason
+from dure.model.plan import Claim, Stop, StopReason
 from dure.world.quota import remember
 from dure.world.world import World
 from tests.kernel.nations import MINUTE, TIMING, job, nation, share
-
-ENDS = {
-    StopReason.RECLAIMED: Outcome.PREEMPTED,
-    StopReason.TIME_LIMIT: Outcome.TIME_LIMIT,
-    StopReason.CANCELLED: Outcome.CANCELLED,
-    StopReason.NODE_LOST: Outcome.NODE_LOST,
-}
-
-
-class Story:
-    """Drives a world as the live loop does, and keeps the books and every event beside it."""
-
-    def __init__(self, declared: Nation) -> None:
-        self.world = World()
-        self.books = Books()
-        self.events: list[AnyEvent] = []
-        self.plans: list[Plan] = []
-        self.now_ms = 0
-        self.happen(NationApplied(at_ms=0, by="test", nation=declared))
-
-    def happen(self, event: AnyEvent) -> None:
-        self.events.append(event)
-        self.world.apply(event)
-        self.books.apply(event)
-
-    def decide(self) -> Plan:
-        for name in self.world.due_releases(self.now_ms):
-            self.happen(JobReleased(at_ms=self.now_ms, job=name))
-        plan = decide(self.world, self.now_ms)
-        violations = self.books.check(plan, self.now_ms)
-        assert not violations, "\n".join(map(str, violations))
-        event = Planned(at_ms=self.now_ms, plan=plan)
-        self.events.append(event)
-        self.books.apply(event)
-        self.plans.append(plan)
-        return plan
-
-    def pass_time(self, milliseconds: int) -> None:
-        """Let time pass, deciding whenever the world asks for it."""
-        until_ms = self.now_ms + milliseconds
-        while (wake_ms := self.world.next_wake_ms()) is not None and wake_ms <= until_ms:
-            self.now_ms = max(self.now_ms, wake_ms)
-            self.decide()
-            self.finish_stopping()
-        self.now_ms = until_ms
-
-    def finish_stopping(self) -> None:
-        """Stopped attempts end at once."""
-        for card in self.world.running():
-            if card.state is JobState.STOPPING:
-                assert card.stop_reason is not None
-                self.end(card.job, ENDS[card.stop_reason])
-        self.decide()
-
-    def end(self, name: str, outcome: Outcome) -> None:
-        attempt = self.world.jobs[name].attempt
-        exit_code = 0 if outcome is Outcome.SUCCEEDED else 1
-        self.happen(AttemptEnded(at_ms=self.now_ms, job=name, attempt=attempt, outcome=outcome, exit_code=exit_code))
+from tests.kernel.story import Story
 
 
 @st.composite

@@ -46,27 +46,39 @@ def reclaim(columns: Columns, job: int, gpu_class: int, now_ms: int) -> bool:
         if record.sites >> columns.pools[pool].site & 1 == 1 and _reclaim_in_pool(columns, job, share, pool, now_ms):
             return True
     known = columns.shares[share]
-    known.in_vain_pass = columns.classes[gpu_class].pass_number
+    known.in_vain_pass = _pass_of(columns, job)
     known.in_vain_nodes = record.nodes
     known.in_vain_gpus_milli = record.gpus_milli
+    known.in_vain_cpus_milli = record.cpus_milli
+    known.in_vain_memory_mib = record.memory_mib
+    known.in_vain_sites = record.sites
     return False
 
 
 @compiled
+def _pass_of(columns: Columns, job: int) -> int:
+    """The pass that tries a job: that of the class it queues for, which begins anew whenever a choice of it changes."""
+    return columns.classes[columns.jobs[job].queue // columns.counters[0].shares].pass_number
+
+
+@compiled
 def _is_in_vain(columns: Columns, job: int, share: int, gpu_class: int) -> bool:
-    """True when nobody borrows, or when this pass found no way for a job of the share that is no larger."""
+    """True when nobody borrows, or when this pass found no way for a job of the share that asks for no more."""
     record = columns.jobs[job]
     known = columns.shares[share]
     return columns.classes[gpu_class].borrowing == 0 or (
-        known.in_vain_pass == columns.classes[gpu_class].pass_number
+        known.in_vain_pass == _pass_of(columns, job)
         and record.nodes >= known.in_vain_nodes
         and record.gpus_milli >= known.in_vain_gpus_milli
+        and record.cpus_milli >= known.in_vain_cpus_milli
+        and record.memory_mib >= known.in_vain_memory_mib
+        and record.sites & ~known.in_vain_sites == 0
     )
 
 
 @compiled
 def _reclaim_in_pool(columns: Columns, job: int, share: int, pool: int, now_ms: int) -> bool:
-    nodes = _list_nodes(columns, job, pool)
+    nodes = _list_nodes(columns, job, share, pool)
     victims = _list_victims(columns, job, share, nodes, now_ms)
     enough = nodes >= columns.jobs[job].nodes and _choose_victims(columns, job, share, nodes, victims, now_ms)
     if enough:
@@ -76,8 +88,11 @@ def _reclaim_in_pool(columns: Columns, job: int, share: int, pool: int, now_ms: 
 
 
 @compiled
-def _list_nodes(columns: Columns, job: int, pool: int) -> int:
-    """Lists the nodes of a pool that might do, fewest recoverable GPUs first; returns how many."""
+def _list_nodes(columns: Columns, job: int, share: int, pool: int) -> int:
+    """Lists the nodes of a pool that might do, fewest recoverable GPUs first; returns how many.
+
+    The index of recoverable GPUs counts all that may be preempted, so the nodes whose jobs do not borrow are left out.
+    """
     record = columns.jobs[job]
     gpus = (record.gpus_milli + WHOLE - 1) // WHOLE
     most = min(CANDIDATE_NODES, record.nodes + SPARE_CANDIDATES)
@@ -85,6 +100,10 @@ def _list_nodes(columns: Columns, job: int, pool: int) -> int:
     for level in range(gpus, MOST_LEVELS):
         node = next_node(columns, columns.recoverable_sets, pool, level, 0)
         while node != NONE and found < most:
+            following = next_node(columns, columns.recoverable_sets, pool, level, columns.nodes[node].position + 1)
+            if not _might_yield(columns, job, share, node, gpus):
+                node = following
+                continue
             columns.nodes[node].candidate = found
             columns.candidates[found, 0] = node
             columns.candidates[found, 1] = columns.nodes[node].idle
@@ -92,8 +111,30 @@ def _list_nodes(columns: Columns, job: int, pool: int) -> int:
             columns.candidates[found, 3] = columns.nodes[node].free_memory_mib
             _judge_node(columns, job, found)
             found += 1
-            node = next_node(columns, columns.recoverable_sets, pool, level, columns.nodes[node].position + 1)
+            node = following
     return found
+
+
+@compiled
+def _might_yield(columns: Columns, job: int, share: int, node: int, gpus: int) -> bool:
+    """True when a node would have enough idle GPUs if all jobs yielded from which the share may reclaim."""
+    idle = columns.nodes[node].idle
+    at = columns.nodes[node].first_allocation
+    while at != NONE and idle < gpus:
+        allocation = columns.allocations[at]
+        if allocation.milli == WHOLE and _yields_to(columns, allocation.job, job, share):
+            idle += bits(allocation.gpu_mask)
+        at = allocation.next_of_node
+    return idle >= gpus
+
+
+@compiled
+def _yields_to(columns: Columns, holder: int, job: int, share: int) -> bool:
+    """True when a running job may be reclaimed for a job of `share`, once its protected time is over."""
+    record = columns.jobs[holder]
+    if record.state != RUNNING or record.preemptible == 0:
+        return False
+    return may_reclaim(columns.shares, share, demand_milli(columns, job), share_row(columns, holder, record.gpu_class))
 
 
 @compiled
@@ -121,7 +162,6 @@ def lost_work(columns: Columns, job: int, now_ms: int) -> int:
 def _list_victims(columns: Columns, job: int, share: int, nodes: int, now_ms: int) -> int:
     """Lists the jobs on the candidate nodes that may be reclaimed, least lost work first; returns how many."""
     counters = columns.counters[0]
-    amount = demand_milli(columns, job)
     found = 0
     for index in range(nodes):
         at = columns.nodes[columns.candidates[index, 0]].first_allocation
@@ -129,9 +169,7 @@ def _list_victims(columns: Columns, job: int, share: int, nodes: int, now_ms: in
             holder = columns.allocations[at].job
             record = columns.jobs[holder]
             at = columns.allocations[at].next_of_node
-            if record.state != RUNNING or record.preemptible == 0 or record.listed == 1 or found == CANDIDATE_VICTIMS:
-                continue
-            if not may_reclaim(columns.shares, share, amount, share_row(columns, holder, record.gpu_class)):
+            if record.listed == 1 or found == CANDIDATE_VICTIMS or not _yields_to(columns, holder, job, share):
                 continue
             if now_ms < record.started_ms + counters.protected_ms:
                 counters.wake_ms = min(counters.wake_ms, record.started_ms + counters.protected_ms)

@@ -192,6 +192,9 @@ SHARE = _records(
     "in_vain_pass",
     "in_vain_nodes",
     "in_vain_gpus_milli",
+    "in_vain_cpus_milli",
+    "in_vain_memory_mib",
+    "in_vain_sites",
 )
 
 CLASS = _records(
