@@ -54,8 +54,10 @@ class Books:
                 self._end(event)
             case NodeChanged():
                 page.node_states[event.node] = event.state
-                if event.state == "down":
+                if event.state != "up":
                     self._drop_claims_on(event.node)
+                if event.state == "down":
+                    self._note_lost(event.node)
             case JobReleased() | AttemptStarted() | AccessRefused() | TokenIssued() | TokenRevoked() | SecretStored():
                 pass
             case _:
@@ -91,6 +93,12 @@ class Books:
         for job, entry in list(self._page.jobs.items()):
             if entry.state == CLAIMED and any(placement.node == node for placement in entry.placements):
                 self._page.leave(job)
+
+    def _note_lost(self, node: str) -> None:
+        """What ran on a node that went down is lost, even if the node is back before anyone has decided."""
+        for job, entry in list(self._page.jobs.items()):
+            if any(placement.node == node for placement in entry.placements):
+                self._page.jobs[job] = replace(entry, node_lost=True)
 
     def _turn_over(self, nation: Nation) -> None:
         """A new declaration: open claims are given up, everything else is charged under the new tree."""

@@ -217,7 +217,7 @@ def _judge_stop(page: Page, entry: Entry, stop: Stop, now_ms: int) -> Findings:
             if not entry.cancelled:
                 yield "stopped-uncancelled", "nobody asked for it"
         case StopReason.NODE_LOST:
-            if all(page.node_states.get(placement.node) != "down" for placement in entry.placements):
-                yield "stopped-on-healthy-node", "none of its nodes is down"
+            if not entry.node_lost:
+                yield "stopped-on-healthy-node", "none of its nodes went down"
         case _:
             assert_never(stop.reason)

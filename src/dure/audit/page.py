@@ -36,6 +36,7 @@ class Entry(Struct, frozen=True, kw_only=True):
     charged: bool = False
     claimant: str = ""
     cancelled: bool = False
+    node_lost: bool = False
 
     @property
     def amount(self) -> int:
@@ -149,4 +150,6 @@ class Page:
             [name for name, each in self.jobs.items() if each.claimant == job] if entry.state == CLAIMED else []
         ):
             self.jobs[other] = replace(self.jobs[other], claimant="")
-        self.jobs[job] = replace(self.jobs[job], state=WAITING, placements=(), claimant="", gpu_class="")
+        self.jobs[job] = replace(
+            self.jobs[job], state=WAITING, placements=(), claimant="", gpu_class="", node_lost=False
+        )

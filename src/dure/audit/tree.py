@@ -54,9 +54,10 @@ class Tree:
         wanted = used.get((gpu_class, share), 0) if not children else self._used_directly(gpu_class, share, used)
         for child in children:
             child_wanted, child_pool = self._draws(gpu_class, child, used)
-            kept = child_pool - min(child_pool, self.amount(gpu_class, child).lend_milli)
-            wanted += max(0, child_wanted - kept)
-            pool -= kept
+            amount = self.amount(gpu_class, child)
+            lent = min(child_pool, amount.lend_milli)
+            wanted += max(0, child_wanted - (child_pool - lent))
+            pool -= amount.guarantee_milli - lent
         return wanted, pool
 
     def _used_directly(self, gpu_class: str, share: str, used: Usage) -> int:

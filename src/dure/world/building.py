@@ -144,11 +144,7 @@ def with_room_for(columns: Columns, jobs: int) -> Columns:
         return columns
     grown = grow(columns.jobs, jobs)
     grown[before:] = empty_jobs(jobs - before)
-    allocations = grow(columns.allocations, len(columns.allocations) + jobs - before)
-    new = np.arange(len(columns.allocations), len(allocations))
-    allocations["next_of_job"][new] = new + 1
-    allocations["next_of_job"][new[-1]] = columns.counters["first_free_allocation"][0]
-    columns.counters["first_free_allocation"][0] = new[0]
+    allocations = _more_allocations(columns, jobs - before)
     slots = grow(columns.timer_slot, jobs)
     slots[before:] = NONE
     return columns._replace(
@@ -158,6 +154,25 @@ def with_room_for(columns: Columns, jobs: int) -> Columns:
         timer_job=grow(columns.timer_job, jobs),
         timer_slot=slots,
     )
+
+
+def with_allocations_for(columns: Columns, ranks: int) -> Columns:
+    """The same columns with room for so many ranks of jobs to hold nodes at once.
+
+    What holds GPUs is bounded by the GPUs; gangs without GPUs are bounded only by what was submitted.
+    """
+    if ranks <= len(columns.allocations):
+        return columns
+    return columns._replace(allocations=_more_allocations(columns, ranks))
+
+
+def _more_allocations(columns: Columns, count: int) -> Records:
+    allocations = grow(columns.allocations, len(columns.allocations) + count)
+    new = np.arange(len(columns.allocations), len(allocations))
+    allocations["next_of_job"][new] = new + 1
+    allocations["next_of_job"][new[-1]] = columns.counters["first_free_allocation"][0]
+    columns.counters["first_free_allocation"][0] = new[0]
+    return allocations
 
 
 def copy(columns: Columns) -> Columns:
@@ -282,5 +297,6 @@ def _fill_pools(columns: Columns, root: int, shares: int) -> None:
         record = columns.shares[row]
         record.pool += record.guarantee
         if record.parent != NONE:
-            record.kept = record.pool - min(record.lend, record.pool)
-            columns.shares[record.parent].pool -= record.kept
+            lent = min(record.lend, record.pool)
+            record.kept = record.pool - lent
+            columns.shares[record.parent].pool -= record.guarantee - lent

@@ -46,11 +46,13 @@ from dure.world.columns import (
     MOST_GPUS,
     NEVER,
     NODE_DOWN,
+    NODE_UP,
     NONE,
     QUEUED,
     RUNNING,
     STOP_CANCELLED,
     STOP_NODE_LOST,
+    STOP_NONE,
     STOP_RECLAIMED,
     STOP_TIME_LIMIT,
     STOPPING,
@@ -95,6 +97,7 @@ class World:
         self.touched = set()
         self.now_ms = 0
         self.submitted = 0
+        self._ranks = 0
         self._job_at_row: list[str] = []
         self._free_rows: list[int] = []
         self._final: deque[str] = deque()
@@ -180,12 +183,12 @@ class World:
                     transitions.start_claimed(self.columns, row, at_ms)
                 else:
                     self._hold(row, decision.placements)
-                    transitions.start(self.columns, row, self.atlas.class_index(decision.gpu_class), at_ms)
+                    transitions.start(self.columns, row, self._class_at(decision.placements[0]), at_ms)
             case Claim():
                 self._hold(row, decision.placements)
                 counters = self.columns.counters[0]
                 expected_ms = at_ms + int(counters.warning_ms) + int(counters.grace_ms)
-                gpu_class = self.atlas.class_index(decision.gpu_class)
+                gpu_class = self._class_at(decision.placements[0])
                 transitions.claim(self.columns, row, gpu_class, expected_ms, at_ms)
             case Warn():
                 claimant = self.jobs[decision.claimant].row
@@ -197,6 +200,11 @@ class World:
             case _:
                 assert_never(decision)
 
+    def _class_at(self, placement: Placement) -> int:
+        """The class a job is counted under: that of its nodes, also when it uses none of their GPUs."""
+        node = self.atlas.node_index(placement.node)
+        return int(self.columns.pools[self.columns.nodes[node].pool].gpu_class)
+
     def _hold(self, row: int, placements: tuple[Placement, ...]) -> None:
         wanted = -(-int(self.columns.jobs[row].gpus_milli) // 1000)
         for placement in reversed(placements):
@@ -207,6 +215,8 @@ class World:
         row = self._new_row(event.job)
         self._fill_row(row, event, self.submitted)
         self.submitted += 1
+        self._ranks += event.nodes
+        self.columns = building.with_allocations_for(self.columns, self._ranks)
         card = JobCard(job=event.job, submitted=event, row=row, state=JobState.QUEUED)
         self.jobs[event.job] = card
         waits_for = [job for job in event.depends if not self._has_succeeded(job)]
@@ -297,6 +307,7 @@ class World:
         card.placements, card.claimant = (), ""
         self._held.pop(card.job, None)
         self.columns.jobs[card.row].state = GONE
+        self._ranks -= card.submitted.nodes
         self._free_rows.append(card.row)
         self._job_at_row[card.row] = ""
         card.row = NONE
@@ -311,12 +322,11 @@ class World:
         node = self.atlas.node_index(event.node)
         state = NODE_STATE_CODES[event.state]
         set_node_state(self.columns, node, state)
-        if state == NODE_DOWN:
-            for row in self._jobs_on(node):
-                if self.columns.jobs[row].state == CLAIMED:
-                    self._give_up_claim(row, event.at_ms)
-                elif self.columns.jobs[row].state != STOPPING:
-                    transitions.ask_to_stop(self.columns, row, STOP_NODE_LOST, event.at_ms)
+        for row in self._jobs_on(node) if state != NODE_UP else ():
+            if self.columns.jobs[row].state == CLAIMED:
+                self._give_up_claim(row, event.at_ms)
+            elif state == NODE_DOWN and self.columns.jobs[row].state != STOPPING:
+                transitions.ask_to_stop(self.columns, row, STOP_NODE_LOST, event.at_ms)
         transitions.mark_dirty(self.columns, int(self.columns.pools[self.columns.nodes[node].pool].gpu_class))
 
     def _give_up_claim(self, row: int, at_ms: int) -> None:
@@ -334,7 +344,7 @@ class World:
         old, old_atlas = self.columns, self.atlas
         self.atlas = Atlas(event.nation)
         room = max(_FIRST_ROOM, len(old.jobs))
-        self.columns = building.build(self.atlas.shape(), room)
+        self.columns = building.with_allocations_for(building.build(self.atlas.shape(), room), self._ranks)
         self.columns.jobs[:] = building.empty_jobs(room)
         self.atlas.carry_over_usage(old_atlas, old, self.columns)
         for node, state in old_atlas.node_states(old):
@@ -357,7 +367,7 @@ class World:
         now.state = before.state
         if before.state == HELD:
             return
-        now.gpu_class = self.atlas.class_index(card.gpu_class)
+        now.gpu_class = self._class_at(card.placements[0])
         self._hold(row, card.placements)
         now.started_ms, now.expected_end_ms = before.started_ms, before.expected_end_ms
         now.borrowed, now.stop_reason = before.borrowed, before.stop_reason
@@ -367,7 +377,8 @@ class World:
             set_preemptible(self.columns, row, 1)
         if before.state in (RUNNING, WARNED):
             # A warned job has lost its claimant with the old columns, so it is looked at (and spared) at once.
-            transitions.set_timer(self.columns, row, at_ms if before.state == WARNED else int(now.expected_end_ms))
+            at_once = before.state == WARNED or before.stop_reason != STOP_NONE
+            transitions.set_timer(self.columns, row, at_ms if at_once else int(now.expected_end_ms))
 
     def _jobs_on(self, node: int) -> list[int]:
         rows = []
@@ -522,6 +533,7 @@ class World:
         other.touched = set()
         other.now_ms = self.now_ms
         other.submitted = self.submitted
+        other._ranks = self._ranks
         other._job_at_row = list(self._job_at_row)
         other._free_rows = list(self._free_rows)
         other._final = deque(self._final)
