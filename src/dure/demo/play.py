@@ -59,6 +59,7 @@ def _play(teller: Teller, exit_at_end: bool, document: bytes) -> int:
 def _set_the_scene(server: Server, operator: Member, teller: Teller, document: bytes) -> Story:
     teller.say(f"It serves at {server.ready.url} (ready in {server.ready.started_in_ms / 1000:.1f} s).")
     teller.say(f"Its state is in {server.state}, which is removed at the end.")
+    teller.copyable("Watch it live (this link signs in once):", server.ready.sign_in_url)
     operator.declare(document)
     story = Story(server, operator, teller, operator.nation(), seconds_per_step())
     gpus = sum(group.count * group.gpus for _, group in story.nation.node_groups())
@@ -99,9 +100,9 @@ def _play_one(story: Story, title: str, act: Act) -> Chapter:
 
 def _serve_on(server: Server, operator: Member, teller: Teller) -> None:
     """Let people look around until Ctrl-C. Raises `ServerEnded` if the server does not live to see it."""
-    teller.say(f"\nThe portal:   {operator.sign_in_link()}   (this link signs in once, within ten minutes)")
-    teller.say(f"The commands: DURE_URL={server.ready.url} DURE_STATE={server.state} dure queue --all")
-    teller.say("Ctrl-C stops the platform.")
+    teller.say(f"\nThe platform serves on at {server.ready.url}. Ctrl-C stops it.")
+    teller.copyable("Look at it (this link signs in once, within ten minutes):", operator.sign_in_link())
+    teller.copyable("Ask it:", f"DURE_URL={server.ready.url} DURE_STATE={server.state} dure queue --all")
     with suppress(KeyboardInterrupt):
         server.wait()
         raise ServerEnded(f"the server ended: {server.last_words() or 'it logged nothing'}")

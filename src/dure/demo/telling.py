@@ -59,6 +59,11 @@ class Teller:
         """A sentence of the story."""
         self.console.print(Text(text))
 
+    def copyable(self, what: str, text: str) -> None:
+        """Something to be copied: on a line of its own that is never broken."""
+        self.say(what)
+        self.console.print(Text(f"  {text}"), soft_wrap=True)
+
     def quote(self, text: str) -> None:
         """What the platform says."""
         self.console.print(Padding(Text(text), (0, 0, 0, QUOTE_INDENT)))
