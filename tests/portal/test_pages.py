@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -151,6 +152,22 @@ def test_both_languages_show_the_same_jobs(operator: httpx.Client) -> None:
     assert '<html lang="en">' in english
     assert "빈 GPU가 모자람 (2 H100 부족)" in korean
     assert re.findall(r'href="/jobs/(\w+)"', korean) == re.findall(r'href="/jobs/(\w+)"', english)
+
+
+def test_a_korean_job_page_has_no_english_sentence(operator: httpx.Client) -> None:
+    running, waiting = (operator.get(f"/jobs/{job}?lang=ko").text for job in ("j2", "j3"))
+    assert "제출됨" in running
+    assert "1번째 시도 · 광주 국가AI센터" in running
+    assert "2 H100만큼 더 비어야 합니다." in waiting
+    for page in (running, waiting):
+        shown = unescape(re.sub(r"<pre.*?</pre>|<dd class=\"id.*?</dd>|<[^>]*>", " ", page, flags=re.DOTALL))
+        assert re.findall(r"\b[a-z]+ [a-z]+\b", shown) == []
+
+
+def test_an_english_job_page_has_no_korean_sentence(operator: httpx.Client) -> None:
+    text = operator.get("/jobs/j2?lang=en").text.replace("한국어", "")
+    assert "attempt 1 at Gwangju National AI Centre" in text
+    assert re.findall("[가-힣]+", text) == []
 
 
 def test_a_chosen_language_is_remembered(platform: Platform, operator: httpx.Client) -> None:

@@ -12,14 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import dure.portal
-from dure.model.blockers import BlockerCode
+from dure.model.blockers import Blocker, BlockerCode
 from dure.model.datasets import Purpose
 from dure.model.jobs import JobState
 from dure.portal.phrases import LANGUAGES, Phrases, catalogue, preferred_language
+from dure.reports.jobs import TimelineLine
+from dure.world.cards import MomentCode
 
 FOLDER = Path(dure.portal.__file__).parent
 SOURCES = [*FOLDER.glob("pages/*.html"), *FOLDER.glob("*.py")]
-MADE_UP = ("state.", "purpose.", "blocker.", "cell.", "node.", "language.")
+MADE_UP = ("state.", "purpose.", "blocker.", "unblock.", "moment.", "cell.", "node.", "language.")
 """Keys that are put together from a value; each value's key is checked below."""
 
 
@@ -55,7 +57,8 @@ def test_every_string_is_shown_somewhere() -> None:
 def test_every_value_that_can_be_shown_has_its_string() -> None:
     wanted = {f"state.{state}" for state in JobState}
     wanted |= {f"purpose.{purpose}" for purpose in Purpose}
-    wanted |= {f"blocker.{code}" for code in BlockerCode} | {"blocker.short", "blocker.held"}
+    wanted |= {f"blocker.{code}" for code in BlockerCode} | {"blocker.short", "blocker.held", "blocker.ahead"}
+    wanted |= {f"unblock.{code}" for code in BlockerCode} | {f"moment.{what}" for what in MomentCode}
     wanted |= {f"cell.{state}" for state in ("free", "running", "warned", "claimed", "drained", "down", "borrowing")}
     wanted |= {"node.drained", "node.down"} | {f"language.{language}" for language in LANGUAGES} | {"language.choose"}
     assert wanted == {key for key in catalogue("en") if key.startswith(MADE_UP)}
@@ -63,7 +66,7 @@ def test_every_value_that_can_be_shown_has_its_string() -> None:
 
 def test_korean_is_korean() -> None:
     silent = [key for key, text in catalogue("ko").items() if not re.search("[가-힣]", text)]
-    assert silent == ["language.en"]
+    assert silent == ["language.en", "blocker.ahead"]
 
 
 @pytest.mark.parametrize(
@@ -99,8 +102,48 @@ def test_any_header_gives_a_language(header: str) -> None:
         ("ko", 125_000, "2분 전"),
         ("ko", -45_000, "45초 뒤"),
         ("ko", 3 * 3_600_000 + 300_000, "3시간 5분 전"),
+        ("ko", 36 * 3_600_000 + 300_000, "1일 12시간 전"),
     ],
 )
 def test_times_are_told_by_their_distance(language: str, distance_ms: int, said: str) -> None:
     now_ms = 1_800_000_000_000
     assert Phrases(language, now_ms).ago(now_ms - distance_ms) == said
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("what", MomentCode)
+def test_every_step_of_a_job_is_told_in_both_languages(language: str, what: MomentCode) -> None:
+    line = TimelineLine(
+        at_ms=0, state=JobState.QUEUED, what=what, jobs=("j3", "j4"), site="gj", attempt=2, exit_code=7, note=""
+    )
+    said = Phrases(language, 0).happened(line, {"gj": "광주"}.__getitem__)
+    assert ("광주" in said) == (what is MomentCode.ATTEMPT_STARTED)
+    assert ("j3, j4" in said) == (what in {MomentCode.WAITS_FOR_JOBS, MomentCode.MUST_YIELD})
+    assert ("2" in said) == what.startswith("attempt-")
+    assert ("7" in said) == what.startswith("attempt-failed")
+
+
+def test_a_reason_says_whether_others_go_first_or_hold_gpus() -> None:
+    say = Phrases("en", 0)
+    ahead = Blocker(code=BlockerCode.BEHIND_IN_QUEUE, holders=("j1", "j2"))
+    short = Blocker(code=BlockerCode.NOT_ENOUGH_GPUS, short_milli=2_000, gpu_class="H100", holders=("hanbit",))
+    assert say.reason(ahead, str) == "Behind other jobs: j1, j2"
+    assert say.reason(short, str.title) == "Not enough free GPUs (2 H100 short); held by Hanbit"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("code", BlockerCode)
+def test_every_blocker_has_a_sentence_on_what_would_end_it(language: str, code: BlockerCode) -> None:
+    blocker = Blocker(code=code, gpu_class="H100", share="saessak", short_milli=2_000)
+    said = Phrases(language, 0).unblock(blocker, {"saessak": "새싹"}.__getitem__)
+    assert said.endswith(".")
+    assert ("새싹" in said) == (code is BlockerCode.SHARE_LIMIT)
+    assert ("2 H100" in said) == (code in {BlockerCode.SHARE_LIMIT, BlockerCode.NOT_ENOUGH_GPUS})
+
+
+@pytest.mark.parametrize(
+    ("language", "asked_ms", "said"),
+    [("en", 90_000, "1 min 30 s"), ("ko", 14_400_000, "4시간"), ("ko", 129_600_000, "1일 12시간"), ("ko", 0, "0초")],
+)
+def test_a_time_limit_is_written_to_the_second(language: str, asked_ms: int, said: str) -> None:
+    assert Phrases(language, 0).exact_duration(asked_ms) == said

@@ -7,6 +7,7 @@ attributes.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 from msgspec import Struct
 
@@ -65,6 +66,12 @@ class Owners:
     def title(self, name: str) -> str:
         """What an organisation is called; anything else keeps its own name."""
         return self[name].title
+
+
+def site_titles(nation: Nation, language: str) -> Callable[[str], str]:
+    """What sites are called in a language; one without a title, or that has left, keeps its name."""
+    titles = {site.name: site.title_ko if language == "ko" else site.title_en for site in nation.sites}
+    return lambda name: titles.get(name) or name
 
 
 class NodeUse(Struct, frozen=True):

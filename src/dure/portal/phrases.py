@@ -7,11 +7,20 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.resources import files
 
-from dure.model.blockers import Blocker
+from dure.model.blockers import Blocker, BlockerCode
 from dure.model.units import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, format_gpus
+from dure.reports.jobs import TimelineLine
 
 LANGUAGES = ("en", "ko")
 MOST_HOLDERS = 3
+_AHEAD = frozenset({BlockerCode.HELD_BY_DEPENDENCY, BlockerCode.RESERVED_FOR_HEAD, BlockerCode.BEHIND_IN_QUEUE})
+"""Blockers whose holders are jobs that go first; the holders of others have GPUs."""
+_UNITS = (
+    ("time.days", DAY_MS),
+    ("time.hours", HOUR_MS),
+    ("time.minutes", MINUTE_MS),
+    ("time.seconds", SECOND_MS),
+)
 
 
 @cache
@@ -42,10 +51,17 @@ class Phrases:
         if left < HOUR_MS:
             return self("time.minutes", n=left // MINUTE_MS)
         if left < DAY_MS:
-            hours = self("time.hours", n=left // HOUR_MS)
-            minutes = left % HOUR_MS // MINUTE_MS
-            return f"{hours} {self('time.minutes', n=minutes)}" if minutes else hours
-        return self("time.days", n=left // DAY_MS)
+            return self.exact_duration(left // MINUTE_MS * MINUTE_MS)
+        return self.exact_duration(left // HOUR_MS * HOUR_MS)
+
+    def exact_duration(self, milliseconds: int) -> str:
+        """A length of time down to the second, as somebody asked for it."""
+        left = milliseconds
+        parts = []
+        for key, unit_ms in _UNITS:
+            count, left = divmod(left, unit_ms)
+            parts += [self(key, n=count)] if count else []
+        return " ".join(parts) or self("time.seconds", n=0)
 
     def ago(self, at_ms: int) -> str:
         """A time as its distance from the page's."""
@@ -59,15 +75,29 @@ class Phrases:
         """Why a job waits, with the amount short and who holds it; `title` says what a share is called."""
         phrase = self(f"blocker.{blocker.code}")
         if blocker.short_milli > 0:
-            amount = f"{format_gpus(blocker.short_milli)} {blocker.gpu_class or 'GPU'}"
-            phrase = self("blocker.short", reason=phrase, amount=amount)
+            phrase = self("blocker.short", reason=phrase, amount=_short_amount(blocker))
         if blocker.holders:
-            phrase = self(
-                "blocker.held",
-                reason=phrase,
-                holders=", ".join(title(holder) for holder in blocker.holders[:MOST_HOLDERS]),
-            )
+            holders = ", ".join(title(holder) for holder in blocker.holders[:MOST_HOLDERS])
+            phrase = self("blocker.ahead" if blocker.code in _AHEAD else "blocker.held", reason=phrase, holders=holders)
         return phrase
+
+    def unblock(self, blocker: Blocker, title: Callable[[str], str]) -> str:
+        """What would unblock a job, as one sentence."""
+        return self(f"unblock.{blocker.code}", share=title(blocker.share), amount=_short_amount(blocker))
+
+    def happened(self, line: TimelineLine, site_title: Callable[[str], str]) -> str:
+        """One step of a job's life; `site_title` says what a site is called."""
+        return self(
+            f"moment.{line.what}",
+            jobs=", ".join(line.jobs),
+            site=site_title(line.site),
+            attempt=line.attempt,
+            exit_code=line.exit_code,
+        )
+
+
+def _short_amount(blocker: Blocker) -> str:
+    return f"{format_gpus(blocker.short_milli)} {blocker.gpu_class or 'GPU'}"
 
 
 def preferred_language(asked: str | None, remembered: str | None, accept_language: str) -> str:

@@ -13,8 +13,7 @@ from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from dure.control.logs import Piece, read_piece
-from dure.model.units import format_duration
-from dure.portal.drawing import Owners, fill_class, node_uses, share_bars, site_segments
+from dure.portal.drawing import Owners, fill_class, node_uses, share_bars, site_segments, site_titles
 from dure.portal.phrases import LANGUAGES, Phrases, preferred_language
 from dure.portal.source import Source
 from dure.reports.jobs import JobReport
@@ -65,7 +64,7 @@ class Pages:
         self._templates.globals.update(
             fill_class=fill_class, node_uses=node_uses, site_segments=site_segments, format_gpus=rounded_gpus
         )
-        self._templates.globals.update(format_duration=format_duration, iso=_iso, most_listed=MOST_LISTED)
+        self._templates.globals.update(iso=_iso, most_listed=MOST_LISTED)
 
     async def overview(self, request: Request) -> Response:
         """The one page that shows the whole platform."""
@@ -130,6 +129,7 @@ class Pages:
         html = self._templates.get_template(template).render(
             t=t,
             owners=Owners(self._source.nation(), language),
+            site_title=site_titles(self._source.nation(), language),
             path=request.url.path,
             languages=LANGUAGES,
             signed_in=status != 401,
