@@ -144,7 +144,7 @@ class Story:
         self._began_ms = time.time_ns() // 1_000_000
 
     def steps_for(self, seconds: float) -> int:
-        """How many training steps take about so long on this machine."""
+        """How many training steps take about so long on this machine, or longer while it is busy."""
         return max(50, round(seconds / self._seconds_per_step))
 
     def submit(self, organisation: str, document: JobDocument) -> WatchedJob:

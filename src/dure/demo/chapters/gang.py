@@ -10,7 +10,7 @@ from dure.model.jobs import JobState
 from dure.reports.wording import short_reason
 
 GPU_CLASS = "GB200"
-OTHER_WORKS_S = 5.0
+OTHER_WORKS_S = 4.0
 GANG_WORKS_S = 3.0
 
 _DIGEST = re.compile(r"^rank \d+ finished: .* weights (?P<weights>[0-9a-f]+)$")

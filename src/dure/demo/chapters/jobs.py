@@ -13,7 +13,7 @@ _ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_TH
 
 
 def seconds_per_step() -> float:
-    """How long one step of a training takes on this machine as it is now.
+    """How long one step of a training takes on this machine.
 
     The story's trainings are made as long as they need to be to be watched, on a fast machine as on a slow one.
     """
@@ -42,4 +42,4 @@ def study(name: str, project: str, gpus: str, data: str, purpose: str) -> JobDoc
 
 
 def _job(name: str, project: str, gpus: str, command: list[str]) -> JobDocument:
-    return {"name": name, "project": project, "gpus": gpus, "time": "10m", "command": command, "env": _ENVIRONMENT}
+    return {"name": name, "project": project, "gpus": gpus, "time": "3m", "command": command, "env": _ENVIRONMENT}
