@@ -66,7 +66,7 @@ class Teller:
 
     def quote(self, text: str) -> None:
         """What the platform says."""
-        self.console.print(Padding(Text(text), (0, 0, 0, QUOTE_INDENT)))
+        self.console.print(Padding(Text(text), (0, 0, 0, QUOTE_INDENT), expand=False))
 
     def fact(self, text: str) -> None:
         """Something that was checked and is so."""

@@ -73,7 +73,7 @@ class Sharing:
         took_ms = _between(owner, JobState.QUEUED, JobState.STARTING)
         started_ms = _between(owner, JobState.QUEUED, JobState.RUNNING)
         story.require(
-            f"Samsung had its GPUs {took_ms / 1000:.2f} s after it asked, and its job ran after {started_ms / 1000:.2f} s",
+            f"Samsung had its GPUs {took_ms / 1000:.2f} s after it asked; its job ran after {started_ms / 1000:.2f} s",
             took_ms <= promise_ms,
             f"at most {promise_ms} ms",
             f"{took_ms} ms",
