@@ -1,4 +1,4 @@
-"""The worked examples of `docs/concepts/sharing.md`, played through the kernel and written down as the page shows them."""
+"""The worked examples of `docs/concepts/sharing.md`, played through the kernel and told as on the page."""
 
 from __future__ import annotations
 
