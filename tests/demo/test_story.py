@@ -92,7 +92,7 @@ def test_a_nation_that_is_refused_is_said_plainly(tmp_path: Path) -> None:
     assert processes_of(tmp_path) == []
 
 
-def is_gone(is_so: Callable[[], bool]) -> bool:
+def comes_true(is_so: Callable[[], bool]) -> bool:
     deadline = time.monotonic() + PATIENCE_S
     while not is_so() and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -117,4 +117,4 @@ def test_a_story_that_is_killed_takes_its_platform_and_jobs_along(tmp_path: Path
     read_until(story, "[running]")
     story.kill()
     story.communicate(timeout=60)
-    assert is_gone(lambda: processes_of(tmp_path) == [])
+    assert comes_true(lambda: processes_of(tmp_path) == [])
