@@ -20,6 +20,7 @@ from dure.world.world import World
 MOST_HOLDERS = 5
 
 _NOT_NODES = {
+    BlockerCode.NO_SITE_ALLOWED,
     BlockerCode.NO_NODE_LARGE_ENOUGH,
     BlockerCode.SHARE_LIMIT,
     BlockerCode.NOT_LENT,
@@ -145,11 +146,19 @@ class _Question:
 
     def blockers(self) -> list[Blocker]:
         """The blockers of every class the job accepts, then those that do not depend on the class."""
+        if self.columns.jobs[self.card.row].sites == 0:
+            return [self._no_site()]
         found = [blocker for gpu_class in _choices(self.world, self.card) for blocker in self._of_class(gpu_class)]
         if not found:
             found.extend(self._reserved())
         found.extend(self._behind())
         return found
+
+    def _no_site(self) -> Blocker:
+        return Blocker(
+            code=BlockerCode.NO_SITE_ALLOWED,
+            unblock="None of the sites where policy lets it run is part of the fleet: cancel it, or bring a site back.",
+        )
 
     def _of_class(self, gpu_class: int) -> Iterator[Blocker]:
         row = gpu_class * int(self.columns.counters[0].shares) + int(self.columns.jobs[self.card.row].share)
