@@ -252,8 +252,7 @@ def case(code: RefusalCode, field: str, message: str, **fields: object) -> objec
         case(
             RefusalCode.FORBIDDEN_BY_POLICY,
             "data",
-            "no site may run this job (data-stays-at-its-sites, purpose-limitation): Data may be read only at a site "
-            "that holds a copy; Data may be used only for the purposes it is held for",
+            "no site may run this job (purpose-limitation): Data may be used only for the purposes it is held for",
             data="fab-yield",
             purpose="commercial",
         ),
@@ -340,7 +339,7 @@ def test_the_field_to_blame_is_the_one_of_which_there_is_too_little(counter: Cou
 
 def test_a_refusal_by_policy_carries_the_rules_and_is_forbidden(counter: Counter) -> None:
     refusal = counter.refused(project="climate", data="fab-yield")
-    assert refusal.rules == ("data-stays-at-its-sites", "national-core-technology", "reader-must-be-named")
+    assert refusal.rules == ("national-core-technology", "reader-must-be-named")
     assert refusal.is_forbidden
     assert not counter.refused(gpus="TPU").is_forbidden
 

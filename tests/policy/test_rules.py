@@ -183,6 +183,12 @@ def test_permitted_sites_are_those_where_running_and_every_reading_is_allowed(po
     assert with_data.rules == ("data-stays-at-its-sites", "residency")
 
 
+def test_a_refusal_names_only_the_rules_of_the_sites_that_come_closest(policy_set: PolicySet) -> None:
+    policy = PolicyInForce(policy_set, NATION)
+    nowhere = policy.permitted_sites("haneul", Purpose.COMMERCIAL, ("fab",))
+    assert (nowhere.sites, nowhere.rules) == ((), ("purpose-limitation",))
+
+
 def test_an_unknown_dataset_or_organisation_has_no_permitted_site(policy_set: PolicySet) -> None:
     policy = PolicyInForce(policy_set, NATION)
     assert policy.permitted_sites("haneul", Purpose.RESEARCH, ("no-such",)).sites == ()

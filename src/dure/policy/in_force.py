@@ -17,7 +17,10 @@ MOST_REMEMBERED = 100_000
 
 
 class PermittedSites(Struct, frozen=True, kw_only=True):
-    """Where something may be done, in the order asked, and the rules that forbade the other sites."""
+    """Where something may be done, in the order asked, and the rules that forbade the other sites.
+
+    When it may be done nowhere, only the rules of the sites that come closest are named: those with the fewest.
+    """
 
     sites: tuple[str, ...]
     rules: tuple[str, ...]
@@ -68,9 +71,10 @@ class PolicyInForce:
         for question, decision in zip(questions, self.decide_all(questions), strict=True):
             if decision.allowed is not True:
                 denials[question.site].append(decision)
-        denied = [decision for decisions in denials.values() for decision in decisions]
+        sites = tuple(site for site in self._sites if not denials[site])
+        denied = [decision for decisions in _told(denials, not sites) for decision in decisions]
         return PermittedSites(
-            sites=tuple(site for site in self._sites if not denials[site]),
+            sites=sites,
             rules=tuple(sorted({rule for decision in denied for rule in decision.rules})),
             diagnostics=tuple(dict.fromkeys(line for decision in denied for line in decision.diagnostics)),
         )
@@ -96,3 +100,10 @@ class PolicyInForce:
         if len(self._decisions) + len(decisions) > MOST_REMEMBERED:
             self._decisions.clear()
         self._decisions |= decisions
+
+
+def _told(denials: dict[str, list[Decision]], only_closest: bool) -> list[list[Decision]]:
+    """The denials worth telling: with `only_closest`, those of the sites where the fewest rules stand in the way."""
+    rules = {site: len({rule for decision in each for rule in decision.rules}) for site, each in denials.items()}
+    fewest = min(rules.values(), default=0)
+    return [each for site, each in denials.items() if not only_closest or rules[site] == fewest]
