@@ -69,6 +69,12 @@ def test_a_gang_goes_to_the_site_where_the_fewest_nodes_would_do() -> None:
     assert story.card("gang").site == "site1"
 
 
+def test_equal_sites_are_settled_for_a_gang_by_the_first() -> None:
+    story = filled(0, 0, 0, 0, 0, 0, 0, 0, 0, sites=3)
+    story.submit(job("gang", "guest", 8, nodes=2))
+    assert story.card("gang").site == "site0"
+
+
 def test_a_gang_tries_the_next_site_when_cpus_are_in_use_at_the_best_one() -> None:
     story = filled(0, 0, 0, 0, 0, 8, sites=2)
     story.submit(*[job(f"cpus{number}", "guest", 0, cpus=64, sites=["site1"]) for number in range(2)])
