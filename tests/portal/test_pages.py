@@ -157,7 +157,7 @@ def test_both_languages_show_the_same_jobs(operator: httpx.Client) -> None:
 def test_a_korean_job_page_has_no_english_sentence(operator: httpx.Client) -> None:
     running, waiting = (operator.get(f"/jobs/{job}?lang=ko").text for job in ("j2", "j3"))
     assert "제출됨" in running
-    assert "1번째 시도 · 광주 국가AI센터" in running
+    assert "1차 시도 · 광주 국가AI센터" in running
     assert "2 H100만큼 더 비어야 합니다." in waiting
     for page in (running, waiting):
         shown = unescape(re.sub(r"<pre.*?</pre>|<dd class=\"id.*?</dd>|<[^>]*>", " ", page, flags=re.DOTALL))
