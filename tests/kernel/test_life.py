@@ -391,3 +391,18 @@ def test_jobs_of_a_project_without_a_share_use_only_what_nobody_keeps() -> None:
     story.submit(stranger, job("fits", "stranger", 2))
     assert story.world.share_of(stranger.project) == ""
     assert "s" not in story.holding()
+
+
+def test_a_gang_that_claimed_before_a_replay_starts_with_the_same_ranks_after_it() -> None:
+    story = Story(nation([share("owner", guarantee=16), share("guest")], nodes=2))
+    story.submit(job("g", "guest", 8, nodes=2, time_ms=8 * HOUR))
+    story.wait(TIMING.protected_ms)
+    story.submit(job("d", "owner", 8, nodes=2))
+    story.wait(TIMING.warning_ms)
+    story.end("g", Outcome.PREEMPTED)
+    replayed = World()
+    for event in story.events:
+        replayed.apply(event)
+    plan = decide(replayed, story.now_ms)
+    assert started(plan) == ["d"]
+    assert plan == story.decide()

@@ -263,6 +263,15 @@ def test_a_job_that_fitted_nowhere_is_tried_again_when_a_node_comes_back() -> No
     assert story.holds("large")
 
 
+def test_a_gang_that_no_node_was_left_for_is_tried_again_when_one_comes_back() -> None:
+    story = filled(0, 0)
+    story.set_node(node(0), "drained")
+    story.submit(job("gang", "guest", 3, nodes=2))
+    assert not story.holds("gang")
+    story.set_node(node(0), "up")
+    assert story.holds("gang")
+
+
 def test_a_job_at_another_site_is_tried_although_one_as_large_fitted_nowhere() -> None:
     story = filled(8, 0, sites=2)
     story.submit(job("here", "guest", 8, sites=["site0"]), job("there", "guest", 8, sites=["site1"]))

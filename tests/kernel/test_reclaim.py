@@ -225,36 +225,21 @@ def test_a_victim_is_stopped_by_its_time_limit_if_that_comes_first() -> None:
 
 
 def test_a_resubmitted_victim_never_reclaims() -> None:
-    """Owner and tenant both have guarantees; the tenant borrowed, lost its GPUs, and now waits for free ones."""
+    """A tenant's job lost borrowed GPUs. Its share is below its guarantee now, but it waits for GPUs that are free."""
     tree = [share("owner", guarantee=8), share("tenant", guarantee=8), share("guest")]
-    story = Story(nation(tree, nodes=2, timing=UNPROTECTED))
-    story.submit(job("first", "tenant", 8, time_ms=8 * HOUR), job("victim", "tenant", 8, time_ms=8 * HOUR))
+    story = Story(nation(tree, nodes=3, timing=UNPROTECTED))
+    story.submit(job("g", "guest", 8, time_ms=8 * HOUR))
     story.wait(MINUTE)
-    story.submit(job("d", "owner", 8, time_ms=8 * HOUR))
+    story.submit(job("covered", "tenant", 8, time_ms=8 * HOUR), job("victim", "tenant", 8, time_ms=8 * HOUR))
+    assert warned(story.submit(job("d", "owner", 8, time_ms=8 * HOUR))) == ["victim"]
     story.wait(MINUTE)
-    names = [card.job for card in story.world.running() if card.state is JobState.STOPPING]
-    assert names == ["victim"]
     story.finish("victim", outcome=Outcome.PREEMPTED)
-    story.finish("first")
-    story.finish("victim")
-    assert story.card("victim").preemptions == 1
-
-
-def test_a_victims_job_waits_for_free_gpus_even_within_its_guarantee() -> None:
-    tree = [share("owner", guarantee=8), share("tenant", guarantee=8), share("guest")]
-    story = Story(nation(tree, nodes=2, timing=UNPROTECTED))
-    story.submit(job("kept", "tenant", 8, time_ms=8 * HOUR), job("victim", "tenant", 8, time_ms=8 * HOUR))
-    story.submit(job("d", "owner", 8, time_ms=8 * HOUR))
-    story.wait(MINUTE)
-    stopped = next(card.job for card in story.world.running() if card.state is JobState.STOPPING)
-    other = {"kept": "victim", "victim": "kept"}[stopped]
-    story.finish(stopped, outcome=Outcome.PREEMPTED)
-    story.cancel(stopped) if stopped == "kept" else None
-    story.submit(job("guest", "guest", 8, time_ms=8 * HOUR, priority=9))
-    story.finish(other)
-    story.wait(MINUTE)
-    for each in story.plans:
-        assert "victim" not in claimed(each)
+    assert story.holds("d")
+    story.set_node(story.nodes_of("covered")[0], "drained")
+    assert claimed(story.finish("covered")) == []
+    assert story.card("victim").state is JobState.QUEUED
+    plan = story.submit(job("fresh", "tenant", 8))
+    assert (claimed(plan), warned(plan)) == (["fresh"], ["g"])
 
 
 def test_a_cancelled_claimant_spares_its_victims() -> None:

@@ -233,3 +233,19 @@ def test_share_cards_say_what_is_used_borrowed_lent_and_waiting() -> None:
     cards = {card.name: card for card in story.world.shares()}
     assert (cards["guest"].used_milli, cards["guest"].borrowed_milli, cards["guest"].waiting_jobs) == (5000, 5000, 1)
     assert (cards["owner"].used_milli, cards["owner"].borrowed_milli, cards["owner"].lent_milli) == (2000, 0, 3000)
+
+
+def test_a_job_that_arrives_at_a_closed_share_counts_as_tried() -> None:
+    story = Story(nation([share("closed", limit=1), share("other")], nodes=1))
+    story.submit(job("c0", "closed", 1), job("c1", "closed", 1))
+    story.happen(job("c2", "closed", 1))
+    closed = story.world.columns.shares[int(story.world.columns.classes[0].root) + 1]
+    assert (closed.waiting, closed.tried) == (2, 2)
+
+
+def test_a_share_below_its_guarantee_goes_first_even_with_a_job_that_exceeds_it() -> None:
+    story = Story(nation([share("guest"), share("owner", guarantee=4)], nodes=1))
+    story.submit(job("used", "owner", 8))
+    story.wait(HOUR - MINUTE)
+    story.submit(job("g", "guest", 6), job("o", "owner", 6))
+    assert started(story.finish("used")) == ["o"]
