@@ -126,14 +126,34 @@ def prepare_compilation() -> None:
 
 def compile_everything() -> None:
     """Have the kernel compiled before anybody waits for it. Says so the first time, when it takes up to a minute."""
-    from dure.control.rehearsal import rehearse
-
     finished = _compiled_folder() / "finished"
     if finished.exists() or os.environ.get("NUMBA_DISABLE_JIT", "0") != "0":
         return
+    # Before the compiler is imported, which takes a while by itself.
     sys.stderr.write("Compiling the kernel; this happens once and takes up to a minute ...\n")
+    sys.stderr.flush()
+    from dure.control.rehearsal import rehearse
+
     rehearse(make_policy_set())
-    finished.touch()
+    _touch(finished)
+
+
+def compile_twin() -> None:
+    """Have the twin's event loop compiled, or loaded, before its time is taken. Says so the first time."""
+    finished = _compiled_folder() / "twin-finished"
+    if not finished.exists() and os.environ.get("NUMBA_DISABLE_JIT", "0") == "0":
+        sys.stderr.write("Compiling the twin; this happens once and takes up to a minute ...\n")
+        sys.stderr.flush()
+    from dure.twin.run import warm_up
+
+    warm_up()
+    _touch(finished)
+
+
+def _touch(marker: Path) -> None:
+    # A cache may be emptied at any time, even while we fill it.
+    marker.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    marker.touch()
 
 
 def make_policy_set() -> PolicySet:

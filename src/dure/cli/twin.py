@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
@@ -11,7 +14,7 @@ from dure.cli.options import as_json
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dure.twin.run import RunReport
+    from dure.twin.run import Progress, RunReport
 
 FORMATS = ("equal", "openb", "philly")
 POLICIES = ("fifo", "sjf", "dure")
@@ -51,7 +54,7 @@ def run(
     """
     from pathlib import Path
 
-    from dure.bootstrap import prepare_compilation
+    from dure.bootstrap import compile_twin, prepare_compilation
 
     # Where compiled code is kept must be known before anything imports the kernel.
     prepare_compilation()
@@ -60,17 +63,24 @@ def run(
     from dure.intake.refusals import BadInput as BadDocument
     from dure.sources.errors import BadSource
     from dure.sources.fleet import read_fleet
-    from dure.twin.run import make_scene, run_scene, warm_up
+    from dure.twin.run import make_scene, run_scene
 
+    if trace_format and not trace:
+        raise BadInput(f"--format {trace_format}: says how a trace is written; name the trace with --trace")
     try:
         trace_file = _find_trace(trace) if trace else None
         scene = make_scene(
             trace_file=trace_file, trace_format=trace_format, fleet=read_fleet(fleet), policy=policy, seed=seed
         )
-        warm_up()
-        report = run_scene(scene, seed=seed, ledger_file=Path(ledger_file) if ledger_file else None, audit=audit)
-    except (BadSource, BadDocument) as error:
+        compile_twin()
+        with _progress() as progress:
+            report = run_scene(
+                scene, seed=seed, ledger_file=Path(ledger_file) if ledger_file else None, audit=audit, progress=progress
+            )
+    except BadSource as error:
         raise BadInput(str(error)) from None
+    except BadDocument as error:
+        raise BadInput("\n".join(f"{fleet}: {problem}" for problem in error.problems)) from None
     except OSError as error:
         raise BadInput(f"{error.filename}: cannot be used ({error.strerror})") from None
     _print_report(report, json_wanted)
@@ -83,6 +93,23 @@ def _find_trace(name: str) -> Path:
 
     folder = None if Path(name).is_file() else trace_folder()
     return folder / name if folder and (folder / name).is_file() else Path(name)
+
+
+@contextmanager
+def _progress() -> Iterator[Progress | None]:
+    """Tells a person at a terminal how far the run is; a pipe or a file is told nothing."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+
+    def show(done: int, jobs: int) -> None:
+        click.echo(f"\r{done:,} of {jobs:,} jobs", nl=False, err=True)
+
+    try:
+        yield show
+    finally:
+        # What is printed next begins on an empty line.
+        click.echo("\r\x1b[K", nl=False, err=True)
 
 
 def _print_report(report: RunReport, json_wanted: bool) -> None:

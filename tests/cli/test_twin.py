@@ -1,0 +1,72 @@
+"""`dure twin run` as people type it: mistakes are named, and options do what they say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from dure.cli.main import main
+
+
+@pytest.fixture(autouse=True)
+def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DURE_TRACES", raising=False)
+    (tmp_path / "headless.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "noise.csv").write_bytes(bytes(range(256)))
+    (tmp_path / "foreign.yaml").write_text("foo: 1\n")
+    (tmp_path / "traces").mkdir()
+    (tmp_path / "traces" / "two.csv").write_text("job_id,submit,duration,num_gpus\n1,0,60,8\n2,0,60,8\n")
+    return tmp_path
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["twin", "run", *arguments])
+
+
+MISTAKES = {
+    "--trace missing.csv": "missing.csv: expected a file",
+    "--trace .": "Is a directory",
+    "--trace headless.csv": "headless.csv, line 1",
+    "--trace headless.csv --format philly": "timestamp, duration",
+    "--trace noise.csv": "noise.csv: expected text in UTF-8",
+    "--format philly": "name the trace with --trace",
+    "--fleet 0x8": "write nodes x GPUs per node like 72x8",
+    "--fleet 99999999x8": "at most 1,000,000 nodes",
+    "--fleet 72x99": "at most 16 GPUs per node",
+    "--fleet missing.yaml": "missing.yaml",
+    "--fleet foreign.yaml": "foreign.yaml: foo: is not a known field",
+    "--policy best": "'fifo', 'sjf', 'dure'",
+    "--seed -1": "--seed",
+    "--ledger nowhere/ledger --fleet 2x8 --trace traces/two.csv": "nowhere/ledger: cannot be used",
+}
+
+
+@pytest.mark.parametrize("typed", MISTAKES)
+def test_a_mistake_is_one_message_and_exit_code_2(typed: str) -> None:
+    result = run(*typed.split())
+    assert result.exit_code == 2, result.output
+    assert isinstance(result.exception, SystemExit)
+    assert MISTAKES[typed] in result.output
+
+
+def test_a_folder_of_traces_that_is_none_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DURE_TRACES", "elsewhere")
+    result = run("--trace", "two.csv")
+    assert result.exit_code == 2
+    assert "DURE_TRACES names elsewhere" in result.output
+
+
+def test_a_trace_is_found_in_the_folder_of_traces_and_its_ledger_is_written(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DURE_TRACES", str(here / "traces"))
+    result = run("--trace", "two.csv", "--fleet", "1x8", "--policy", "fifo", "--ledger", "entries", "--audit", "--json")
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert (report["jobs"], report["finished"], report["avg_jct_s"], report["avg_wait_s"]) == (2, 2, 90.0, 30.0)
+    assert report["audit_violations"] == 0
+    assert len((here / "entries").read_text().splitlines()) == report["ledger_entries"]
