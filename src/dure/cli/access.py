@@ -25,9 +25,12 @@ def create(role: str, organisation: str, json_wanted: bool) -> None:
     import msgspec
 
     from dure.cli.client import connect
+    from dure.cli.errors import BadInput
     from dure.cli.tables import print_json
     from dure.control.requests import TokenIssuedOnce
 
+    if role == "member" and not organisation:
+        raise BadInput("--organisation: a member's token is for one organisation; name it")
     wanted = msgspec.json.encode({"role": role, "organisation": organisation})
     answer = connect().send("POST", "/v1/tokens", body=wanted)
     if json_wanted:

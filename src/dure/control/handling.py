@@ -77,6 +77,9 @@ def _change_node(request: ChangeNode, draft: Draft) -> Reply:
 def _issue_token(request: IssueToken, memory: Memory, draft: Draft) -> Reply:
     known = {each.name for each in draft.world.nation.organisations}
     needs_organisation = request.role is Role.MEMBER
+    if needs_organisation and not request.organisation:
+        message = "A member's token is for one organisation; name it as organisation."
+        return NotDone(code=NotDoneCode.UNKNOWN_ORGANISATION, message=message)
     if needs_organisation and request.organisation not in known:
         message = f"A member's token is for one organisation; {request.organisation!r} is not one of this nation."
         return NotDone(code=NotDoneCode.UNKNOWN_ORGANISATION, message=message)
