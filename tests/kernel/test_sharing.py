@@ -249,3 +249,12 @@ def test_a_share_below_its_guarantee_goes_first_even_with_a_job_that_exceeds_it(
     story.wait(HOUR - MINUTE)
     story.submit(job("g", "guest", 6), job("o", "owner", 6))
     assert started(story.finish("used")) == ["o"]
+
+
+def test_a_share_whose_turn_comes_first_is_not_held_up_by_the_reservation_of_another() -> None:
+    story = Story(nation([share("heavy"), share("light")], nodes=1))
+    story.submit(job("running", "heavy", 4))
+    story.wait(MINUTE)
+    story.submit(job("head", "heavy", 8))
+    story.submit(job("first", "light", 4, time_ms=9 * HOUR))
+    assert story.holding() == {"running", "first"}
