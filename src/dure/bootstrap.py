@@ -88,9 +88,10 @@ def serve(
     if threading.current_thread() is threading.main_thread():
         # A service manager's way to say stop is ours too: everything is let go of in order.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Nothing is made before it is sure that this server can be reached.
     try:
-        prepare_state(state)
         with _listener(host, port) as listener:
+            prepare_state(state)
             prepare_compilation()
             compile_everything()
             _serve(state, listener, kill_jobs_at_end, on_ready or _print_ready, began)
@@ -330,7 +331,9 @@ def _listener(host: str, port: int) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family)
     except OSError as error:
-        raise StartError(f"cannot listen on {host}: {error.strerror}") from None
+        raise StartError(
+            f"cannot listen on {host}: {error.strerror}; name an address of this machine with --host"
+        ) from None
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)

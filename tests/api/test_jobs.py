@@ -215,3 +215,10 @@ def test_an_unknown_job_is_not_found(hanbit: httpx.Client, path: str) -> None:
 def test_a_parameter_that_cannot_be_read_is_a_problem(hanbit: httpx.Client, query: str) -> None:
     answer = hanbit.get(f"/v1/jobs?{query}")
     assert (answer.status_code, answer.json()["code"]) == (400, "bad-parameter")
+
+
+def test_output_of_an_attempt_that_never_was_is_refused(operator: httpx.Client) -> None:
+    job = operator.post("/v1/jobs", json=JOB).raise_for_status().json()["jobs"][0]
+    answer = operator.get(f"/v1/jobs/{job}/log", params={"attempt": 9})
+    assert answer.status_code == 400
+    assert answer.json()["problems"][0]["field"] == "attempt"

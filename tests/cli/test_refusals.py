@@ -177,3 +177,19 @@ def test_a_problem_names_field_value_and_hint() -> None:
 def test_a_refusal_about_one_field_is_said_once() -> None:
     wrong = {"field": "project", "value": "", "message": "there is no project x", "hint": ""}
     assert problem_text({"detail": "there is no project x", "problems": [wrong]}) == "project: there is no project x"
+
+
+def test_a_server_that_cannot_listen_leaves_no_state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        result = dure("up", "--state", "mine", "--port", str(taken.getsockname()[1]))
+    assert_refused(result, 1, "Address already in use", "--port")
+    assert not (tmp_path / "mine").exists()
+
+
+def test_a_state_folder_that_cannot_be_made_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    assert_refused(dure("up", "--state", "file/state", "--port", "0"), 1, "file/state", "choose another")

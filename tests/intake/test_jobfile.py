@@ -124,6 +124,7 @@ def test_gpus_are_written_in_several_ways(written: object, meant: tuple[GpuReque
         ("H100:1.5", "gpus: more than one GPU must be a whole number (got H100:1.5)"),
         ("0.0001", "gpus: is not a number of GPUs (got 0.0001)"),
         (9_999_999, "gpus: must be at most 1,000,000 GPUs (got 9999999)"),
+        ("H100:999999999", "gpus: must be at most 1,000,000 GPUs (got H100:999999999)"),
         (1e30, "gpus: is not a number of GPUs (got 1e+30)"),
         ("8:H100", "gpus: is not a number of GPUs (got 8:H100)"),
         (True, "gpus: is not a number of GPUs (got True)"),

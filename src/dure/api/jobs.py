@@ -103,6 +103,8 @@ async def log(platform: Platform, call: Call) -> Response:
     offset = call.number("offset", 0, 1 << 50)
     if rank >= card.submitted.nodes:
         raise bad_parameter("rank", str(rank), f"{card.job} has the ranks 0 to {card.submitted.nodes - 1}")
+    if attempt > max(1, card.attempt):
+        raise bad_parameter("attempt", str(attempt), f"{card.job} has had {card.attempt} so far")
     if platform.control.memory.outputs.are_gone(card):
         raise _no_longer_kept(card, platform.control.memory.outputs.most)
     if EVENT_STREAM in call.request.headers.get("accept", ""):

@@ -271,6 +271,8 @@ def gpu_request(problems: Problems, field: str, value: object) -> GpuRequest:
     match = _GPUS.fullmatch(written)
     if match is None:
         message = "must not be negative" if re.match(r"(?:[^:]*:)?-\d", written) else "is not a number of GPUs"
+        if re.fullmatch(r"(?:[^:]*:)?\d{8,}", written):
+            message = "must be at most 1,000,000 GPUs"
         problems.add(field, value, message, "write it like H100:8, 8 or 0.5, with at most three decimals")
         return GpuRequest(gpu_class="", milli=0)
     return GpuRequest(gpu_class=match["gpu_class"] or "", milli=_milli(problems, field, value, match["count"]))
