@@ -283,3 +283,9 @@ def test_a_job_of_fewer_cpus_is_tried_although_one_as_large_fitted_nowhere() -> 
     story.submit(job("cpus", "guest", 0, cpus=32))
     story.submit(job("a", "guest", 4, cpus=64, time_ms=1), job("b", "guest", 4, cpus=1, time_ms=1))
     assert "b" in story.holding()
+
+
+def test_a_gang_of_parts_never_starts_with_fewer_ranks_than_it_wants() -> None:
+    story = filled(0, 0)
+    story.submit(job("parts", "guest", 0.5, nodes=2), job("next", "guest", 0.5))
+    assert story.holding() == {"next"}

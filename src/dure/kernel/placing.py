@@ -19,7 +19,8 @@ def place(columns: Columns, job: int, gpu_class: int, ends_ms: int) -> bool:
     """Choose nodes of a class for a job that would end at `ends_ms`; False when it does not fit as a whole."""
     record = columns.jobs[job]
     if 0 < record.gpus_milli < WHOLE:
-        return _place_part(columns, job, gpu_class, ends_ms)
+        # A part of a GPU is for one rank: gangs want whole GPUs.
+        return record.nodes == 1 and _place_part(columns, job, gpu_class, ends_ms)
     gpus = record.gpus_milli // WHOLE
     if columns.classes[gpu_class].idle < gpus * record.nodes or _is_hopeless(columns, job, gpu_class, ends_ms):
         return False
