@@ -83,6 +83,15 @@ def test_a_checkpoint_makes_old_work_cheap_to_stop() -> None:
     assert warned(story.submit(job("d", "owner", 4))) == ["older"]
 
 
+def test_a_job_that_saves_when_it_is_warned_yields_first() -> None:
+    story = Story(nation([share("owner", guarantee=8), share("guest")], nodes=1))
+    story.submit(job("older", "guest", 4, time_ms=8 * HOUR, saves_when_warned=True))
+    story.wait(HOUR)
+    story.submit(job("younger", "guest", 4, time_ms=8 * HOUR))
+    story.wait(30 * MINUTE)
+    assert warned(story.submit(job("d", "owner", 4))) == ["older"]
+
+
 def test_equal_losses_and_starts_are_settled_by_the_lowest_row() -> None:
     story = lent_out(guests=2, gpus=4)
     assert warned(story.submit(job("d", "owner", 4))) == ["g0"]

@@ -314,6 +314,7 @@ def _events(
         "priority": spec.priority,
         "preemptible": spec.preemptible,
         "checkpoint_every_ms": spec.checkpoint.every_ms,
+        "saves_when_warned": bool(spec.checkpoint.signal),
         "retry_limit": spec.retry.limit,
         "retry_backoff_ms": spec.retry.backoff_ms,
         "depends": _dependencies(submission),

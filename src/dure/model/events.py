@@ -54,6 +54,8 @@ class JobSubmitted(Event, frozen=True, kw_only=True, omit_defaults=True, tag="jo
     purpose: str
     sites: tuple[str, ...]
     """Where policy lets it run."""
+    saves_when_warned: bool = False
+    """It asked for a signal at a warning, upon which it saves its work: reclaiming it loses nothing."""
 
 
 class AccessRefused(Event, frozen=True, kw_only=True, omit_defaults=True, tag="access-refused"):

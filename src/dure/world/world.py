@@ -415,6 +415,7 @@ class World:
             "limit_ms": event.time_ms,
             "preemptible": int(event.preemptible),
             "checkpoint_every_ms": event.checkpoint_every_ms,
+            "saves_when_warned": int(event.saves_when_warned),
             "priority": event.priority,
             "sequence": sequence,
             "submitted_ms": event.at_ms,
