@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 
 import msgspec
 from msgspec import Struct
@@ -100,13 +101,11 @@ class Draft:
 
     def _change(self, card: JobCard, spec_of: SpecOf) -> Change:
         # The card goes on changing, but watchers are told how it was after this step.
-        then = copy.copy(card)
-
-        def line(viewer: Viewer) -> bytes:
-            return _JSON.encode(job_line(self.world, then, viewer, spec_of))
-
+        line = partial(_line, self.world, copy.copy(card), spec_of)
         organisation = self._organisation_of(card)
-        return Change(name="job", organisation=organisation, full=lambda: line(EVERYTHING), public=lambda: line(PUBLIC))
+        return Change(
+            name="job", organisation=organisation, full=partial(line, EVERYTHING), public=partial(line, PUBLIC)
+        )
 
     def _attempt_row(self, card: JobCard, ended: AttemptEnded | None) -> Row:
         record = Attempt(
@@ -126,6 +125,10 @@ class Draft:
     def _organisation_of(self, card: JobCard) -> str:
         owner = self.world.nation.organisation_of(card.submitted.project)
         return owner.name if owner else ""
+
+
+def _line(world: World, card: JobCard, spec_of: SpecOf, viewer: Viewer) -> bytes:
+    return _JSON.encode(job_line(world, card, viewer, spec_of))
 
 
 def _by_number(job: str) -> tuple[int, str]:
