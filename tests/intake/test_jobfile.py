@@ -168,6 +168,10 @@ def test_gpus_that_cannot_be_are_refused(written: object, message: str) -> None:
         ({"within": "domain"}, "within: is not offered yet (got domain); write node or site"),
         ({"within": "sit"}, "within: must be one of node, site (got sit); did you mean site?"),
         ({"within": ["node"]}, "within: must be one of node, site (got a list)"),
+        (
+            {"gpus": "0.5", "nodes": 2},
+            "gpus: part of a GPU cannot be asked for on more than one node (got 0.5); use nodes: 1",
+        ),
         ({"within": "node", "nodes": 2}, "within: 2 nodes cannot be within one node (got node); write within: site"),
         ({"priority": 101}, "priority: must lie between 0 and 100 (got 101)"),
         ({"preemptible": "yes"}, "preemptible: must be true or false (got yes)"),

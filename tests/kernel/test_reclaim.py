@@ -61,6 +61,18 @@ def test_a_victim_that_turns_out_not_to_be_needed_is_put_back() -> None:
     assert shares_used(story) == {"owner": 8000, "guest": 8000}
 
 
+def test_parts_of_gpus_yield_until_the_gpus_are_whole() -> None:
+    story = Story(nation([share("owner", guarantee=8), share("guest")], nodes=1))
+    story.submit(*[job(f"g{number}", "guest", 0.5, time_ms=8 * HOUR) for number in range(16)])
+    story.wait(TIMING.protected_ms)
+    plan = story.submit(job("d", "owner", 2))
+    assert claimed(plan) == ["d"]
+    assert warned(plan) == ["g0", "g1", "g2", "g3"]
+    story.wait(TIMING.warning_ms)
+    assert started(story.finish("g0", "g1", "g2", outcome=Outcome.PREEMPTED)) == []
+    assert "d" in started(story.finish("g3", outcome=Outcome.PREEMPTED))
+
+
 def shares_used(story: Story) -> dict[str, int]:
     return {card.name: card.used_milli for card in story.world.shares()}
 

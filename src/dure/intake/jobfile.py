@@ -121,6 +121,11 @@ def _check_together(problems: Problems, fields: Mapping[str, object], spec: dict
         problems.add("secrets", variable, "is also in env", "keep it in one of the two")
     if spec.get("within") is Within.NODE and spec.get("nodes", 1) > 1:
         problems.add("within", "node", f"{spec['nodes']} nodes cannot be within one node", "write within: site")
+    parts = [each for each in spec.get("gpus", ()) if 0 < each.milli < WHOLE_GPU_MILLI]
+    if parts and spec.get("nodes", 1) > 1:
+        problems.add(
+            "gpus", fields.get("gpus"), "part of a GPU cannot be asked for on more than one node", "use nodes: 1"
+        )
     if not spec.get("gpus") and "cpus" not in fields:
         # A job that takes nothing would never wait and never be accounted for.
         spec["cpus"] = 1

@@ -21,6 +21,7 @@ from dure.world.columns import (
     DO_WARN,
     MOST_LEVELS,
     NEVER,
+    NODE_UP,
     NONE,
     RUNNING,
     SPARE_CANDIDATES,
@@ -92,40 +93,55 @@ def _list_nodes(columns: Columns, job: int, share: int, pool: int) -> int:
     """Lists the nodes of a pool that might do, fewest recoverable GPUs first; returns how many.
 
     The index of recoverable GPUs counts all that may be preempted, so the nodes whose jobs do not borrow are left out.
+    It does not count GPUs in use by parts: nodes that have some are looked at last, in the order of the fleet.
     """
     record = columns.jobs[job]
+    area = columns.pools[pool]
     gpus = (record.gpus_milli + WHOLE - 1) // WHOLE
     most = min(CANDIDATE_NODES, record.nodes + SPARE_CANDIDATES)
     found = 0
     for level in range(gpus, MOST_LEVELS):
         node = next_node(columns, columns.recoverable_sets, pool, level, 0)
         while node != NONE and found < most:
-            following = next_node(columns, columns.recoverable_sets, pool, level, columns.nodes[node].position + 1)
-            if not _might_yield(columns, job, share, node, gpus):
-                node = following
-                continue
-            columns.nodes[node].candidate = found
-            columns.candidates[found, 0] = node
-            columns.candidates[found, 1] = columns.nodes[node].idle
-            columns.candidates[found, 2] = columns.nodes[node].free_cpus_milli
-            columns.candidates[found, 3] = columns.nodes[node].free_memory_mib
-            _judge_node(columns, job, found)
+            if _might_yield(columns, job, share, node, gpus):
+                _list_node(columns, job, node, found)
+                found += 1
+            node = next_node(columns, columns.recoverable_sets, pool, level, columns.nodes[node].position + 1)
+    if area.shared_nodes == 0:
+        return found
+    for node in range(area.first_node, area.first_node + area.node_count):
+        place = columns.nodes[node]
+        looked_at = place.shared == 0 or place.state != NODE_UP or place.candidate != NONE
+        if found < most and not looked_at and _might_yield(columns, job, share, node, gpus):
+            _list_node(columns, job, node, found)
             found += 1
-            node = following
     return found
+
+
+@compiled
+def _list_node(columns: Columns, job: int, node: int, index: int) -> None:
+    columns.nodes[node].candidate = index
+    columns.candidates[index, 0] = node
+    _judge_node(columns, job, index)
 
 
 @compiled
 def _might_yield(columns: Columns, job: int, share: int, node: int, gpus: int) -> bool:
     """True when a node would have enough idle GPUs if all jobs yielded from which the share may reclaim."""
     idle = columns.nodes[node].idle
+    shared = 0
+    still_shared = 0
     at = columns.nodes[node].first_allocation
     while at != NONE and idle < gpus:
         allocation = columns.allocations[at]
-        if allocation.milli == WHOLE and _yields_to(columns, allocation.job, job, share):
+        yields = _yields_to(columns, allocation.job, job, share)
+        if allocation.milli < WHOLE:
+            shared |= allocation.gpu_mask
+            still_shared |= 0 if yields else allocation.gpu_mask
+        elif yields:
             idle += bits(allocation.gpu_mask)
         at = allocation.next_of_node
-    return idle >= gpus
+    return idle + bits(shared & ~still_shared) >= gpus
 
 
 @compiled
@@ -139,11 +155,35 @@ def _yields_to(columns: Columns, holder: int, job: int, share: int) -> bool:
 
 @compiled
 def _judge_node(columns: Columns, job: int, index: int) -> None:
+    """What a candidate node would have without the victims chosen so far, and whether that is enough for one rank.
+
+    A chosen victim is known by its quota: it runs, but is not charged.
+    """
     record = columns.jobs[job]
-    candidate = columns.candidates[index]
-    enough = candidate[1] * WHOLE >= record.gpus_milli
-    enough = enough and candidate[2] >= record.cpus_milli and candidate[3] >= record.memory_mib
-    columns.candidates[index, 4] = 1 if enough else 0
+    node = columns.candidates[index, 0]
+    idle = columns.nodes[node].idle
+    cpus_milli = columns.nodes[node].free_cpus_milli
+    memory_mib = columns.nodes[node].free_memory_mib
+    shared = 0
+    still_shared = 0
+    at = columns.nodes[node].first_allocation
+    while at != NONE:
+        allocation = columns.allocations[at]
+        holder = columns.jobs[allocation.job]
+        at = allocation.next_of_node
+        chosen = holder.state == RUNNING and holder.charged == 0
+        if allocation.milli < WHOLE:
+            shared |= allocation.gpu_mask
+            still_shared |= 0 if chosen else allocation.gpu_mask
+        elif chosen:
+            idle += bits(allocation.gpu_mask)
+        if chosen:
+            cpus_milli += holder.cpus_milli
+            memory_mib += holder.memory_mib
+    idle += bits(shared & ~still_shared)
+    enough = idle * WHOLE >= record.gpus_milli and cpus_milli >= record.cpus_milli and memory_mib >= record.memory_mib
+    columns.candidates[index, 1] = idle
+    columns.candidates[index, 2] = 1 if enough else 0
 
 
 @compiled
@@ -231,18 +271,11 @@ def _try_without(columns: Columns, job: int, index: int, chosen: int, now_ms: in
     holder = columns.victims[index, 0]
     columns.victims[index, 2] = chosen
     set_charged(columns, holder, 1 - chosen, now_ms)
-    sign = 1 if chosen == 1 else -1
-    record = columns.jobs[holder]
-    at = record.first_allocation
+    at = columns.jobs[holder].first_allocation
     while at != NONE:
         allocation = columns.allocations[at]
-        candidate = columns.nodes[allocation.node].candidate
-        if candidate != NONE:
-            if allocation.milli == WHOLE:
-                columns.candidates[candidate, 1] += sign * bits(allocation.gpu_mask)
-            columns.candidates[candidate, 2] += sign * record.cpus_milli
-            columns.candidates[candidate, 3] += sign * record.memory_mib
-            _judge_node(columns, job, candidate)
+        if columns.nodes[allocation.node].candidate != NONE:
+            _judge_node(columns, job, columns.nodes[allocation.node].candidate)
         at = allocation.next_of_job
 
 
@@ -252,7 +285,7 @@ def _has_room(columns: Columns, job: int, share: int, nodes: int) -> bool:
         return False
     ready = 0
     for index in range(nodes):
-        ready += columns.candidates[index, 4]
+        ready += columns.candidates[index, 2]
     return ready >= columns.jobs[job].nodes
 
 
@@ -265,11 +298,11 @@ def _claim_nodes(columns: Columns, job: int, gpu_class: int, nodes: int, now_ms:
     for rank in range(record.nodes):
         best = NONE
         for index in range(nodes):
-            enough = columns.candidates[index, 4] == 1
+            enough = columns.candidates[index, 2] == 1
             if enough and (best == NONE or columns.candidates[index, 1] < columns.candidates[best, 1]):
                 best = index
         columns.chosen[rank] = columns.candidates[best, 0]
-        columns.candidates[best, 4] = 0
+        columns.candidates[best, 2] = 0
     for rank in range(record.nodes - 1, -1, -1):
         place = columns.nodes[columns.chosen[rank]]
         held = lowest(place.idle_mask, min(gpus, place.idle))

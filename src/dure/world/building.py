@@ -104,7 +104,7 @@ def build(shape: Shape, jobs: int) -> Columns:
         chosen=np.zeros(max(2, nodes), dtype=np.int64),
         ready_ms=np.zeros(max(1, nodes), dtype=np.int64),
         victims=np.zeros((CANDIDATE_VICTIMS, 3), dtype=np.int64),
-        candidates=np.zeros((CANDIDATE_NODES, 5), dtype=np.int64),
+        candidates=np.zeros((CANDIDATE_NODES, 3), dtype=np.int64),
     )
     _link_free_allocations(columns)
     _set_counters(columns, shape, nodes, shares)

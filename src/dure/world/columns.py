@@ -285,7 +285,7 @@ class Columns(NamedTuple):
     victims: Integers
     """[candidate, 0..2] scratch of reclaim: job, lost work, chosen."""
     candidates: Integers
-    """[candidate, 0..4] scratch of reclaim: node; idle GPUs, CPUs and memory it would have; 1 if enough for a rank."""
+    """[candidate, 0..2] scratch of reclaim: node; GPUs that would be idle; 1 if it would do for one rank."""
 
 
 def records(dtype: np.dtype[Any], count: int) -> Records:
