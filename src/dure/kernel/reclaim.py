@@ -29,7 +29,7 @@ from dure.world.columns import (
     Columns,
 )
 from dure.world.compiled import compiled
-from dure.world.quota import ROOM, may_reclaim, shortage, within_guarantee
+from dure.world.quota import ROOM, may_reclaim, shortage
 from dure.world.transitions import claim, demand_milli, set_charged, share_row, warn
 
 
@@ -40,7 +40,7 @@ def reclaim(columns: Columns, job: int, gpu_class: int, now_ms: int) -> bool:
     share = share_row(columns, job, gpu_class)
     if record.times_reclaimed > 0 or record.gpus_milli == 0 or _is_in_vain(columns, job, share, gpu_class):
         return False
-    if not within_guarantee(columns.shares, share, demand_milli(columns, job)):
+    if not _somebody_borrows_beside(columns, share, demand_milli(columns, job)):
         return False
     first = columns.classes[gpu_class].first_pool
     for pool in range(first, first + columns.classes[gpu_class].pool_count):
@@ -53,6 +53,25 @@ def reclaim(columns: Columns, job: int, gpu_class: int, now_ms: int) -> bool:
     known.in_vain_cpus_milli = record.cpus_milli
     known.in_vain_memory_mib = record.memory_mib
     known.in_vain_sites = record.sites
+    return False
+
+
+@compiled
+def _somebody_borrows_beside(columns: Columns, share: int, amount: int) -> bool:
+    """True when a share on the way to the root has its guarantee left for `amount` more, and a sibling that borrows.
+
+    Without that nobody may be reclaimed, and no node need be looked at.
+    """
+    shares = columns.shares
+    at = share
+    while shares[at].parent != NONE:
+        if shares[at].used + amount <= shares[at].guarantee:
+            sibling = shares[shares[at].parent].first_child
+            while sibling != NONE:
+                if sibling != at and shares[sibling].used > shares[sibling].guarantee:
+                    return True
+                sibling = shares[sibling].next_sibling
+        at = shares[at].parent
     return False
 
 

@@ -1,8 +1,8 @@
 """The share tree's arithmetic: what is whose, what is lent, and who used how much lately.
 
 Every share has a *pool*: its guarantee, less what shares below it keep to themselves. Of its pool it *keeps* what it
-does not lend; the rest is open to its siblings while idle. A job draws from its own share's pool first; what exceeds the
-kept part is drawn from the parent's pool, and so on up to the root, whose pool is the capacity that nobody keeps.
+does not lend; the rest is open to its siblings while idle. A job draws from its own share's pool first; what exceeds
+the kept part is drawn from the parent's pool, and so on up to the root, whose pool is the capacity that nobody keeps.
 
 Usage has a memory: GPU time is added as it is used, and all of it is halved every half-life, in 64 equal steps at
 fixed instants. It does not matter when or how often a share is looked at, and all of it is integer arithmetic.
