@@ -12,6 +12,7 @@ import hashlib
 import logging
 import os
 import secrets
+import shutil
 import signal
 import socket
 import sys
@@ -41,6 +42,7 @@ SECRETS_KEY_FILE = "secrets.key"
 OPERATOR_FILE = "operator.token"
 COMPILED_ROOMS = ("world", "kernel", "twin")
 BACKLOG = 2_048
+_COMPILATIONS_KEPT_S = 30 * 24 * 3600
 SHUTDOWN_S = 3
 """How long open connections may take to end when the platform stops."""
 
@@ -120,6 +122,7 @@ def prepare_compilation() -> None:
     """
     folder = _compiled_folder()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.utime(folder)
     os.environ["NUMBA_CACHE_DIR"] = str(folder)
     if "numba" in sys.modules:
         sys.modules["numba"].config.CACHE_DIR = str(folder)
@@ -137,6 +140,7 @@ def compile_everything() -> None:
 
     rehearse(make_policy_set())
     _touch(finished)
+    _forget_old_compilations()
 
 
 def compile_twin() -> None:
@@ -149,6 +153,13 @@ def compile_twin() -> None:
 
     warm_up()
     _touch(finished)
+
+
+def _forget_old_compilations() -> None:
+    """Each version of the sources leaves some 30 MB behind; those nobody has used for a month are taken away."""
+    for folder in _compiled_folder().parent.glob("compiled-*"):
+        if time.time() - folder.stat().st_mtime > _COMPILATIONS_KEPT_S:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _touch(marker: Path) -> None:

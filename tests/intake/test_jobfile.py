@@ -47,7 +47,7 @@ def test_a_full_job_file_is_read() -> None:
         purpose: public-interest
         command: python train.py --rank $NODE_RANK && echo done
         setup: pip install -r requirements.txt
-        workdir: /work/train
+        workdir: /data/train
         env: {VERSION: 1.10, DEBUG: no, EMPTY: ""}
         secrets: [HF_TOKEN]
         nodes: 2
@@ -71,7 +71,7 @@ def test_a_full_job_file_is_read() -> None:
         purpose=Purpose.PUBLIC_INTEREST,
         command=("bash", "-c", "python train.py --rank $NODE_RANK && echo done"),
         setup="pip install -r requirements.txt",
-        workdir="/work/train",
+        workdir="/data/train",
         env={"VERSION": "1.10", "DEBUG": "no", "EMPTY": ""},
         secrets=("HF_TOKEN",),
         nodes=2,

@@ -44,7 +44,7 @@ def test_a_script_as_people_have_it_becomes_a_job() -> None:
 #SBATCH --array=0-9
 #SBATCH --dependency=afterok:j1:j2,afterok:j3
 #SBATCH --signal=B:USR1@120
-#SBATCH --chdir=/work/train --export=NONE,LR=0.10
+#SBATCH --chdir=/data/train --export=NONE,LR=0.10
 #SBATCH --no-requeue
 python train.py
 """
@@ -53,7 +53,7 @@ python train.py
         name="my train",
         project="haneul-llm",
         script=text,
-        workdir="/work/train",
+        workdir="/data/train",
         env={"LR": "0.10"},
         nodes=2,
         gpus=(GpuRequest(gpu_class="h100", milli=8000),),

@@ -393,7 +393,6 @@ class World:
     def _new_row(self, job: str) -> int:
         if self._free_rows:
             row = self._free_rows.pop()
-            self.columns.jobs[row : row + 1] = building.empty_jobs(1)
             self._job_at_row[row] = job
             return row
         row = len(self._job_at_row)
