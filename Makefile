@@ -10,6 +10,7 @@ run: $(READY)
 	@$(BIN)/dure demo $(ARGS)
 
 test: $(READY)
+	@.ci/real-parts
 	@$(BIN)/python -m pytest -n 2 $(ARGS)
 
 check: $(READY)
