@@ -36,8 +36,8 @@ def gang(name: str, project: str, gpus: str, nodes: int, steps: int) -> JobDocum
     return _job(name, project, gpus, command) | {"nodes": nodes}
 
 
-def study(name: str, project: str, gpus: str, data: str, purpose: str) -> JobDocument:
-    """A training on a dataset."""
+def study(name: str, project: str, gpus: str, data: list[str], purpose: str) -> JobDocument:
+    """A training on datasets."""
     return training(name, project, gpus, steps=50, seed=1, reports=1) | {"data": data, "purpose": purpose}
 
 

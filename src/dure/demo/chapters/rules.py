@@ -11,20 +11,23 @@ CODE = "forbidden-by-policy"
 
 
 def refuse_by_rule(story: Story) -> Proof:
-    """Two jobs are refused, one for who asks and one for what for; a third may run, where the data is."""
+    """Jobs are refused for who asks, for where the data would have to go, and for what for; one may run."""
     story.teller.say(
         "Samsung's fab data is national core technology. It named two readers: Saessak, and Nordlys Korea, whose "
         "parent is in Norway."
     )
-    asked = jobs.study("yield-study", "nordlys-chips", "B200:1", data="fab-yield", purpose="research")
+    asked = jobs.study("yield-study", "nordlys-chips", "B200:1", data=["fab-yield"], purpose="research")
     _must_be_refused(story, "nordlys", asked, "national-core-technology")
-    allowed = jobs.study("yield-study", "saessak-vision", "B200:1", data="fab-yield", purpose="research")
+    allowed = jobs.study("yield-study", "saessak-vision", "B200:1", data=["fab-yield"], purpose="research")
     site = story.members["saessak"].plan(allowed).site
     story.expect("the same job of Saessak may run, at the one site that holds the data", "pyeongtaek", site)
+    story.teller.say("With it, Saessak wants to read lung scans that lie at Gwangju. No site may hold both.")
+    both = jobs.study("joint-study", "saessak-vision", "B200:1", data=["fab-yield", "lung-scans"], purpose="research")
+    _must_be_refused(story, "saessak", both, "data-stays-at-its-sites")
     story.teller.say("Dallae, a small manufacturer, wants to sell what it learns from lung scans held for research.")
-    sold = jobs.study("scan-product", "dallae-quality", "H100:1", data="lung-scans", purpose="commercial")
+    sold = jobs.study("scan-product", "dallae-quality", "H100:1", data=["lung-scans"], purpose="commercial")
     _must_be_refused(story, "dallae", sold, "purpose-limitation")
-    return Proof("a refusal names the rule, and is in the ledger", "national-core-technology, purpose-limitation")
+    return Proof("a refusal names its rule, and is in the ledger", "3 refused, each by another rule")
 
 
 def _must_be_refused(story: Story, organisation: str, document: JobDocument, rule: str) -> None:
