@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import pytest
 
-from dure.bootstrap import compile_everything, prepare_compilation
+from dure.bootstrap import compile_everything, compile_twin, prepare_compilation
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -18,13 +15,4 @@ def pytest_configure(config: pytest.Config) -> None:
     prepare_compilation()
     if not hasattr(config, "workerinput"):
         compile_everything()
-        _compile_the_twin()
-
-
-def _compile_the_twin() -> None:
-    finished = Path(os.environ["NUMBA_CACHE_DIR"]) / "twin-finished"
-    if not finished.exists() and os.environ.get("NUMBA_DISABLE_JIT", "0") == "0":
-        from dure.twin.run import warm_up
-
-        warm_up()
-        finished.touch()
+        compile_twin()
