@@ -320,6 +320,25 @@ def test_a_warning_is_for_a_claim_of_the_same_plan() -> None:
     assert broken(lent_out(), warn("g", "d"), now_ms=OLD) == ["warned-for-nobody"]
 
 
+def test_a_share_pays_off_what_it_took_back_before_it_takes_more() -> None:
+    """It took one GPU back at OLD, and may have two in an hour."""
+    owner = share("owner", guarantee=8, reclaim_per_hour=2)
+    tree = nation([owner, share("guest")], nodes=1)
+    found = books(
+        *[each for gpu in (0, 1) for each in (job(f"g{gpu}", "guest", 1), start(f"g{gpu}", at(0, gpu)))],
+        job("d0", "owner", 7),
+        job("d1", "owner", 1),
+        declared=tree,
+    )
+    first = Plan(at_ms=OLD, decisions=(claim("d0", at(0, 2, 3, 4, 5, 6, 7)), warn("g0", "d0")))
+    assert found.check(first, OLD) == []
+    found.apply(Planned(at_ms=OLD, plan=first))
+    later = OLD + HOUR // 2
+    second = (claim("d1", at(0)), warn("g1", "d1", later + TIMING.warning_ms))
+    assert broken(found, *second, now_ms=later - 1) == ["reclaims-too-fast"]
+    assert broken(found, *second, now_ms=later) == []
+
+
 def test_a_victim_borrows() -> None:
     tree = nation([share("owner", guarantee=8), share("other", guarantee=8)], nodes=2)
     found = books(job("g", "other", 8), start("g", at(0, *ALL), borrowed=False), job("d", "owner", 8), declared=tree)

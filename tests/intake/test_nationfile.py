@@ -120,6 +120,12 @@ def test_an_empty_nation_is_a_nation() -> None:
         ("guarantee: {B200: 16}", "guarantee: {B200: 17}", "there are only 16; lower the guarantees, or add GPUs"),
         ("lend: {H100: 32}", "limit: {H100: 47}", "shares[0].limit.H100: is below the guarantee of 48 (got 47)"),
         ("lend: {H100: 32}", "lend: {H100: 49}", "shares[0].lend.H100: is more than the guarantee of 48 (got 49)"),
+        (
+            "lend: {H100: 32}",
+            "reclaim_per_hour: {H100: 0}",
+            "shares[0].reclaim_per_hour.H100: would never take its guarantee back (got 0); write how many",
+        ),
+        ("exchange: 2.2", "half_life: 1", "gpu_classes.B200.half_life: has no unit (got 1); write 1s"),
         ("count: 8", "count: -8", "sites[0].nodes[0].count: must lie between 1 and 100,000 (got -8)"),
         ("count: 8", "count: 10000000", "sites[0].nodes[0].count: must lie between 1 and 100,000 (got 10000000)"),
         (

@@ -26,6 +26,7 @@ def share(
     lend: int | None = None,
     weight: int = 1,
     gpu_class: str = "H100",
+    reclaim_per_hour: int | None = None,
 ) -> Share:
     """A share with amounts in whole GPUs of one class."""
     amount = ShareAmount(
@@ -33,6 +34,7 @@ def share(
         guarantee_milli=guarantee * WHOLE,
         limit_milli=UNLIMITED_MILLI if limit is None else limit * WHOLE,
         lend_milli=UNLIMITED_MILLI if lend is None else lend * WHOLE,
+        reclaim_per_hour_milli=UNLIMITED_MILLI if reclaim_per_hour is None else reclaim_per_hour * WHOLE,
     )
     return Share(name=name, parent=parent, weight=weight, amounts=(amount,))
 

@@ -107,6 +107,14 @@ def no_site() -> Story:
     return story
 
 
+def reclaim_rate() -> Story:
+    story = Story(nation([share("owner", guarantee=8, reclaim_per_hour=8), share("guest")], nodes=1))
+    story.submit(*[job(f"g{number}", "guest", 4) for number in range(2)])
+    story.wait(TIMING.protected_ms)
+    story.submit(job("first", "owner", 4), job("j", "owner", 4))
+    return story
+
+
 STOPPED_AT = TIMING.protected_ms + TIMING.warning_ms + TIMING.grace_ms
 SITUATIONS: list[tuple[Callable[[], Story], Blocker]] = [
     (dependency, Blocker(code=BlockerCode.HELD_BY_DEPENDENCY, holders=("a",))),
@@ -121,6 +129,10 @@ SITUATIONS: list[tuple[Callable[[], Story], Blocker]] = [
     (no_cpus, Blocker(code=BlockerCode.NOT_ENOUGH_CPU_OR_MEMORY)),
     (victims, Blocker(code=BlockerCode.WAITING_FOR_VICTIMS, short_milli=6000, holders=("g",), until_ms=STOPPED_AT)),
     (protected, Blocker(code=BlockerCode.VICTIMS_PROTECTED, holders=("g",), until_ms=TIMING.protected_ms)),
+    (
+        reclaim_rate,
+        Blocker(code=BlockerCode.RECLAIM_RATE, share="owner", until_ms=TIMING.protected_ms + HOUR // 2),
+    ),
     (reserved, Blocker(code=BlockerCode.RESERVED_FOR_HEAD, holders=("head",), until_ms=HOUR)),
     (behind, Blocker(code=BlockerCode.BEHIND_IN_QUEUE, share="guest", holders=("second", "first"))),
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from dure.audit.tree import ROOT, Tree
 from dure.model.fleet import Timing
@@ -120,6 +121,19 @@ def memory_of(looks: list[int], until_ms: int) -> int:
 @given(st.lists(st.integers(0, 5 * HOUR), max_size=8))
 def test_usage_does_not_depend_on_when_it_is_looked_at(looks: list[int]) -> None:
     assert memory_of(looks, 5 * HOUR) == memory_of([], 5 * HOUR)
+
+
+def test_a_gpu_class_may_remember_longer_than_the_nation() -> None:
+    declared = nation([share("guest")], nodes=1, timing=Timing(half_life_ms=HOUR), classes=("H100", "B200"))
+    slow, quick = declared.gpu_classes
+    world = world_of(replace(declared, gpu_classes=(replace(slow, half_life_ms=2 * HOUR), quick)))
+    per_class = int(world.columns.counters[0].shares)
+    for row in (1, per_class + 1):
+        world.columns.shares[row].usage = 1 << 40
+        remember(world.columns, row, 2 * HOUR)
+    halved, halved_twice = (int(world.columns.shares[row].usage) for row in (1, per_class + 1))
+    assert abs(halved / (1 << 39) - 1) < 0.001
+    assert abs(halved_twice / (1 << 38) - 1) < 0.001
 
 
 def test_usage_settles_where_a_half_life_forgets_as_much_as_is_used() -> None:

@@ -110,11 +110,19 @@ class Books:
         page.tree = Tree(nation)
         page.nodes = {name: (site, group) for site, group in nation.node_groups() for name in group.node_names()}
         page.charged.clear()
+        self._forget_rates_of_the_gone(nation)
         for job, entry in list(page.jobs.items()):
             share = nation.share_of(entry.submitted.project)
             page.jobs[job] = replace(entry, share=share.name if share else ROOT, charged=False)
             if entry.charged:
                 page.charge(job, True)
+
+    def _forget_rates_of_the_gone(self, nation: Nation) -> None:
+        """What a share took back is remembered for as long as share and class are declared."""
+        shares, classes = {each.name for each in nation.shares}, {each.name for each in nation.gpu_classes}
+        for gpu_class, share in list(self._page.paid_off):
+            if gpu_class not in classes or share not in shares:
+                del self._page.paid_off[(gpu_class, share)]
 
     def check(self, plan: Plan, now_ms: int) -> list[Violation]:
         """What the plan would do wrong. Nothing is written down: `apply` does that once the plan is an event."""

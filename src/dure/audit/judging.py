@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import assert_never
 
 from dure.audit.page import CLAIMED, RUNNING, WAITING, WARNED, WHOLE, Entry, Page
 from dure.audit.violations import Violation
+from dure.model.organisations import UNLIMITED_MILLI
 from dure.model.plan import Claim, Placement, Plan, Spare, Start, Stop, StopReason, Warn
 
 
@@ -132,6 +134,7 @@ def _judge_claim(page: Page, entry: Entry, claim: Claim, plan: Plan) -> Findings
     yield from _judge_place(page, entry, claim)
     yield from _judge_quota(page, entry, claim.gpu_class)
     yield from _judge_victims(page, entry, claim, plan)
+    yield from _judge_reclaim_rate(page, entry, claim, plan)
 
 
 def _judge_victims(page: Page, entry: Entry, claim: Claim, plan: Plan) -> Findings:
@@ -141,6 +144,17 @@ def _judge_victims(page: Page, entry: Entry, claim: Claim, plan: Plan) -> Findin
         others = set(victims) - {spared}
         if _quota_allows(page, entry, claim, others) and _nodes_have_room(page, entry, claim, others):
             yield "victim-unneeded", f"{spared} need not yield"
+
+
+def _judge_reclaim_rate(page: Page, entry: Entry, claim: Claim, plan: Plan) -> Findings:
+    """Nobody is asked to yield to a share that has not paid off what it took back before."""
+    if not any(isinstance(each, Warn) and each.claimant == claim.job for each in plan.decisions):
+        return
+    for share in page.tree.path(entry.share):
+        paid_off = page.paid_off.get((claim.gpu_class, share), 0)
+        limited = page.tree.amount(claim.gpu_class, share).reclaim_per_hour_milli != UNLIMITED_MILLI
+        if limited and paid_off > plan.at_ms:
+            yield "reclaims-too-fast", f"share {share} may take back again in {math.ceil(paid_off - plan.at_ms)} ms"
 
 
 def _quota_allows(page: Page, entry: Entry, claim: Claim, gone: set[str]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import ChainMap
 from collections.abc import MutableMapping
+from fractions import Fraction
 from typing import assert_never
 
 from msgspec import Struct
@@ -13,7 +14,9 @@ from dure.audit.tree import Tree
 from dure.model.events import JobSubmitted
 from dure.model.fleet import NodeGroup, Site
 from dure.model.nation import Nation
+from dure.model.organisations import UNLIMITED_MILLI
 from dure.model.plan import Claim, Placement, Spare, Start, Stop, Warn
+from dure.model.units import HOUR_MS
 
 WAITING, CLAIMED, RUNNING, WARNED, STOPPING = "waiting", "claimed", "running", "warned", "stopping"
 WHOLE = 1000
@@ -63,6 +66,8 @@ class Page:
         """CPUs and MiB in use on a node, or promised to a claim."""
         self.promised: MutableMapping[str, int] = ChainMap({}, below.promised) if below else {}
         """GPUs of a node that claims will have; idle ones are theirs first."""
+        self.paid_off: MutableMapping[tuple[str, str], Fraction] = ChainMap({}, below.paid_off) if below else {}
+        """Per class and share with a reclaim rate: when (in ms) its rate has made up for all it took back."""
         self.node_states: MutableMapping[str, str] = ChainMap({}, below.node_states) if below else {}
 
     def charge(self, job: str, charged: bool) -> None:
@@ -94,6 +99,17 @@ class Page:
             cpus, memory_mib = self.beside.get(placement.node, (0, 0))
             self.beside[placement.node] = (cpus + sign * submitted.cpus, memory_mib + sign * submitted.memory_mib)
 
+    def take_back(self, gpu_class: str, victim: str, claimant: str, at_ms: int) -> None:
+        """A share, and everyone above it, takes back what a borrower holds, and pays for it at its rate."""
+        if claimant not in self.jobs:
+            return
+        for share in self.tree.path(self.jobs[claimant].share):
+            per_hour = self.tree.amount(gpu_class, share).reclaim_per_hour_milli
+            if per_hour != UNLIMITED_MILLI:
+                begins = max(Fraction(at_ms), self.paid_off.get((gpu_class, share), Fraction(0)))
+                hours = Fraction(self.jobs[victim].amount, per_hour)
+                self.paid_off[(gpu_class, share)] = begins + hours * HOUR_MS
+
     def enter(self, decision: Start | Claim | Warn | Spare | Stop, at_ms: int) -> None:
         """Write one decision down."""
         entry = self.jobs[decision.job]
@@ -123,6 +139,7 @@ class Page:
                 self.charge(decision.job, True)
             case Warn():
                 self.charge(decision.job, False)
+                self.take_back(entry.gpu_class, decision.job, decision.claimant, at_ms)
                 self.jobs[decision.job] = replace(
                     self.jobs[decision.job],
                     state=WARNED,

@@ -8,7 +8,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from dure.intake.refusals import Refusal, RefusalCode
-from dure.model.fleet import NodeGroup
+from dure.model.fleet import GpuClass, NodeGroup
 from dure.model.nation import Nation
 from dure.model.organisations import UNLIMITED_MILLI, ShareAmount
 from dure.model.units import format_duration, format_gpus
@@ -75,7 +75,7 @@ def _as_text(old: str | Order, new: str | Order) -> tuple[str, str]:
 
 def _facts(nation: Nation) -> Facts:
     facts: Facts = {"nation": _order_of_everything(nation), "timing": _timing_facts(nation)}
-    facts |= {f"GPU class {each.name}": {"exchange": f"{each.exchange_milli / 1000}"} for each in nation.gpu_classes}
+    facts |= {f"GPU class {each.name}": _gpu_class_facts(each) for each in nation.gpu_classes}
     facts |= _fleet_facts(nation)
     facts |= _people_facts(nation)
     facts |= _share_facts(nation)
@@ -91,6 +91,11 @@ def _order_of_everything(nation: Nation) -> Details:
         "order of shares": tuple(each.name for each in nation.shares),
         "order of datasets": tuple(each.name for each in nation.datasets),
     }
+
+
+def _gpu_class_facts(gpu_class: GpuClass) -> Details:
+    own_half_life = format_duration(gpu_class.half_life_ms) if gpu_class.half_life_ms else ""
+    return {"exchange": f"{gpu_class.exchange_milli / 1000}", "half-life": own_half_life}
 
 
 def _timing_facts(nation: Nation) -> Details:
@@ -160,6 +165,7 @@ def _amount_facts(amount: ShareAmount) -> Details:
         "guarantee": (amount.guarantee_milli, 0),
         "lend": (amount.lend_milli, UNLIMITED_MILLI),
         "limit": (amount.limit_milli, UNLIMITED_MILLI),
+        "reclaim per hour": (amount.reclaim_per_hour_milli, UNLIMITED_MILLI),
     }
     return {
         f"{kind} {amount.gpu_class}": format_gpus(milli) for kind, (milli, unsaid) in said.items() if milli != unsaid

@@ -185,7 +185,7 @@ def _broken_promise(field: str, message: str, but: str) -> Problem:
 
 
 def amounts_of_a_share_agree(nation: Nation) -> Iterator[Problem]:
-    """A share can use what it is guaranteed, and lends no more than that."""
+    """A share can use what it is guaranteed, lends no more than that, and gets it back some time."""
     for field, share in _shares_by_field(nation):
         for amount in share.amounts:
             guarantee = amount.guarantee_milli
@@ -201,6 +201,10 @@ def amounts_of_a_share_agree(nation: Nation) -> Iterator[Problem]:
                 yield _problem(
                     where, format_gpus(amount.lend_milli), message, "a share lends at most what it is guaranteed"
                 )
+            if amount.reclaim_per_hour_milli == 0:
+                where = f"{field}.reclaim_per_hour.{amount.gpu_class}"
+                hint = "write how many GPUs it may take back in an hour, or leave it out for no limit"
+                yield _problem(where, "0", "would never take its guarantee back", hint)
 
 
 NAME_CHECKS: tuple[Check, ...] = (

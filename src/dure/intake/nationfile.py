@@ -50,7 +50,7 @@ _SECTIONS = ("gpu_classes", "timing", "sites", "organisations", "shares", "datas
 _SITE = ("name", "title", "country", "owner", "engine", "nodes")
 _NODES = ("name", "count", "gpus", "cpus", "memory")
 _ORGANISATION = ("name", "kind", "country", "parent_country", "title", "projects")
-_SHARE = ("name", "guarantee", "lend", "limit", "weight", "children")
+_SHARE = ("name", "guarantee", "lend", "limit", "reclaim_per_hour", "weight", "children")
 _DATASET = ("name", "owner", "classes", "jurisdiction", "purposes", "sites", "readers", "paths")
 _TIMING = ("protected", "warning", "grace", "half_life", "backfill_depth")
 
@@ -92,7 +92,7 @@ def write_nation(nation: Nation) -> str:
 def nation_to_document(nation: Nation) -> Document:
     """The nation as plain values, in the shape of a nation file; what goes without saying is left out."""
     sections: Document = {
-        "gpu_classes": {each.name: {"exchange": _thousandths(each.exchange_milli)} for each in nation.gpu_classes},
+        "gpu_classes": {each.name: _gpu_class_document(each) for each in nation.gpu_classes},
         "timing": _timing_document(nation.timing),
         "sites": [_site_document(each) for each in nation.sites],
         "organisations": [_organisation_document(each) for each in nation.organisations],
@@ -112,8 +112,12 @@ def _gpu_classes(problems: Problems, field: str, value: object) -> tuple[GpuClas
 
 def _gpu_class(problems: Problems, field: str, class_name: str, value: object) -> GpuClass:
     _CLASS_NAME(problems, field, class_name)
-    entry = Entry(problems, field, {} if value is None else value, ("exchange",))
-    return GpuClass(name=class_name, exchange_milli=entry.optional("exchange", _exchange, WHOLE_GPU_MILLI))
+    entry = Entry(problems, field, {} if value is None else value, ("exchange", "half_life"))
+    return GpuClass(
+        name=class_name,
+        exchange_milli=entry.optional("exchange", _exchange, WHOLE_GPU_MILLI),
+        half_life_ms=entry.optional("half_life", _HALF_LIFE, 0),
+    )
 
 
 def _exchange(problems: Problems, field: str, value: object) -> int:
@@ -224,10 +228,11 @@ class _WrittenShare(Struct, frozen=True):
     guarantee: dict[str, int]
     limit: dict[str, int]
     lend: dict[str, int]
+    reclaim_per_hour: dict[str, int]
 
     def in_order_of(self, classes: tuple[GpuClass, ...]) -> Share:
         """The share with its amounts in the order in which the classes are declared, unknown ones last."""
-        written = dict.fromkeys([*self.guarantee, *self.limit, *self.lend])
+        written = dict.fromkeys([*self.guarantee, *self.limit, *self.lend, *self.reclaim_per_hour])
         ordered = [each.name for each in classes if each.name in written]
         ordered += [each for each in written if each not in ordered]
         amounts = (self._amount(each) for each in ordered)
@@ -245,6 +250,7 @@ class _WrittenShare(Struct, frozen=True):
             guarantee_milli=self.guarantee.get(gpu_class, 0),
             limit_milli=self.limit.get(gpu_class, UNLIMITED_MILLI),
             lend_milli=self.lend.get(gpu_class, UNLIMITED_MILLI),
+            reclaim_per_hour_milli=self.reclaim_per_hour.get(gpu_class, UNLIMITED_MILLI),
         )
 
 
@@ -264,6 +270,7 @@ def _share_tree(problems: Problems, field: str, value: object, parent: str | Non
             guarantee=entry.optional("guarantee", _amounts, {}),
             limit=entry.optional("limit", _amounts, {}),
             lend=entry.optional("lend", _amounts, {}),
+            reclaim_per_hour=entry.optional("reclaim_per_hour", _amounts, {}),
         )
         yield share
         if isinstance(each, dict) and "children" in each:
@@ -325,6 +332,11 @@ _COUNTRY = matching(COUNTRY, "must be a country of two capital letters, like KR"
 _CLASS_NAME = matching(GPU_CLASS, "must be a GPU class: letters, digits, '.', '_' or '-', at most 32, a letter first")
 _UP_TO_A_DAY = duration(0, DAY_MS, "at most a day")
 _HALF_LIFE = duration(SECOND_MS, LONGEST_DURATION_MS, "between one second and ten years")
+
+
+def _gpu_class_document(gpu_class: GpuClass) -> Document:
+    own_half_life = format_duration(gpu_class.half_life_ms) if gpu_class.half_life_ms else ""
+    return _without_empty({"exchange": _thousandths(gpu_class.exchange_milli), "half_life": own_half_life})
 
 
 def _timing_document(timing: Timing) -> Document:
@@ -393,6 +405,9 @@ def _share_document(share: Share) -> Document:
             "guarantee": _gpus_by_class({each.gpu_class: each.guarantee_milli for each in amounts}, unsaid=0),
             "lend": _gpus_by_class({each.gpu_class: each.lend_milli for each in amounts}, unsaid=UNLIMITED_MILLI),
             "limit": _gpus_by_class({each.gpu_class: each.limit_milli for each in amounts}, unsaid=UNLIMITED_MILLI),
+            "reclaim_per_hour": _gpus_by_class(
+                {each.gpu_class: each.reclaim_per_hour_milli for each in amounts}, unsaid=UNLIMITED_MILLI
+            ),
             "weight": share.weight,
         }
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dure.kernel.backfill import shadow_ms
+from dure.kernel.explaining_time import reclaim_pause
 from dure.kernel.placing import fits_empty_node, has_room, nodes_with
 from dure.model.blockers import Blocker, BlockerCode, Why
 from dure.model.jobs import JobState
@@ -266,6 +267,7 @@ class _Question:
             )
         if not fits and within_guarantee(self.columns.shares, row, self.amount):
             yield from self._protected(gpu_class)
+            yield from reclaim_pause(self.world, gpu_class, row, self.now_ms)
 
     def _idle_milli(self, pools: list[int]) -> int:
         return sum(int(self.columns.pools[pool].idle) for pool in pools) * WHOLE

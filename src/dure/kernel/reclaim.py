@@ -7,7 +7,8 @@
    taken first, whoever turns out not to be needed.
 4. Claim the nodes: idle GPUs at once, the rest as the victims yield.
 
-A job that was itself reclaimed never reclaims.
+A job that was itself reclaimed never reclaims. A share that declares how many GPUs it takes back in an hour has no
+victims before what it took is paid off.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from dure.world.columns import (
     Columns,
 )
 from dure.world.compiled import compiled
-from dure.world.quota import ROOM, may_reclaim, shortage
+from dure.world.quota import ROOM, may_reclaim, reclaim_allowed_at_ms, shortage
 from dure.world.transitions import claim, demand_milli, set_charged, share_row, warn
 
 
@@ -221,6 +222,10 @@ def lost_work(columns: Columns, job: int, now_ms: int) -> int:
 def _list_victims(columns: Columns, job: int, share: int, nodes: int, now_ms: int) -> int:
     """Lists the jobs on the candidate nodes that may be reclaimed, least lost work first; returns how many."""
     counters = columns.counters[0]
+    allowed_at_ms = reclaim_allowed_at_ms(columns.shares, share)
+    if allowed_at_ms > now_ms:
+        counters.wake_ms = min(counters.wake_ms, allowed_at_ms)
+        return 0
     found = 0
     for index in range(nodes):
         at = columns.nodes[columns.candidates[index, 0]].first_allocation

@@ -22,6 +22,7 @@ class BlockerCode(StrEnum):
     NOT_ENOUGH_CPU_OR_MEMORY = "not-enough-cpu-or-memory"
     WAITING_FOR_VICTIMS = "waiting-for-victims"
     VICTIMS_PROTECTED = "victims-protected"
+    RECLAIM_RATE = "reclaim-rate"
     RESERVED_FOR_HEAD = "reserved-for-head"
     BEHIND_IN_QUEUE = "behind-in-queue"
 

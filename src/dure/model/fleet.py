@@ -17,10 +17,14 @@ class Engine(StrEnum):
 
 
 class GpuClass(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A kind of GPU. `exchange_milli`: what one GPU-hour of it is worth in reference GPU-hours, in thousandths."""
+    """A kind of GPU. `exchange_milli`: what one GPU-hour of it is worth in reference GPU-hours, in thousandths.
+
+    Every class has a share tree of its own, in which usage counts half after `half_life_ms`; 0 is the nation's timing.
+    """
 
     name: str
     exchange_milli: int = 1000
+    half_life_ms: int = 0
 
 
 class NodeGroup(Struct, frozen=True, kw_only=True, omit_defaults=True):

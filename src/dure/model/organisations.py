@@ -39,13 +39,15 @@ class ShareAmount(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a share has of one GPU class, in thousandths of a GPU.
 
     `guarantee_milli` can always be had back. At most `lend_milli` of it may be used by others while idle.
-    The share never uses more than `limit_milli`.
+    The share never uses more than `limit_milli`. What it takes back from borrowers is at most `reclaim_per_hour_milli`
+    in an hour, counted in GPUs of the jobs that must yield; until a reclaim is paid off, the next one waits.
     """
 
     gpu_class: str
     guarantee_milli: int = 0
     limit_milli: int = UNLIMITED_MILLI
     lend_milli: int = UNLIMITED_MILLI
+    reclaim_per_hour_milli: int = UNLIMITED_MILLI
 
 
 class Share(Struct, frozen=True, kw_only=True, omit_defaults=True):

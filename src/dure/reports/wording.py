@@ -19,6 +19,7 @@ _SHORT = {
     BlockerCode.NOT_ENOUGH_CPU_OR_MEMORY: "not enough CPU or memory beside free GPUs",
     BlockerCode.WAITING_FOR_VICTIMS: "borrowers are giving GPUs back",
     BlockerCode.VICTIMS_PROTECTED: "borrowers are still protected",
+    BlockerCode.RECLAIM_RATE: "its share took back enough for now",
     BlockerCode.RESERVED_FOR_HEAD: "would delay the job at the head",
     BlockerCode.BEHIND_IN_QUEUE: "behind other jobs",
 }

@@ -61,7 +61,13 @@ class Atlas:
             )
             for site, group in self._groups
         ]
-        return Shape(classes=len(self._classes), pools=pools, shares=self._share_shapes(), timing=self.nation.timing)
+        return Shape(
+            classes=len(self._classes),
+            pools=pools,
+            shares=self._share_shapes(),
+            timing=self.nation.timing,
+            half_lives_ms=[each.half_life_ms for each in self.nation.gpu_classes],
+        )
 
     def _share_shapes(self) -> list[ShareShape]:
         shapes = []
@@ -74,6 +80,7 @@ class Atlas:
                     guarantee=tuple(amount.guarantee_milli for amount in amounts),
                     limit=tuple(amount.limit_milli for amount in amounts),
                     lend=tuple(amount.lend_milli for amount in amounts),
+                    reclaim_per_hour=tuple(amount.reclaim_per_hour_milli for amount in amounts),
                 )
             )
         return shapes
@@ -129,7 +136,7 @@ class Atlas:
                 yield name, int(columns.nodes[index].state)
 
     def carry_over_usage(self, before: Atlas, old: Columns, new: Columns) -> None:
-        """Shares that go on under a new declaration keep the memory of what they used."""
+        """Shares that go on under a new declaration keep the memory of what they used and of what they took back."""
         for class_name, class_index in self._class_index.items():
             if class_name not in before._class_index:
                 continue
@@ -140,6 +147,7 @@ class Atlas:
                     source = old.shares[old_root + before._share_index[share_name]]
                     target = new.shares[new_root + share_index]
                     target.usage, target.usage_at_ms = source.usage, source.usage_at_ms
+                    target.reclaim_allowed_at_ms = source.reclaim_allowed_at_ms
 
     def node_card(self, columns: Columns, node: int, jobs: tuple[str, ...]) -> NodeCard:
         """A node for people."""

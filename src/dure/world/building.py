@@ -65,6 +65,7 @@ class ShareShape:
     guarantee: tuple[int, ...] = ()
     limit: tuple[int, ...] = ()
     lend: tuple[int, ...] = ()
+    reclaim_per_hour: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,8 @@ class Shape:
     shares: Sequence[ShareShape] = field(default_factory=tuple)
     timing: Timing = Timing()  # noqa: RUF009 (an immutable value)
     order: int = ORDER_DURE
+    half_lives_ms: Sequence[int] = ()
+    """Per class; 0, or none at all, is that of the timing."""
 
 
 def build(shape: Shape, jobs: int) -> Columns:
@@ -219,7 +222,7 @@ def _set_counters(columns: Columns, shape: Shape, nodes: int, shares: int) -> No
     counters.first_claim = counters.last_claim = NONE
     counters.wake_ms = NEVER
     counters.protected_ms, counters.warning_ms = shape.timing.protected_ms, shape.timing.warning_ms
-    counters.grace_ms, counters.half_life_ms = shape.timing.grace_ms, shape.timing.half_life_ms
+    counters.grace_ms = shape.timing.grace_ms
     counters.backfill_depth = shape.timing.backfill_depth
     columns.reservations["job"] = columns.reservations["pool"] = NONE
 
@@ -260,6 +263,8 @@ def _add_classes(columns: Columns, shape: Shape) -> None:
         record.first_pool, record.pool_count = (mine[0], len(mine)) if mine else (0, 0)
         record.capacity = WHOLE * sum(shape.pools[index].gpus * shape.pools[index].nodes for index in mine)
         record.idle = record.capacity // WHOLE
+        own_half_life_ms = shape.half_lives_ms[gpu_class] if shape.half_lives_ms else 0
+        record.half_life_ms = own_half_life_ms or shape.timing.half_life_ms
 
 
 def _plant_trees(columns: Columns, shape: Shape) -> None:
@@ -267,7 +272,7 @@ def _plant_trees(columns: Columns, shape: Shape) -> None:
     columns.shares["queue_root"] = columns.shares["queue_first"] = columns.shares["queue_last"] = NONE
     columns.shares["cursor"] = NONE
     columns.shares["weight"] = 1
-    columns.shares["limit"] = UNLIMITED
+    columns.shares["limit"] = columns.shares["reclaim_per_hour"] = UNLIMITED
     for gpu_class in range(shape.classes):
         root = columns.classes[gpu_class].root
         columns.shares[root].guarantee = columns.classes[gpu_class].capacity
@@ -289,6 +294,7 @@ def _set_amounts(columns: Columns, row: int, root: int, share: ShareShape, gpu_c
     record.guarantee = share.guarantee[gpu_class] if share.guarantee else 0
     record.limit = share.limit[gpu_class] if share.limit else UNLIMITED
     record.lend = share.lend[gpu_class] if share.lend else UNLIMITED
+    record.reclaim_per_hour = share.reclaim_per_hour[gpu_class] if share.reclaim_per_hour else UNLIMITED
 
 
 def _fill_pools(columns: Columns, root: int, shares: int) -> None:

@@ -175,6 +175,8 @@ SHARE = _records(
     "drawn",  # what its children (or, for a leaf, its jobs) drew from its pool
     "usage",  # with memory: milli-GPU-seconds, halved every half-life
     "usage_at_ms",
+    "reclaim_per_hour",  # milli-GPUs its jobs may take back from borrowers in an hour
+    "reclaim_allowed_at_ms",  # when what was taken back is paid off
     "queue_root",
     "queue_first",
     "queue_last",
@@ -202,6 +204,7 @@ CLASS = _records(
     "first_pool",
     "pool_count",
     "capacity",
+    "half_life_ms",  # of usage in its tree
     "idle",  # whole GPUs
     "first_active",
     "active",  # leaves with queued jobs
@@ -240,7 +243,6 @@ COUNTERS = _records(
     "protected_ms",
     "warning_ms",
     "grace_ms",
-    "half_life_ms",
     "backfill_depth",
     "decisions",
 )

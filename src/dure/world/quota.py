@@ -10,7 +10,8 @@ fixed instants. It does not matter when or how often a share is looked at, and a
 
 from __future__ import annotations
 
-from dure.world.columns import NONE, Columns, Records
+from dure.model.units import HOUR_MS
+from dure.world.columns import NONE, UNLIMITED, Columns, Records
 from dure.world.compiled import compiled, entry_point
 
 STEPS_PER_HALF_LIFE = 64
@@ -67,7 +68,8 @@ def charge(columns: Columns, share: int, amount: int, now_ms: int) -> None:
 def remember(columns: Columns, share: int, now_ms: int) -> None:
     """Bring a share's usage up to `now_ms`."""
     record = columns.shares[share]
-    step_ms = max(1, columns.counters[0].half_life_ms // STEPS_PER_HALF_LIFE)
+    half_life_ms = columns.classes[share // columns.counters[0].shares].half_life_ms
+    step_ms = max(1, half_life_ms // STEPS_PER_HALF_LIFE)
     at_ms = record.usage_at_ms
     steps = now_ms // step_ms - at_ms // step_ms
     if steps > _STEPS_REMEMBERED:
@@ -92,6 +94,36 @@ def within_guarantee(shares: Records, share: int, amount: int) -> bool:
             return True
         at = shares[at].parent
     return False
+
+
+@compiled
+def count_reclaimed(columns: Columns, share: int, amount: int, now_ms: int) -> None:
+    """A job of `share` takes `amount` milli-GPUs back from a borrower.
+
+    Every share on the way to the root that may take back so many GPUs in an hour pays for them with time: its jobs take
+    nothing more until its rate has made up for what they took.
+    """
+    shares = columns.shares
+    at = share
+    while at != NONE:
+        record = shares[at]
+        if record.reclaim_per_hour < UNLIMITED:
+            cost_ms = (amount * HOUR_MS + record.reclaim_per_hour - 1) // record.reclaim_per_hour
+            record.reclaim_allowed_at_ms = max(record.reclaim_allowed_at_ms, now_ms) + cost_ms
+        at = record.parent
+
+
+@entry_point
+def reclaim_allowed_at_ms(shares: Records, share: int) -> int:
+    """When the jobs of a share may take GPUs back from borrowers again, as far as rates on its way go."""
+    allowed_at_ms = 0
+    at = share
+    while at != NONE:
+        record = shares[at]
+        if record.reclaim_per_hour < UNLIMITED:
+            allowed_at_ms = max(allowed_at_ms, record.reclaim_allowed_at_ms)
+        at = record.parent
+    return allowed_at_ms
 
 
 @compiled

@@ -25,7 +25,7 @@ from dure.world.columns import (
 )
 from dure.world.compiled import compiled, entry_point
 from dure.world.queues import dequeue, enqueue
-from dure.world.quota import charge, within_guarantee
+from dure.world.quota import charge, count_reclaimed, within_guarantee
 from dure.world.timers import add_timer, drop_timer
 
 
@@ -295,6 +295,7 @@ def warn(columns: Columns, job: int, claimant: int, stop_at_ms: int, now_ms: int
     record.next_victim = owner.first_victim
     owner.first_victim = job
     owner.victims_left += 1
+    count_reclaimed(columns, share_row(columns, claimant, record.gpu_class), demand_milli(columns, job), now_ms)
     set_timer(columns, job, min(record.expected_end_ms, stop_at_ms))
     record.expected_end_ms = min(record.expected_end_ms, stop_at_ms + columns.counters[0].grace_ms)
     forget_ready_times(columns, job)

@@ -1,0 +1,22 @@
+"""Blockers that a date ends: what a job waits for although GPUs could be had."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dure.model.blockers import Blocker, BlockerCode
+from dure.world.quota import reclaim_allowed_at_ms
+from dure.world.world import World
+
+
+def reclaim_pause(world: World, gpu_class: int, share: int, now_ms: int) -> Iterator[Blocker]:
+    """The share in this row, or one above it, took back as many GPUs as it may for now."""
+    allowed_at_ms = int(reclaim_allowed_at_ms(world.columns.shares, share))
+    if allowed_at_ms > now_ms:
+        yield Blocker(
+            code=BlockerCode.RECLAIM_RATE,
+            gpu_class=world.atlas.class_name(gpu_class),
+            share=world.atlas.share_name(share, world.columns),
+            until_ms=allowed_at_ms,
+            unblock="Its share took back as many GPUs as its reclaim_per_hour allows: the next may be taken then.",
+        )
