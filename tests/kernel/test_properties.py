@@ -130,11 +130,10 @@ def test_a_replayed_ledger_gives_the_same_world(declared: Nation, actions: list[
             remember(world.columns, row, story.now_ms)
     for field in ("used", "drawn", "usage", "usage_at_ms", "waiting", "queued"):
         np.testing.assert_array_equal(again.columns.shares[field], story.world.columns.shares[field], field)
-    for field in ("idle", "idle_mask", "recoverable", "free_cpus_milli", "owed", "shared", "state"):
+    for field in ("idle", "idle_mask", "free_cpus_milli", "owed", "shared", "state"):
         np.testing.assert_array_equal(again.columns.nodes[field], story.world.columns.nodes[field], field)
     np.testing.assert_array_equal(again.columns.gpu_free_milli, story.world.columns.gpu_free_milli)
     np.testing.assert_array_equal(again.columns.idle_sets, story.world.columns.idle_sets)
-    np.testing.assert_array_equal(again.columns.recoverable_sets, story.world.columns.recoverable_sets)
 
 
 @RUNS

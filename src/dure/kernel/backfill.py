@@ -9,17 +9,17 @@ looks at nodes one by one is ours.)
 
 from __future__ import annotations
 
-from dure.world.capacity import bits
+from dure.kernel.calendar import bring_up_to_date, idle_at, kth_ready, ready_count, slot_ms
 from dure.world.columns import (
     CHOICE_BITS,
     CHOICE_MASK,
     NEVER,
-    NODE_UP,
     NONE,
+    NOT_READY,
+    READY_NOW,
     UNLIMITED,
     WHOLE,
     Columns,
-    Integers,
 )
 from dure.world.compiled import compiled, entry_point
 
@@ -35,102 +35,21 @@ def clear_reservation(columns: Columns, gpu_class: int) -> None:
     reservation.pool = NONE
 
 
-@compiled
-def idle_at(columns: Columns, node: int, at_ms: int) -> int:
-    """GPUs of a node that would be idle at `at_ms` if nothing more started and everything ran to its limit."""
-    place = columns.nodes[node]
-    idle = place.idle - place.owed
-    shared = 0
-    still_shared = 0
-    at = place.first_allocation
-    while at != NONE:
-        allocation = columns.allocations[at]
-        ends = columns.jobs[allocation.job].expected_end_ms <= at_ms
-        if allocation.milli < WHOLE:
-            shared |= allocation.gpu_mask
-            if not ends:
-                still_shared |= allocation.gpu_mask
-        elif ends:
-            idle += allocation.wanted
-        at = allocation.next_of_node
-    return idle + bits(shared & ~still_shared)
-
-
-@compiled
-def ready_ms(columns: Columns, node: int, gpus: int, now_ms: int) -> int:
-    """When a node will have so many idle GPUs, at the latest; NEVER if it never will."""
-    place = columns.nodes[node]
-    if place.ready_gpus != gpus:
-        place.ready_gpus = gpus
-        place.ready_at_ms = _find_ready_ms(columns, node, gpus)
-    return max(place.ready_at_ms, now_ms)
-
-
-@compiled
-def _find_ready_ms(columns: Columns, node: int, gpus: int) -> int:
-    place = columns.nodes[node]
-    if place.state != NODE_UP or place.gpus < gpus:
-        return NEVER
-    if place.idle - place.owed >= gpus:
-        return -NEVER
-    at_ms = -NEVER
-    while True:
-        following = NEVER
-        at = place.first_allocation
-        while at != NONE:
-            end = columns.jobs[columns.allocations[at].job].expected_end_ms
-            if at_ms < end < following:
-                following = end
-            at = columns.allocations[at].next_of_node
-        if following == NEVER:
-            return NEVER
-        at_ms = following
-        if idle_at(columns, node, at_ms) >= gpus:
-            return at_ms
-
-
-@compiled
-def kth_smallest(values: Integers, count: int, k: int) -> int:
-    """The k-th smallest (from 0) of the first `count` values, which are reordered (Hoare's quickselect)."""
-    low = 0
-    high = count - 1
-    while low < high:
-        pivot = values[(low + high) >> 1]
-        left = low
-        right = high
-        while left <= right:
-            while values[left] < pivot:
-                left += 1
-            while values[right] > pivot:
-                right -= 1
-            if left <= right:
-                swap = values[left]
-                values[left] = values[right]
-                values[right] = swap
-                left += 1
-                right -= 1
-        if k <= right:
-            high = right
-        elif k >= left:
-            low = left
-        else:
-            break
-    return values[k]
-
-
 @entry_point
 def shadow_ms(columns: Columns, job: int, pool: int, now_ms: int) -> int:
-    """The earliest time at which a pool surely has room for the whole job; NEVER if it never has."""
+    """The time by which a pool surely has room for the whole job, rounded up to minutes; NEVER if it never has."""
     record = columns.jobs[job]
     area = columns.pools[pool]
     gpus = (record.gpus_milli + WHOLE - 1) // WHOLE
     if area.gpus < gpus or area.cpus_milli < record.cpus_milli or area.memory_mib < record.memory_mib:
         return NEVER
-    if area.node_count < record.nodes:
+    if gpus == 0:
+        return now_ms if area.node_count >= record.nodes else NEVER
+    bring_up_to_date(columns, now_ms)
+    slot = kth_ready(columns, pool, gpus, record.nodes)
+    if slot == NOT_READY:
         return NEVER
-    for index in range(area.node_count):
-        columns.ready_ms[index] = ready_ms(columns, area.first_node + index, gpus, now_ms)
-    return kth_smallest(columns.ready_ms, area.node_count, record.nodes - 1)
+    return now_ms if slot == READY_NOW else max(slot_ms(columns, slot), now_ms)
 
 
 @compiled
@@ -156,18 +75,17 @@ def reserve(columns: Columns, job: int, gpu_class: int, now_ms: int) -> None:
                 reservation.pool = pool
     if reservation.pool != NONE:
         columns.pools[reservation.pool].reserved_by = gpu_class
-        reservation.spare = _spare_nodes(columns, gpu_class, now_ms)
+        reservation.spare = _spare_nodes(columns, gpu_class)
 
 
 @compiled
-def _spare_nodes(columns: Columns, gpu_class: int, now_ms: int) -> int:
+def _spare_nodes(columns: Columns, gpu_class: int) -> int:
+    """Nodes that are ready by the shadow time beyond those the head needs."""
     reservation = columns.reservations[gpu_class]
-    area = columns.pools[reservation.pool]
-    ready = 0
-    for node in range(area.first_node, area.first_node + area.node_count):
-        if ready_ms(columns, node, reservation.gpus, now_ms) <= reservation.shadow_ms:
-            ready += 1
-    return ready - reservation.nodes
+    if reservation.gpus == 0:
+        return UNLIMITED
+    slot = kth_ready(columns, reservation.pool, reservation.gpus, reservation.nodes)
+    return ready_count(columns, reservation.pool, reservation.gpus, slot) - reservation.nodes
 
 
 @compiled

@@ -83,7 +83,7 @@ def _place_on_one_node(columns: Columns, job: int, gpu_class: int, gpus: int, en
         for pool in range(first, last):
             if columns.idle_counts[pool, level] == 0 or not _allowed(columns, job, pool):
                 continue
-            node = next_node(columns, columns.idle_sets, pool, level, 0)
+            node = next_node(columns, pool, level, 0)
             while node != NONE:
                 if has_room(columns, job, node):
                     spoils = spoils_reservation(columns, node, gpus, ends_ms)
@@ -91,7 +91,7 @@ def _place_on_one_node(columns: Columns, job: int, gpu_class: int, gpus: int, en
                         spend_spare(columns, pool, spoils)
                         columns.chosen[0] = node
                         return True
-                node = next_node(columns, columns.idle_sets, pool, level, columns.nodes[node].position + 1)
+                node = next_node(columns, pool, level, columns.nodes[node].position + 1)
     return False
 
 
@@ -140,7 +140,7 @@ def _fill_gang(columns: Columns, job: int, pool: int, gpus: int, ends_ms: int) -
     for level in range(gpus, MOST_LEVELS):
         if columns.idle_counts[pool, level] == 0:
             continue
-        node = next_node(columns, columns.idle_sets, pool, level, 0)
+        node = next_node(columns, pool, level, 0)
         while node != NONE and found < wanted:
             if has_room(columns, job, node):
                 spoils = spoils_reservation(columns, node, gpus, ends_ms)
@@ -148,7 +148,7 @@ def _fill_gang(columns: Columns, job: int, pool: int, gpus: int, ends_ms: int) -
                     spoiled += spoils
                     columns.chosen[found] = node
                     found += 1
-            node = next_node(columns, columns.idle_sets, pool, level, columns.nodes[node].position + 1)
+            node = next_node(columns, pool, level, columns.nodes[node].position + 1)
         if found == wanted:
             spend_spare(columns, pool, spoiled)
             return True

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dure.world.columns import PLAN_ROWS, Columns
+from dure.world.columns import CANDIDATE_VICTIMS, PLAN_ROWS, Columns
 from dure.world.compiled import compiled
 
-ROWS_KEPT_FREE = 2_048
+ROWS_KEPT_FREE = CANDIDATE_VICTIMS + 256
 """A pass begins nothing new when fewer rows are left: one reclaim may write a row for each of its victims."""
 
 

@@ -1,6 +1,7 @@
 """An owner's demand takes its guarantee back: who yields, no more than needed, least work lost first.
 
-1. Candidate nodes: those that would have enough idle GPUs if their preemptible jobs yielded (an index knows them).
+1. Candidate nodes: those with enough idle GPUs, and those that would have enough if the jobs of borrowers yielded. The
+   borrowers' own lists of running jobs say where to look, the largest borrower and the latest start first.
 2. Victims: running, preemptible, past their protected time, and borrowing seen from where the two shares meet.
 3. Take victims in order (those that borrowed when they started, then least lost work: GPU time since the last
    checkpoint; ties: latest start, then lowest row) until the whole job fits and its quota has room; then put back, last
@@ -13,6 +14,7 @@ victims before what it took is paid off.
 
 from __future__ import annotations
 
+from dure.kernel.borrowers import first_borrower, next_borrower, next_side
 from dure.kernel.plan_rows import add_row
 from dure.world.capacity import bits, hold, lowest, next_node
 from dure.world.columns import (
@@ -41,7 +43,7 @@ def reclaim(columns: Columns, job: int, gpu_class: int, now_ms: int) -> bool:
     share = share_row(columns, job, gpu_class)
     if record.times_reclaimed > 0 or record.gpus_milli == 0 or _is_in_vain(columns, job, share, gpu_class):
         return False
-    if not _somebody_borrows_beside(columns, share, demand_milli(columns, job)):
+    if next_side(columns.shares, share, demand_milli(columns, job)) == NONE:
         return False
     first = columns.classes[gpu_class].first_pool
     for pool in range(first, first + columns.classes[gpu_class].pool_count):
@@ -54,25 +56,6 @@ def reclaim(columns: Columns, job: int, gpu_class: int, now_ms: int) -> bool:
     known.in_vain_cpus_milli = record.cpus_milli
     known.in_vain_memory_mib = record.memory_mib
     known.in_vain_sites = record.sites
-    return False
-
-
-@compiled
-def _somebody_borrows_beside(columns: Columns, share: int, amount: int) -> bool:
-    """True when a share on the way to the root has its guarantee left for `amount` more, and a sibling that borrows.
-
-    Without that nobody may be reclaimed, and no node need be looked at.
-    """
-    shares = columns.shares
-    at = share
-    while shares[at].parent != NONE:
-        if shares[at].used + amount <= shares[at].guarantee:
-            sibling = shares[shares[at].parent].first_child
-            while sibling != NONE:
-                if sibling != at and shares[sibling].used > shares[sibling].guarantee:
-                    return True
-                sibling = shares[sibling].next_sibling
-        at = shares[at].parent
     return False
 
 
@@ -99,9 +82,10 @@ def _is_in_vain(columns: Columns, job: int, share: int, gpu_class: int) -> bool:
 
 @compiled
 def _reclaim_in_pool(columns: Columns, job: int, share: int, pool: int, now_ms: int) -> bool:
-    nodes = _list_nodes(columns, job, share, pool)
+    nodes = _list_idle_nodes(columns, job, pool)
+    nodes = _list_borrowed_nodes(columns, job, share, pool, nodes, now_ms)
     victims = _list_victims(columns, job, share, nodes, now_ms)
-    enough = nodes >= columns.jobs[job].nodes and _choose_victims(columns, job, share, nodes, victims, now_ms)
+    enough = nodes >= columns.jobs[job].nodes and _choose_victims(columns, job, share, victims, now_ms)
     if enough:
         _claim_nodes(columns, job, columns.pools[pool].gpu_class, nodes, now_ms)
     _clear_lists(columns, job, nodes, victims, enough, now_ms)
@@ -109,30 +93,55 @@ def _reclaim_in_pool(columns: Columns, job: int, share: int, pool: int, now_ms: 
 
 
 @compiled
-def _list_nodes(columns: Columns, job: int, share: int, pool: int) -> int:
-    """Lists the nodes of a pool that might do, fewest recoverable GPUs first; returns how many.
+def _gpus_per_node(columns: Columns, job: int) -> int:
+    return (columns.jobs[job].gpus_milli + WHOLE - 1) // WHOLE
 
-    The index of recoverable GPUs counts all that may be preempted, so the nodes whose jobs do not borrow are left out.
-    It does not count GPUs in use by parts: nodes that have some are looked at last, in the order of the fleet.
-    """
-    record = columns.jobs[job]
-    area = columns.pools[pool]
-    gpus = (record.gpus_milli + WHOLE - 1) // WHOLE
-    most = min(CANDIDATE_NODES, record.nodes + SPARE_CANDIDATES)
+
+@compiled
+def _list_idle_nodes(columns: Columns, job: int, pool: int) -> int:
+    """Lists nodes that need no victim, fewest idle GPUs first: a gang may lack only other nodes, or only quota."""
     found = 0
-    for level in range(gpus, MOST_LEVELS):
-        node = next_node(columns, columns.recoverable_sets, pool, level, 0)
+    most = min(CANDIDATE_NODES, columns.jobs[job].nodes + SPARE_CANDIDATES)
+    for level in range(_gpus_per_node(columns, job), MOST_LEVELS):
+        if columns.idle_counts[pool, level] == 0:
+            continue
+        node = next_node(columns, pool, level, 0)
         while node != NONE and found < most:
-            if _might_yield(columns, job, share, node, gpus):
-                _list_node(columns, job, node, found)
-                found += 1
-            node = next_node(columns, columns.recoverable_sets, pool, level, columns.nodes[node].position + 1)
-    if area.shared_nodes == 0:
-        return found
-    for node in range(area.first_node, area.first_node + area.node_count):
+            _list_node(columns, job, node, found)
+            found += 1
+            node = next_node(columns, pool, level, columns.nodes[node].position + 1)
+    return found
+
+
+@compiled
+def _list_borrowed_nodes(columns: Columns, job: int, share: int, pool: int, found: int, now_ms: int) -> int:
+    """Lists nodes of the pool that would have enough idle GPUs if the borrowers on them yielded; returns how many."""
+    shares = columns.shares
+    amount = demand_milli(columns, job)
+    most = min(CANDIDATE_NODES, found + columns.jobs[job].nodes + SPARE_CANDIDATES)
+    side = next_side(shares, share, amount)
+    while side != NONE and found < most:
+        borrower = first_borrower(shares, side)
+        while borrower != NONE and found < most:
+            holder = shares[borrower].first_running
+            while holder != NONE and found < most:
+                if columns.jobs[holder].pool == pool and _is_past_protection(columns, holder, now_ms):
+                    found = _list_nodes_of(columns, job, share, holder, found, most, now_ms)
+                holder = columns.jobs[holder].next
+            borrower = next_borrower(shares, side, borrower)
+        side = next_side(shares, shares[side].parent, amount)
+    return found
+
+
+@compiled
+def _list_nodes_of(columns: Columns, job: int, share: int, holder: int, found: int, most: int, now_ms: int) -> int:
+    gpus = _gpus_per_node(columns, job)
+    at = columns.jobs[holder].first_allocation
+    while at != NONE and found < most:
+        node = columns.allocations[at].node
         place = columns.nodes[node]
-        looked_at = place.shared == 0 or place.state != NODE_UP or place.candidate != NONE
-        if found < most and not looked_at and _might_yield(columns, job, share, node, gpus):
+        at = columns.allocations[at].next_of_job
+        if place.candidate == NONE and place.state == NODE_UP and _might_yield(columns, job, share, node, gpus, now_ms):
             _list_node(columns, job, node, found)
             found += 1
     return found
@@ -142,19 +151,30 @@ def _list_nodes(columns: Columns, job: int, share: int, pool: int) -> int:
 def _list_node(columns: Columns, job: int, node: int, index: int) -> None:
     columns.nodes[node].candidate = index
     columns.candidates[index, 0] = node
+    columns.candidates[index, 2] = 0
     _judge_node(columns, job, index)
 
 
 @compiled
-def _might_yield(columns: Columns, job: int, share: int, node: int, gpus: int) -> bool:
-    """True when a node would have enough idle GPUs if all jobs yielded from which the share may reclaim."""
+def _is_past_protection(columns: Columns, holder: int, now_ms: int) -> bool:
+    """True when a job has had its protected time; else the kernel wakes when it will have."""
+    counters = columns.counters[0]
+    until_ms = columns.jobs[holder].started_ms + counters.protected_ms
+    if now_ms < until_ms:
+        counters.wake_ms = min(counters.wake_ms, until_ms)
+    return now_ms >= until_ms
+
+
+@compiled
+def _might_yield(columns: Columns, job: int, share: int, node: int, gpus: int, now_ms: int) -> bool:
+    """True when a node would have enough idle GPUs if all jobs yielded from which the share may reclaim now."""
     idle = columns.nodes[node].idle
     shared = 0
     still_shared = 0
     at = columns.nodes[node].first_allocation
     while at != NONE and idle < gpus:
         allocation = columns.allocations[at]
-        yields = _yields_to(columns, allocation.job, job, share)
+        yields = _yields_to(columns, allocation.job, job, share, now_ms)
         if allocation.milli < WHOLE:
             shared |= allocation.gpu_mask
             still_shared |= 0 if yields else allocation.gpu_mask
@@ -165,12 +185,14 @@ def _might_yield(columns: Columns, job: int, share: int, node: int, gpus: int) -
 
 
 @compiled
-def _yields_to(columns: Columns, holder: int, job: int, share: int) -> bool:
-    """True when a running job may be reclaimed for a job of `share`, once its protected time is over."""
+def _yields_to(columns: Columns, holder: int, job: int, share: int, now_ms: int) -> bool:
+    """True when a running job may be reclaimed for a job of `share` now."""
     record = columns.jobs[holder]
     if record.state != RUNNING or record.preemptible == 0:
         return False
-    return may_reclaim(columns.shares, share, demand_milli(columns, job), share_row(columns, holder, record.gpu_class))
+    if not may_reclaim(columns.shares, share, demand_milli(columns, job), share_row(columns, holder, record.gpu_class)):
+        return False
+    return _is_past_protection(columns, holder, now_ms)
 
 
 @compiled
@@ -202,6 +224,7 @@ def _judge_node(columns: Columns, job: int, index: int) -> None:
             memory_mib += holder.memory_mib
     idle += bits(shared & ~still_shared)
     enough = idle * WHOLE >= record.gpus_milli and cpus_milli >= record.cpus_milli and memory_mib >= record.memory_mib
+    columns.counters[0].ready_candidates += (1 if enough else 0) - columns.candidates[index, 2]
     columns.candidates[index, 1] = idle
     columns.candidates[index, 2] = 1 if enough else 0
 
@@ -221,60 +244,82 @@ def lost_work(columns: Columns, job: int, now_ms: int) -> int:
 @compiled
 def _list_victims(columns: Columns, job: int, share: int, nodes: int, now_ms: int) -> int:
     """Lists the jobs on the candidate nodes that may be reclaimed, least lost work first; returns how many."""
-    counters = columns.counters[0]
     allowed_at_ms = reclaim_allowed_at_ms(columns.shares, share)
     if allowed_at_ms > now_ms:
-        counters.wake_ms = min(counters.wake_ms, allowed_at_ms)
+        columns.counters[0].wake_ms = min(columns.counters[0].wake_ms, allowed_at_ms)
         return 0
     found = 0
     for index in range(nodes):
         at = columns.nodes[columns.candidates[index, 0]].first_allocation
-        while at != NONE:
+        while at != NONE and found < CANDIDATE_VICTIMS:
             holder = columns.allocations[at].job
-            record = columns.jobs[holder]
             at = columns.allocations[at].next_of_node
-            if record.listed == 1 or found == CANDIDATE_VICTIMS or not _yields_to(columns, holder, job, share):
-                continue
-            if now_ms < record.started_ms + counters.protected_ms:
-                counters.wake_ms = min(counters.wake_ms, record.started_ms + counters.protected_ms)
-                continue
-            _insert_victim(columns, found, holder, lost_work(columns, holder, now_ms))
-            found += 1
+            if columns.jobs[holder].listed == 0 and _yields_to(columns, holder, job, share, now_ms):
+                columns.jobs[holder].listed = 1
+                columns.victims[found, 0] = holder
+                columns.victims[found, 1] = lost_work(columns, holder, now_ms)
+                columns.victims[found, 2] = 0
+                found += 1
+    _sort_victims(columns, found)
     return found
 
 
 @compiled
-def _insert_victim(columns: Columns, count: int, job: int, lost: int) -> None:
-    victims = columns.victims
-    index = count
-    while index > 0 and _yields_before(columns, job, lost, victims[index - 1, 0], victims[index - 1, 1]):
-        victims[index, 0] = victims[index - 1, 0]
-        victims[index, 1] = victims[index - 1, 1]
-        index -= 1
-    victims[index, 0] = job
-    victims[index, 1] = lost
-    victims[count, 2] = 0
-    columns.jobs[job].listed = 1
+def _sort_victims(columns: Columns, count: int) -> None:
+    """Heapsort: in place, and never slow."""
+    for root in range(count // 2 - 1, -1, -1):
+        _sink_victim(columns, root, count)
+    for last in range(count - 1, 0, -1):
+        _swap_victims(columns, 0, last)
+        _sink_victim(columns, 0, last)
 
 
 @compiled
-def _yields_before(columns: Columns, job: int, lost: int, other: int, other_lost: int) -> bool:
+def _sink_victim(columns: Columns, root: int, count: int) -> None:
+    while True:
+        child = 2 * root + 1
+        if child >= count:
+            return
+        if child + 1 < count and _yields_before(columns, child, child + 1):
+            child += 1
+        if not _yields_before(columns, root, child):
+            return
+        _swap_victims(columns, root, child)
+        root = child
+
+
+@compiled
+def _swap_victims(columns: Columns, first: int, second: int) -> None:
+    victims = columns.victims
+    job = victims[first, 0]
+    lost = victims[first, 1]
+    victims[first, 0] = victims[second, 0]
+    victims[first, 1] = victims[second, 1]
+    victims[second, 0] = job
+    victims[second, 1] = lost
+
+
+@compiled
+def _yields_before(columns: Columns, first: int, second: int) -> bool:
+    """True when the first of two listed victims is taken before the second."""
+    job = columns.victims[first, 0]
+    other = columns.victims[second, 0]
     borrowed = columns.jobs[job].borrowed
     if borrowed != columns.jobs[other].borrowed:
         return borrowed == 1
-    if lost != other_lost:
-        return lost < other_lost
+    if columns.victims[first, 1] != columns.victims[second, 1]:
+        return columns.victims[first, 1] < columns.victims[second, 1]
     started = columns.jobs[job].started_ms
     other_started = columns.jobs[other].started_ms
     return started > other_started or (started == other_started and job < other)
 
 
 @compiled
-def _choose_victims(columns: Columns, job: int, share: int, nodes: int, victims: int, now_ms: int) -> bool:
+def _choose_victims(columns: Columns, job: int, share: int, victims: int, now_ms: int) -> bool:
     """Tries victims until the job has room, then takes back those that are not needed; False when it never has room."""
     amount = demand_milli(columns, job)
     index = 0
-    while not _has_room(columns, job, share, nodes):
+    while not _has_room(columns, job, share):
         if index == victims:
             return False
         holder = columns.victims[index, 0]
@@ -284,7 +329,7 @@ def _choose_victims(columns: Columns, job: int, share: int, nodes: int, victims:
     for back in range(index - 1, -1, -1):
         if columns.victims[back, 2] == 1:
             _try_without(columns, job, back, 0, now_ms)
-            if not _has_room(columns, job, share, nodes):
+            if not _has_room(columns, job, share):
                 _try_without(columns, job, back, 1, now_ms)
     return True
 
@@ -304,13 +349,10 @@ def _try_without(columns: Columns, job: int, index: int, chosen: int, now_ms: in
 
 
 @compiled
-def _has_room(columns: Columns, job: int, share: int, nodes: int) -> bool:
+def _has_room(columns: Columns, job: int, share: int) -> bool:
     if shortage(columns.shares, share, demand_milli(columns, job)) != ROOM:
         return False
-    ready = 0
-    for index in range(nodes):
-        ready += columns.candidates[index, 2]
-    return ready >= columns.jobs[job].nodes
+    return columns.counters[0].ready_candidates >= columns.jobs[job].nodes
 
 
 @compiled
@@ -318,15 +360,14 @@ def _claim_nodes(columns: Columns, job: int, gpu_class: int, nodes: int, now_ms:
     """Take hold of the nodes that would be left with the fewest idle GPUs."""
     record = columns.jobs[job]
     counters = columns.counters[0]
-    gpus = (record.gpus_milli + WHOLE - 1) // WHOLE
-    for rank in range(record.nodes):
-        best = NONE
+    gpus = _gpus_per_node(columns, job)
+    rank = 0
+    for level in range(gpus, MOST_LEVELS):
         for index in range(nodes):
-            enough = columns.candidates[index, 2] == 1
-            if enough and (best == NONE or columns.candidates[index, 1] < columns.candidates[best, 1]):
-                best = index
-        columns.chosen[rank] = columns.candidates[best, 0]
-        columns.candidates[best, 2] = 0
+            ready = columns.candidates[index, 2] == 1 and columns.candidates[index, 1] == level
+            if ready and rank < record.nodes:
+                columns.chosen[rank] = columns.candidates[index, 0]
+                rank += 1
     for rank in range(record.nodes - 1, -1, -1):
         place = columns.nodes[columns.chosen[rank]]
         held = lowest(place.idle_mask, min(gpus, place.idle))
@@ -339,6 +380,7 @@ def _claim_nodes(columns: Columns, job: int, gpu_class: int, nodes: int, now_ms:
 def _clear_lists(columns: Columns, job: int, nodes: int, victims: int, claimed: bool, now_ms: int) -> None:
     """Leave the scratch clean, and warn the chosen victims if the claim was made, or else charge them again."""
     stop_at_ms = now_ms + columns.counters[0].warning_ms
+    columns.counters[0].ready_candidates = 0
     for index in range(nodes):
         columns.nodes[columns.candidates[index, 0]].candidate = NONE
     for index in range(victims):

@@ -13,6 +13,8 @@ from dure.world.columns import (
     ALL_SITES,
     ALLOCATION,
     ANEW,
+    CALENDAR_MINUTES,
+    CALENDAR_ROW,
     CANDIDATE_NODES,
     CANDIDATE_VICTIMS,
     CLASS,
@@ -23,6 +25,7 @@ from dure.world.columns import (
     NEVER,
     NODE,
     NONE,
+    NOT_READY,
     ORDER_DURE,
     PLAN,
     PLAN_ROWS,
@@ -86,6 +89,7 @@ def build(shape: Shape, jobs: int) -> Columns:
     nodes = sum(pool.nodes for pool in shape.pools)
     gpus = sum(pool.nodes * max(1, pool.gpus) for pool in shape.pools)
     pools, words = _pools(shape.pools)
+    calendar_rows = max(1, sum(pool.gpus for pool in shape.pools))
     shares = len(shape.shares) + 1
     columns = Columns(
         jobs=empty_jobs(jobs),
@@ -98,14 +102,14 @@ def build(shape: Shape, jobs: int) -> Columns:
         classes=records(CLASS, shape.classes),
         counters=records(COUNTERS, 1),
         idle_sets=np.zeros(words, dtype=np.int64),
-        recoverable_sets=np.zeros(words, dtype=np.int64),
         timer_due_ms=np.zeros(jobs, dtype=np.int64),
         timer_job=np.zeros(jobs, dtype=np.int64),
         timer_slot=np.full(jobs, NONE, dtype=np.int64),
         plan=records(PLAN, PLAN_ROWS),
         reservations=records(RESERVATION, shape.classes),
         chosen=np.zeros(max(2, nodes), dtype=np.int64),
-        ready_ms=np.zeros(max(1, nodes), dtype=np.int64),
+        ready_slots=np.full((max(1, nodes), MOST_LEVELS), NOT_READY, dtype=np.int64),
+        calendar=np.zeros(calendar_rows * CALENDAR_ROW, dtype=np.int64),
         victims=np.zeros((CANDIDATE_VICTIMS, 3), dtype=np.int64),
         candidates=np.zeros((CANDIDATE_NODES, 3), dtype=np.int64),
     )
@@ -187,16 +191,18 @@ def _pools(shapes: Sequence[PoolShape]) -> tuple[Records, int]:
     pools = records(POOL, max(1, len(shapes)))
     words = 0
     node = 0
+    calendar_row = 0
     for pool, shape in zip(pools, shapes, strict=False):
         pool.gpu_class, pool.site, pool.gpus = shape.gpu_class, shape.site, shape.gpus
         pool.cpus_milli, pool.memory_mib = shape.cpus_milli, shape.memory_mib
         pool.first_node, pool.node_count, pool.first_word = node, shape.nodes, words
-        pool.reserved_by = NONE
+        pool.first_calendar_row, pool.reserved_by = calendar_row, NONE
         sizes = set_sizes(shape.nodes)
         pool.words_0, pool.words_1, pool.words_2, pool.words_3 = sizes
         pool.words = sum(sizes)
         words += sum(sizes) * MOST_LEVELS
         node += shape.nodes
+        calendar_row += shape.gpus
     return pools, max(1, words)
 
 
@@ -219,7 +225,9 @@ def _set_counters(columns: Columns, shape: Shape, nodes: int, shares: int) -> No
     counters = columns.counters[0]
     counters.order, counters.classes, counters.shares = shape.order, shape.classes, shares
     counters.pools, counters.nodes = len(shape.pools), nodes
-    counters.first_claim = counters.last_claim = NONE
+    counters.first_claim = counters.last_claim = counters.first_changed = NONE
+    # So long ago that the calendar begins anew when it is first asked.
+    counters.calendar_origin = -CALENDAR_MINUTES
     counters.wake_ms = NEVER
     counters.protected_ms, counters.warning_ms = shape.timing.protected_ms, shape.timing.warning_ms
     counters.grace_ms = shape.timing.grace_ms
@@ -234,16 +242,15 @@ def _add_nodes(columns: Columns, shapes: Sequence[PoolShape]) -> None:
         nodes = columns.nodes[rows]
         nodes["pool"] = index
         nodes["position"] = np.arange(shape.nodes)
-        nodes["gpus"] = nodes["idle"] = nodes["recoverable"] = shape.gpus
+        nodes["gpus"] = nodes["idle"] = shape.gpus
         nodes["idle_mask"] = (1 << shape.gpus) - 1
         nodes["cpus_milli"] = nodes["free_cpus_milli"] = shape.cpus_milli
         nodes["memory_mib"] = nodes["free_memory_mib"] = shape.memory_mib
-        nodes["first_allocation"] = nodes["candidate"] = nodes["ready_gpus"] = NONE
+        nodes["first_allocation"] = nodes["candidate"] = NONE
         columns.gpu_free_milli[rows, : shape.gpus] = WHOLE
         columns.idle_counts[index, shape.gpus] = shape.nodes
         pool.idle = shape.gpus * shape.nodes
-        for words in (columns.idle_sets, columns.recoverable_sets):
-            _fill_set(words, pool.first_word + shape.gpus * pool.words, shape.nodes)
+        _fill_set(columns.idle_sets, pool.first_word + shape.gpus * pool.words, shape.nodes)
 
 
 def _fill_set(words: Integers, base: int, nodes: int) -> None:
@@ -270,7 +277,7 @@ def _add_classes(columns: Columns, shape: Shape) -> None:
 def _plant_trees(columns: Columns, shape: Shape) -> None:
     columns.shares["parent"] = columns.shares["first_child"] = columns.shares["next_sibling"] = NONE
     columns.shares["queue_root"] = columns.shares["queue_first"] = columns.shares["queue_last"] = NONE
-    columns.shares["cursor"] = NONE
+    columns.shares["cursor"] = columns.shares["first_running"] = NONE
     columns.shares["weight"] = 1
     columns.shares["limit"] = columns.shares["reclaim_per_hour"] = UNLIMITED
     for gpu_class in range(shape.classes):

@@ -1,4 +1,4 @@
-"""Which GPUs are whose, node by node. `set_counts` is the only writer of free counts; everything indexed follows it."""
+"""Which GPUs are whose, node by node. `set_idle` is the only writer of free counts; everything indexed follows it."""
 
 from __future__ import annotations
 
@@ -6,38 +6,26 @@ from dure.world import node_sets
 from dure.world.columns import (
     NODE_UP,
     NONE,
-    RUNNING,
     WHOLE,
     Columns,
-    Integers,
-    Records,
 )
 from dure.world.compiled import compiled, entry_point
 
 
 @compiled
-def _move(words: Integers, pool: Records, position: int, before: int, after: int) -> None:
-    sizes = (pool.words_0, pool.words_1, pool.words_2, pool.words_3)
-    node_sets.remove(words, pool.first_word + before * pool.words, sizes, position)
-    node_sets.add(words, pool.first_word + after * pool.words, sizes, position)
-
-
-@compiled
-def set_counts(columns: Columns, node: int, idle: int, recoverable: int) -> None:
-    """Change a node's idle and recoverable GPUs, and every index and total that depends on them."""
+def set_idle(columns: Columns, node: int, idle: int) -> None:
+    """Change how many GPUs of a node are idle, and every index and total that depends on it."""
     record = columns.nodes[node]
-    if record.state == NODE_UP:
+    if record.state == NODE_UP and idle != record.idle:
         pool = columns.pools[record.pool]
-        if idle != record.idle:
-            _move(columns.idle_sets, pool, record.position, record.idle, idle)
-            columns.idle_counts[record.pool, record.idle] -= 1
-            columns.idle_counts[record.pool, idle] += 1
-            pool.idle += idle - record.idle
-            columns.classes[pool.gpu_class].idle += idle - record.idle
-        if recoverable != record.recoverable:
-            _move(columns.recoverable_sets, pool, record.position, record.recoverable, recoverable)
+        sizes = (pool.words_0, pool.words_1, pool.words_2, pool.words_3)
+        node_sets.remove(columns.idle_sets, pool.first_word + record.idle * pool.words, sizes, record.position)
+        node_sets.add(columns.idle_sets, pool.first_word + idle * pool.words, sizes, record.position)
+        columns.idle_counts[record.pool, record.idle] -= 1
+        columns.idle_counts[record.pool, idle] += 1
+        pool.idle += idle - record.idle
+        columns.classes[pool.gpu_class].idle += idle - record.idle
     record.idle = idle
-    record.recoverable = recoverable
 
 
 @entry_point
@@ -47,29 +35,26 @@ def set_node_state(columns: Columns, node: int, state: int) -> None:
     if (record.state == NODE_UP) != (state == NODE_UP):
         pool = columns.pools[record.pool]
         sizes = (pool.words_0, pool.words_1, pool.words_2, pool.words_3)
-        idle_base = pool.first_word + record.idle * pool.words
-        recoverable_base = pool.first_word + record.recoverable * pool.words
+        base = pool.first_word + record.idle * pool.words
         change = 1 if state == NODE_UP else -1
         if state == NODE_UP:
-            node_sets.add(columns.idle_sets, idle_base, sizes, record.position)
-            node_sets.add(columns.recoverable_sets, recoverable_base, sizes, record.position)
+            node_sets.add(columns.idle_sets, base, sizes, record.position)
         else:
-            node_sets.remove(columns.idle_sets, idle_base, sizes, record.position)
-            node_sets.remove(columns.recoverable_sets, recoverable_base, sizes, record.position)
+            node_sets.remove(columns.idle_sets, base, sizes, record.position)
         columns.idle_counts[record.pool, record.idle] += change
         pool.idle += change * record.idle
         columns.classes[pool.gpu_class].idle += change * record.idle
         columns.classes[pool.gpu_class].hopeless = 0
     record.state = state
-    record.ready_gpus = NONE
+    note_change(columns, node)
 
 
 @compiled
-def next_node(columns: Columns, words: Integers, pool: int, level: int, position: int) -> int:
-    """The pool's first node from `position` on with exactly `level` GPUs in this family of sets, or NONE."""
+def next_node(columns: Columns, pool: int, level: int, position: int) -> int:
+    """The pool's first node from `position` on with exactly `level` idle GPUs, or NONE."""
     record = columns.pools[pool]
     sizes = (record.words_0, record.words_1, record.words_2, record.words_3)
-    found = node_sets.first_from(words, record.first_word + level * record.words, sizes, position)
+    found = node_sets.first_from(columns.idle_sets, record.first_word + level * record.words, sizes, position)
     return NONE if found == NONE else record.first_node + found
 
 
@@ -121,7 +106,7 @@ def hold(columns: Columns, job: int, node: int, mask: int, milli: int, wanted: i
     place.free_cpus_milli -= owner.cpus_milli
     place.free_memory_mib -= owner.memory_mib
     place.owed += wanted
-    place.ready_gpus = NONE
+    note_change(columns, node)
     _give(columns, node, allocation, mask)
 
 
@@ -140,7 +125,7 @@ def _give(columns: Columns, node: int, allocation: int, mask: int) -> None:
             if place.shared == 1:
                 columns.pools[place.pool].shared_nodes += 1
             place.idle_mask &= ~mask
-            set_counts(columns, node, place.idle - 1, place.recoverable - 1)
+            set_idle(columns, node, place.idle - 1)
         columns.gpu_free_milli[node, gpu] -= record.milli
         return
     gpu_free = columns.gpu_free_milli
@@ -149,7 +134,7 @@ def _give(columns: Columns, node: int, allocation: int, mask: int) -> None:
         gpu_free[node, node_sets.lowest_bit(rest)] = 0
         rest &= rest - 1
     place.idle_mask &= ~mask
-    set_counts(columns, node, place.idle - count, place.recoverable - count)
+    set_idle(columns, node, place.idle - count)
 
 
 @compiled
@@ -169,7 +154,7 @@ def let_go(columns: Columns, allocation: int) -> None:
         columns.allocations[record.previous_of_node].next_of_node = record.next_of_node
     if record.next_of_node != NONE:
         columns.allocations[record.next_of_node].previous_of_node = record.previous_of_node
-    place.ready_gpus = NONE
+    note_change(columns, node)
     columns.classes[columns.pools[place.pool].gpu_class].hopeless = 0
     mask = record.gpu_mask
     milli = record.milli
@@ -199,7 +184,7 @@ def _make_idle(columns: Columns, node: int, mask: int, milli: int) -> None:
         if place.shared == 0:
             columns.pools[place.pool].shared_nodes -= 1
     if count > 0:
-        set_counts(columns, node, place.idle + count, place.recoverable + count)
+        set_idle(columns, node, place.idle + count)
 
 
 @compiled
@@ -218,29 +203,20 @@ def _serve_claims(columns: Columns, node: int) -> None:
         _give(columns, node, oldest, lowest(place.idle_mask, min(missing, place.idle)))
 
 
-@entry_point
-def set_preemptible(columns: Columns, job: int, change: int) -> None:
-    """Count (`change` 1) or no longer count (-1) a job's whole GPUs as recoverable on its nodes."""
-    at = columns.jobs[job].first_allocation
-    while at != NONE:
-        record = columns.allocations[at]
-        if record.milli == WHOLE:
-            place = columns.nodes[record.node]
-            set_counts(columns, record.node, place.idle, place.recoverable + change * bits(record.gpu_mask))
-        at = record.next_of_job
+@compiled
+def note_change(columns: Columns, node: int) -> None:
+    """When a node will be ready may have changed: the calendar counts it anew before it is asked next."""
+    place = columns.nodes[node]
+    if place.changed == 0:
+        place.changed = 1
+        place.next_changed = columns.counters[0].first_changed
+        columns.counters[0].first_changed = node
 
 
 @compiled
-def forget_ready_times(columns: Columns, job: int) -> None:
-    """A job will end at another time than was thought: when its nodes will be ready must be found anew."""
+def note_other_end(columns: Columns, job: int) -> None:
+    """A job will end at another time than was thought."""
     at = columns.jobs[job].first_allocation
     while at != NONE:
-        columns.nodes[columns.allocations[at].node].ready_gpus = NONE
+        note_change(columns, columns.allocations[at].node)
         at = columns.allocations[at].next_of_job
-
-
-@compiled
-def counts_as_recoverable(columns: Columns, job: int) -> bool:
-    """True while a job's GPUs are counted as recoverable: it runs, may be preempted and was not warned yet."""
-    record = columns.jobs[job]
-    return record.state == RUNNING and record.preemptible == 1

@@ -35,6 +35,13 @@ CHOICE_BITS = 8
 """A job's GPU classes in order of preference are packed, eight bits each, class + 1, first choice lowest."""
 CHOICE_MASK = 255
 WHOLE = 1000
+CALENDAR_SHIFT = 6
+CALENDAR_MINUTES = 1 << 16
+CALENDAR_LARGE_BUCKETS = CALENDAR_MINUTES >> 2 * CALENDAR_SHIFT
+CALENDAR_ROW = 1 + CALENDAR_LARGE_BUCKETS + (CALENDAR_MINUTES >> CALENDAR_SHIFT) + CALENDAR_MINUTES
+READY_NOW = -1
+NOT_READY = -2
+"""Where a node is in the calendar of its pool when it is not at one of the minutes to come."""
 UNLIMITED = 1 << 60
 NEVER = 1 << 61
 ALL_SITES = (1 << 60) - 1
@@ -88,7 +95,7 @@ JOB = _records(
     "order_key",
     "left",  # queue: tree
     "right",
-    "previous",  # queue, or list of claims: neighbours
+    "previous",  # queue, list of claims, or its share's running jobs: neighbours
     "next",
     "submitted_ms",
     "started_ms",  # of the latest attempt
@@ -117,7 +124,6 @@ NODE = _records(
     "gpus",
     "idle",  # GPUs nobody uses
     "idle_mask",
-    "recoverable",  # idle, plus whole GPUs of jobs that may be preempted
     "cpus_milli",
     "free_cpus_milli",
     "memory_mib",
@@ -126,8 +132,8 @@ NODE = _records(
     "owed",  # GPUs that claims still wait for here
     "shared",  # GPUs in use by parts
     "state",
-    "ready_gpus",  # `ready_at_ms` is for so many idle GPUs; NONE when it must be found anew
-    "ready_at_ms",
+    "changed",  # 1 while listed: the calendar has to count it anew
+    "next_changed",
     "candidate",  # scratch of reclaim: place among the candidate nodes; NONE
 )
 
@@ -158,6 +164,7 @@ POOL = _records(
     "words",  # per set
     "idle",  # GPUs
     "shared_nodes",  # nodes with a GPU in use by parts
+    "first_calendar_row",  # one row per number of GPUs, from 1
     "reserved_by",  # class whose first blocked job holds a reservation here; NONE
 )
 
@@ -182,6 +189,7 @@ SHARE = _records(
     "queue_last",
     "queued",  # jobs in its own queue
     "waiting",  # jobs queued below it
+    "first_running",  # list of its own running jobs that may be preempted, latest first
     "next_active",  # list of leaves of a class with queued jobs
     "previous_active",
     "cursor",  # job to be tried next in this pass
@@ -236,6 +244,9 @@ COUNTERS = _records(
     "first_free_allocation",
     "first_claim",
     "last_claim",
+    "ready_candidates",  # scratch of reclaim: candidate nodes that would do for one rank
+    "first_changed",  # list of nodes that the calendar has to count anew
+    "calendar_origin",  # minute in which the calendar begins
     "plan_rows",
     "plan_full",
     "passes",
@@ -251,10 +262,10 @@ PLAN = _records("kind", "job", "attempt", "other", "at_ms", "reason")
 
 RESERVATION = _records("job", "pool", "gpus", "nodes", "shadow_ms", "spare")
 
-CANDIDATE_NODES = 1_024
+CANDIDATE_NODES = 4_096
 SPARE_CANDIDATES = 64
 """Nodes reclaim looks at beyond those it needs."""
-CANDIDATE_VICTIMS = 1_024
+CANDIDATE_VICTIMS = 8_192
 
 
 class Columns(NamedTuple):
@@ -272,7 +283,6 @@ class Columns(NamedTuple):
     counters: Records
     idle_sets: Integers
     """Per pool and number of idle GPUs, the set of nodes."""
-    recoverable_sets: Integers
     timer_due_ms: Integers
     timer_job: Integers
     timer_slot: Integers
@@ -282,8 +292,10 @@ class Columns(NamedTuple):
     """[class] what the first job that fits nowhere was promised."""
     chosen: Integers
     """Nodes of the placement being built, in rank order."""
-    ready_ms: Integers
-    """[node] scratch for the shadow time."""
+    ready_slots: Integers
+    """[node, GPUs] -> minute of the calendar by which the node has so many idle; READY_NOW or NOT_READY."""
+    calendar: Integers
+    """Rows of counts, see `kernel.calendar`: nodes by the minute by which they are ready."""
     victims: Integers
     """[candidate, 0..2] scratch of reclaim: job, lost work, chosen."""
     candidates: Integers

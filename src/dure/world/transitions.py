@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dure.world.capacity import bits, counts_as_recoverable, forget_ready_times, let_go, set_preemptible
+from dure.world.capacity import bits, let_go, note_other_end
 from dure.world.columns import (
     ANEW,
     ARRIVALS,
@@ -26,6 +26,7 @@ from dure.world.columns import (
 from dure.world.compiled import compiled, entry_point
 from dure.world.queues import dequeue, enqueue
 from dure.world.quota import charge, count_reclaimed, within_guarantee
+from dure.world.running import add_preemptible, drop_preemptible, may_be_preempted
 from dure.world.timers import add_timer, drop_timer
 
 
@@ -210,13 +211,13 @@ def _begin_attempt(columns: Columns, job: int, now_ms: int) -> None:
     record.started_ms = now_ms
     record.expected_end_ms = now_ms + record.limit_ms
     record.stop_reason = STOP_NONE
-    forget_ready_times(columns, job)
+    note_other_end(columns, job)
     if record.first_started_ms == NONE:
         record.first_started_ms = now_ms
     record.pool = columns.nodes[columns.allocations[record.first_allocation].node].pool
     set_timer(columns, job, record.expected_end_ms)
     if record.preemptible == 1:
-        set_preemptible(columns, job, 1)
+        add_preemptible(columns, job, share_row(columns, job, record.gpu_class))
 
 
 @entry_point
@@ -231,7 +232,7 @@ def claim(columns: Columns, job: int, gpu_class: int, expected_start_ms: int, no
     record.first_victim = NONE
     record.victims_left = 0
     record.expected_end_ms = expected_start_ms + record.limit_ms
-    forget_ready_times(columns, job)
+    note_other_end(columns, job)
     set_charged(columns, job, 1, now_ms)
     record.next = NONE
     record.previous = counters.last_claim
@@ -287,8 +288,8 @@ def warn(columns: Columns, job: int, claimant: int, stop_at_ms: int, now_ms: int
     """
     record = columns.jobs[job]
     set_charged(columns, job, 0, now_ms)
-    if counts_as_recoverable(columns, job):
-        set_preemptible(columns, job, -1)
+    if may_be_preempted(columns, job):
+        drop_preemptible(columns, job, share_row(columns, job, columns.jobs[job].gpu_class))
     record.state = WARNED
     record.claimant = claimant
     owner = columns.jobs[claimant]
@@ -298,7 +299,7 @@ def warn(columns: Columns, job: int, claimant: int, stop_at_ms: int, now_ms: int
     count_reclaimed(columns, share_row(columns, claimant, record.gpu_class), demand_milli(columns, job), now_ms)
     set_timer(columns, job, min(record.expected_end_ms, stop_at_ms))
     record.expected_end_ms = min(record.expected_end_ms, stop_at_ms + columns.counters[0].grace_ms)
-    forget_ready_times(columns, job)
+    note_other_end(columns, job)
     mark_dirty(columns, record.gpu_class)
 
 
@@ -310,22 +311,22 @@ def spare(columns: Columns, job: int, now_ms: int) -> None:
     record.state = RUNNING
     record.claimant = NONE
     record.expected_end_ms = record.started_ms + record.limit_ms
-    forget_ready_times(columns, job)
+    note_other_end(columns, job)
     set_timer(columns, job, record.expected_end_ms)
     if record.preemptible == 1:
-        set_preemptible(columns, job, 1)
+        add_preemptible(columns, job, share_row(columns, job, record.gpu_class))
 
 
 @entry_point
 def stop(columns: Columns, job: int, reason: int, now_ms: int) -> None:
     """A running attempt was told to end; its GPUs stay its own until it has."""
-    if counts_as_recoverable(columns, job):
-        set_preemptible(columns, job, -1)
+    if may_be_preempted(columns, job):
+        drop_preemptible(columns, job, share_row(columns, job, columns.jobs[job].gpu_class))
     record = columns.jobs[job]
     record.state = STOPPING
     record.stop_reason = reason
     record.expected_end_ms = now_ms + columns.counters[0].grace_ms
-    forget_ready_times(columns, job)
+    note_other_end(columns, job)
     clear_timer(columns, job)
 
 
@@ -340,8 +341,8 @@ def ask_to_stop(columns: Columns, job: int, reason: int, now_ms: int) -> None:
 def release(columns: Columns, job: int, now_ms: int) -> None:
     """An attempt (or a claim) is over: GPUs, quota and timer are let go. The caller says what comes next."""
     record = columns.jobs[job]
-    if counts_as_recoverable(columns, job):
-        set_preemptible(columns, job, -1)
+    if may_be_preempted(columns, job):
+        drop_preemptible(columns, job, share_row(columns, job, columns.jobs[job].gpu_class))
     clear_timer(columns, job)
     gpu_class = record.gpu_class
     at = record.first_allocation

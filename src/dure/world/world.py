@@ -27,7 +27,7 @@ from dure.model.nation import Nation
 from dure.model.plan import Claim, Placement, Plan, Spare, Start, Stop, StopReason, Warn
 from dure.world import building, transitions
 from dure.world.atlas import NODE_STATE_CODES, Atlas
-from dure.world.capacity import hold, set_node_state, set_preemptible
+from dure.world.capacity import hold, set_node_state
 from dure.world.cards import (
     LONGEST_TIMELINE,
     REQUEUED,
@@ -60,6 +60,7 @@ from dure.world.columns import (
     Columns,
 )
 from dure.world.quota import within_guarantee
+from dure.world.running import add_preemptible
 
 FINAL_JOBS_KEPT = 10_000
 _FIRST_ROOM = 1_024
@@ -374,7 +375,7 @@ class World:
         now.pool = self.columns.nodes[self.atlas.node_index(card.placements[0].node)].pool
         transitions.set_charged(self.columns, row, int(before.charged), at_ms)
         if before.state == RUNNING and now.preemptible == 1:
-            set_preemptible(self.columns, row, 1)
+            add_preemptible(self.columns, row, transitions.share_row(self.columns, row, int(now.gpu_class)))
         if before.state in (RUNNING, WARNED):
             # A warned job has lost its claimant with the old columns, so it is looked at (and spared) at once.
             at_once = before.state == WARNED or before.stop_reason != STOP_NONE
