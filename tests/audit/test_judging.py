@@ -320,6 +320,27 @@ def test_a_warning_is_for_a_claim_of_the_same_plan() -> None:
     assert broken(lent_out(), warn("g", "d"), now_ms=OLD) == ["warned-for-nobody"]
 
 
+@pytest.mark.parametrize(
+    ("dates", "now_ms", "rules"),
+    [
+        ({"not_before_ms": HOUR}, HOUR - 1, ["starts-too-early"]),
+        ({"not_before_ms": HOUR}, HOUR, []),
+        ({"not_after_ms": HOUR}, HOUR + 1, ["starts-too-late"]),
+        ({"not_after_ms": HOUR}, HOUR, []),
+        ({"deadline_ms": 2 * HOUR}, HOUR + 1, ["ends-too-late"]),
+        ({"deadline_ms": 2 * HOUR}, HOUR, []),
+    ],
+)
+def test_a_job_starts_within_its_dates(dates: dict[str, int], now_ms: int, rules: list[str]) -> None:
+    found = books(replace(job("j", "guest", 1, time_ms=HOUR), **dates))
+    assert broken(found, start("j", at(0, 0)), now_ms=now_ms) == rules
+
+
+def test_a_job_that_once_started_in_time_may_start_again_later() -> None:
+    found = books(job("j", "guest", 1, not_after_ms=HOUR), start("j", at(0, 0)), ended("j", Outcome.NODE_LOST))
+    assert broken(found, start("j", at(0, 0), attempt=2), now_ms=2 * HOUR) == []
+
+
 def test_a_share_pays_off_what_it_took_back_before_it_takes_more() -> None:
     """It took one GPU back at OLD, and may have two in an hour."""
     owner = share("owner", guarantee=8, reclaim_per_hour=2)

@@ -29,7 +29,16 @@ from dure.control.requests import (
 )
 from dure.intake.refusals import Refusal, RefusalCode
 from dure.ledger.memory import MemoryLedger
-from dure.model.events import AccessRefused, AttemptEnded, JobSubmitted, Planned, decode
+from dure.model.events import (
+    AccessRefused,
+    AttemptEnded,
+    CancelRequested,
+    JobReleased,
+    JobSubmitted,
+    Planned,
+    TooLate,
+    decode,
+)
 from dure.model.jobs import ArrayRange, Checkpoint, JobState, Outcome, Retry
 from dure.model.plan import Placement, Plan, Start
 from dure.reports.usage import Attempt
@@ -198,6 +207,30 @@ def test_a_dependent_job_starts_after_success_and_is_cancelled_after_failure() -
     run(control, seen=seen, now_ms=START_MS + 1)
     states = [control.world.jobs[job].state for job in ("j3", "j4", "j5")]
     assert states == [JobState.STARTING, JobState.CANCELLED, JobState.CANCELLED]
+
+
+def test_a_job_that_is_too_late_is_cancelled_and_the_ledger_says_why() -> None:
+    control = small_control()
+    first = submit(control, spec(gpus=4, nodes=2, preemptible=True))
+    late = submit(control, spec(not_after_ms=START_MS + 60_000))
+    waiting = submit(control, spec(deadline_ms=START_MS + 2 * 3_600_000))
+    assert run(control, now_ms=START_MS + 60_000).events == []
+    step = run(control, now_ms=START_MS + 60_001)
+    (cancelled,) = step.events
+    assert isinstance(cancelled, CancelRequested)
+    assert (cancelled.job, cancelled.by, cancelled.too_late) == (late, OPERATOR.id, TooLate.TO_START)
+    states = {job: control.world.jobs[job].state for job in (first, late, waiting)}
+    assert states == {first: JobState.STARTING, late: JobState.CANCELLED, waiting: JobState.QUEUED}
+
+
+def test_a_job_for_later_is_held_and_starts_when_its_time_has_come() -> None:
+    control = small_control()
+    job = submit(control, spec(not_before_ms=START_MS + 60_000))
+    assert control.world.jobs[job].state is JobState.HELD
+    assert control.world.next_wake_ms() == START_MS + 60_000
+    step = run(control, now_ms=START_MS + 60_000)
+    assert [type(event) for event in step.events] == [JobReleased, Planned]
+    assert control.world.jobs[job].state is JobState.STARTING
 
 
 def test_tasks_of_an_array_share_a_spec_and_know_their_number() -> None:

@@ -35,6 +35,17 @@ def gpus(*wanted: tuple[str, int]) -> tuple[GpuRequest, ...]:
     return tuple(GpuRequest(gpu_class=gpu_class, milli=milli) for gpu_class, milli in wanted)
 
 
+def test_dates_are_read_with_their_time_zone() -> None:
+    dates = {
+        "not_before": "2027-03-02T09:00:00+09:00",
+        "not_after": "2027-03-02T00:00Z",
+        "deadline": "2027-03-02T01:00Z",
+    }
+    read = job(**dates)
+    assert read.not_before_ms == read.not_after_ms == 1_803_945_600_000
+    assert read.deadline_ms == 1_803_949_200_000
+
+
 def test_the_smallest_job_takes_one_cpu_for_an_hour() -> None:
     assert job() == JobSpec(name="train", project="haneul-llm", command=("python", "train.py"), cpus=1)
 
@@ -163,6 +174,20 @@ def test_gpus_that_cannot_be_are_refused(written: object, message: str) -> None:
         ({"time": "0s"}, "time: must be between one second and ten years (got 0s)"),
         ({"time": "9999w"}, "time: is not a duration (got 9999w); write it like 4h, 90s, 1h30m or 04:00:00"),
         ({"time": "-4h"}, "time: is not a duration (got -4h); write it like 4h, 90s, 1h30m or 04:00:00"),
+        (
+            {"not_before": "2027-03-02T09:00:00"},
+            "not_before: has no time zone (got 2027-03-02T09:00:00); write it like 2027-03-02T09:00:00+09:00",
+        ),
+        ({"deadline": "friday"}, "deadline: is not a date and time (got friday); write it like 2027-03-02T09:00:00"),
+        ({"deadline": 1_803_945_600}, "deadline: is not a date and time (got 1803945600)"),
+        (
+            {"not_before": "2027-03-02T09:00:00Z", "not_after": "2027-03-02T09:00:00+09:00"},
+            "not_after: is before not_before (got 2027-03-02T09:00:00+09:00); swap them, or remove one",
+        ),
+        (
+            {"not_before": "2027-03-02T09:00:00Z", "deadline": "2027-03-02T09:59:59Z"},
+            "deadline: leaves less than the time limit of 1h after not_before (got 2027-03-02T09:59:59Z)",
+        ),
         ({"within": "rack"}, "within: is not offered yet (got rack); write node or site"),
         ({"within": "block"}, "within: is not offered yet (got block); write node or site"),
         ({"within": "domain"}, "within: is not offered yet (got domain); write node or site"),

@@ -104,6 +104,37 @@ def counter(index: NationIndex, policy: PolicyInForce) -> Counter:
     return Counter(index, policy)
 
 
+@pytest.mark.parametrize(
+    ("fields", "code", "says"),
+    [
+        (
+            {"not_before": "1970-01-01T00:00:00.999Z"},
+            RefusalCode.TIME_IN_THE_PAST,
+            "is past; it is 1970-01-01T00:00:01Z",
+        ),
+        ({"not_after": "1970-01-01T00:00:00.999Z"}, RefusalCode.TIME_IN_THE_PAST, "not_after 1970-01-01T00:00:00.999"),
+        ({"deadline": "1970-01-01T00:00:00.999Z"}, RefusalCode.TIME_IN_THE_PAST, "deadline 1970-01-01T00:00:00.999"),
+        ({"deadline": "1970-01-01T00:59:00Z"}, RefusalCode.DEADLINE_TOO_EARLY, "only 58m59s are left"),
+    ],
+)
+def test_dates_that_cannot_be_kept_are_refused(
+    counter: Counter, fields: dict[str, str], code: RefusalCode, says: str
+) -> None:
+    answer = counter.refused(**fields)
+    assert (answer.code, answer.field) == (code, next(iter(fields)))
+    assert says in answer.message
+
+
+def test_dates_go_into_the_ledger(counter: Counter) -> None:
+    dates = {
+        "not_before": "1970-01-01T00:00:01Z",
+        "not_after": "1970-01-01T09:00:02+09:00",
+        "deadline": "1970-01-01T01:00:02Z",
+    }
+    event = counter.accepted(time="1h", **dates)
+    assert (event.not_before_ms, event.not_after_ms, event.deadline_ms) == (1_000, 2_000, 3_602_000)
+
+
 def test_an_accepted_job_is_one_event_with_all_it_asked_for(counter: Counter) -> None:
     event = counter.accepted(
         nodes=2,
@@ -350,7 +381,7 @@ def test_a_job_that_may_not_be_preempted_fits_in_a_guarantee_above_its_share(cou
 
 
 def test_every_code_about_jobs_is_given_by_some_rule() -> None:
-    assert len({*RULES, *CHOICE_RULES}) == 12
+    assert len({*RULES, *CHOICE_RULES}) == 14
 
 
 SPECS = st.builds(

@@ -99,6 +99,9 @@ def job(
     classes: Sequence[str] = ("H100",),
     cpus: int = 0,
     memory_mib: int = 0,
+    not_before_ms: int = 0,
+    not_after_ms: int = 0,
+    deadline_ms: int = 0,
 ) -> JobSubmitted:
     """A submission of `nodes` x `gpus` GPUs by the project of organisation `owner`."""
     return JobSubmitted(
@@ -123,4 +126,7 @@ def job(
         data=(),
         purpose="research",
         sites=tuple(sites),
+        not_before_ms=not_before_ms,
+        not_after_ms=not_after_ms,
+        deadline_ms=deadline_ms,
     )

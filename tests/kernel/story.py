@@ -48,6 +48,8 @@ class Story:
         self.books.apply(event)
 
     def decide(self) -> Plan:
+        for name, too_late in self.world.too_late(self.now_ms):
+            self.happen(CancelRequested(at_ms=self.now_ms, job=name, by="platform", too_late=too_late))
         for name in self.world.due_releases(self.now_ms):
             self.happen(JobReleased(at_ms=self.now_ms, job=name))
         plan = decide(self.world, self.now_ms)

@@ -30,6 +30,12 @@ def backoff() -> Story:
     return story
 
 
+def its_time() -> Story:
+    story = Story(nation(GUEST, nodes=1))
+    story.submit(job("j", "guest", not_before_ms=HOUR))
+    return story
+
+
 def limit() -> Story:
     story = Story(nation([share("firm", limit=4), share("team", "firm")], nodes=1))
     story.submit(job("small", "team", 1), job("large", "team", 2), job("j", "team", 3))
@@ -119,6 +125,7 @@ STOPPED_AT = TIMING.protected_ms + TIMING.warning_ms + TIMING.grace_ms
 SITUATIONS: list[tuple[Callable[[], Story], Blocker]] = [
     (dependency, Blocker(code=BlockerCode.HELD_BY_DEPENDENCY, holders=("a",))),
     (backoff, Blocker(code=BlockerCode.HELD_BY_BACKOFF, until_ms=1_000)),
+    (its_time, Blocker(code=BlockerCode.HELD_UNTIL_ITS_TIME, until_ms=HOUR)),
     (limit, Blocker(code=BlockerCode.SHARE_LIMIT, share="firm", short_milli=2000, holders=("large", "small"))),
     (not_lent, Blocker(code=BlockerCode.NOT_LENT, share="guest", short_milli=2000, holders=("owner", "guest"))),
     (no_site, Blocker(code=BlockerCode.NO_SITE_ALLOWED)),

@@ -40,7 +40,7 @@ def _judge_one(
     entry = page.jobs[decision.job]
     match decision:
         case Start():
-            rules = _judge_start(page, entry, decision)
+            rules = _judge_start(page, entry, decision, now_ms)
         case Claim():
             rules = _judge_claim(page, entry, decision, plan)
         case Warn():
@@ -58,11 +58,12 @@ def _judge_one(
 Findings = Iterator[tuple[str, str]]
 
 
-def _judge_start(page: Page, entry: Entry, start: Start) -> Findings:
+def _judge_start(page: Page, entry: Entry, start: Start, now_ms: int) -> Findings:
     if entry.state not in (WAITING, CLAIMED):
         yield "started-twice", f"it is {entry.state}"
     if start.attempt != entry.attempt + 1:
         yield "attempt-skipped", f"attempt {start.attempt} after {entry.attempt}"
+    yield from _judge_dates(entry, now_ms)
     yield from _judge_place(page, entry, start)
     yield from _judge_capacity(page, entry, start.placements)
     if entry.state == WAITING:
@@ -72,6 +73,17 @@ def _judge_start(page: Page, entry: Entry, start: Start) -> Findings:
             yield "borrowed-wrongly-stated", f"borrowed={start.borrowed}, but covered by {covered}"
         if entry.amount and not entry.submitted.preemptible and entry.share not in covered:
             yield "borrows-unpreemptible", f"share {entry.share} does not cover it"
+
+
+def _judge_dates(entry: Entry, now_ms: int) -> Findings:
+    """A job starts within the dates it named."""
+    asked = entry.submitted
+    if now_ms < asked.not_before_ms:
+        yield "starts-too-early", f"not before {asked.not_before_ms}"
+    if asked.not_after_ms and entry.attempt == 0 and now_ms > asked.not_after_ms:
+        yield "starts-too-late", f"not after {asked.not_after_ms}"
+    if asked.deadline_ms and now_ms + asked.time_ms > asked.deadline_ms:
+        yield "ends-too-late", f"it may run until {now_ms + asked.time_ms}, and must end by {asked.deadline_ms}"
 
 
 def _judge_place(page: Page, entry: Entry, decision: Start | Claim) -> Findings:

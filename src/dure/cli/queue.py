@@ -126,15 +126,29 @@ def why(job: str, json_wanted: bool) -> None:
 
 
 def _print_headline(report: JobReport) -> None:
+    from dure.model.dates import format_moment
+    from dure.reports.wording import ago
+
     line = report.line
     place = f", number {report.why.position} in its queue" if report.why and report.why.position else ""
     where = f" at {line.site}" if line.site and not line.state.is_final else ""
     click.echo(f"{line.job} {line.name or ''}".rstrip() + f": {line.state}{where}{place}")
     if line.visible:
         click.echo(f"  asked {_asked(report)}")
+        for what, at_ms in _dates(report):
+            click.echo(f"  {what} {format_moment(at_ms)} ({ago(at_ms, report.at_ms)})")
     ended = f"exit code {line.exit_code}" if line.exit_code is not None and line.state.is_final else ""
     if ended:
         click.echo(f"  {ended}")
+
+
+def _dates(report: JobReport) -> list[tuple[str, int]]:
+    dates = [
+        ("starts not before", report.not_before_ms),
+        ("must start by", report.not_after_ms),
+        ("must end by", report.deadline_ms),
+    ]
+    return [(what, at_ms) for what, at_ms in dates if at_ms is not None]
 
 
 def _asked(report: JobReport) -> str:

@@ -112,7 +112,9 @@ class Control:
             draft.orders.append(StopOrder(engine=Engine.LOCAL, attempt_id=seen.attempt_id, grace_ms=grace_ms))
 
     def _release(self, draft: Draft) -> None:
-        """Queue held jobs that may go on; cancel those whose dependency failed, and so on down the line."""
+        """Queue held jobs that may go on; cancel those that are too late, or whose dependency failed, down the line."""
+        for job, too_late in draft.world.too_late(draft.now_ms):
+            draft.record(CancelRequested(at_ms=draft.now_ms, job=job, by=PLATFORM.id, too_late=too_late))
         while doomed := draft.world.doomed():
             for job in doomed:
                 draft.record(CancelRequested(at_ms=draft.now_ms, job=job, by=PLATFORM.id))

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from dure.intake.refusals import BadInput, Problem, did_you_mean, shown
+from dure.model.dates import parse_moment
 from dure.model.jobs import GpuRequest
 from dure.model.units import UnitError, parse_duration, parse_gpu_count, parse_memory
 
@@ -236,6 +237,16 @@ def duration(least_ms: int, most_ms: int, range_text: str) -> Reader[int]:
         return milliseconds
 
     return read
+
+
+def moment(problems: Problems, field: str, value: object) -> int:
+    """A date and time with its time zone, in milliseconds since the epoch."""
+    try:
+        return parse_moment(value if isinstance(value, str) else "")
+    except UnitError as error:
+        message = "has no time zone" if "time zone" in str(error) else "is not a date and time"
+        problems.add(field, value, message, "write it like 2027-03-02T09:00:00+09:00")
+        return 1
 
 
 def memory(problems: Problems, field: str, value: object) -> int:

@@ -20,6 +20,7 @@ from dure.intake.fields import (
     mapping,
     matching,
     memory,
+    moment,
     name,
     one_or_more,
     refuse_unknown,
@@ -31,6 +32,7 @@ from dure.intake.refusals import BadInput, Problem, shown
 from dure.model.datasets import Purpose
 from dure.model.fleet import MOST_GPUS_PER_NODE
 from dure.model.jobs import (
+    DEFAULT_TIME_MS,
     HIGHEST_PRIORITY,
     LARGEST_ARRAY,
     MOST_ALTERNATIVES,
@@ -41,7 +43,7 @@ from dure.model.jobs import (
     Retry,
     Within,
 )
-from dure.model.units import DAY_MS, LONGEST_DURATION_MS, SECOND_MS, WHOLE_GPU_MILLI
+from dure.model.units import DAY_MS, LONGEST_DURATION_MS, SECOND_MS, WHOLE_GPU_MILLI, format_duration
 
 MOST_NODES = 100_000
 MOST_CPUS = 4_096
@@ -126,9 +128,20 @@ def _check_together(problems: Problems, fields: Mapping[str, object], spec: dict
         problems.add(
             "gpus", fields.get("gpus"), "part of a GPU cannot be asked for on more than one node", "use nodes: 1"
         )
+    _check_dates(problems, fields, spec)
     if not spec.get("gpus") and "cpus" not in fields:
         # A job that takes nothing would never wait and never be accounted for.
         spec["cpus"] = 1
+
+
+def _check_dates(problems: Problems, fields: Mapping[str, object], spec: dict[str, Any]) -> None:
+    """There is a moment at which it could start. Which moments are past is asked when it is submitted."""
+    not_before_ms, time_ms = spec.get("not_before_ms", 0), spec.get("time_ms", DEFAULT_TIME_MS)
+    if 0 < spec.get("not_after_ms", 0) < not_before_ms:
+        problems.add("not_after", fields["not_after"], "is before not_before", "swap them, or remove one")
+    if not_before_ms and 0 < spec.get("deadline_ms", 0) < not_before_ms + time_ms:
+        message = f"leaves less than the time limit of {format_duration(time_ms)} after not_before"
+        problems.add("deadline", fields["deadline"], message, "ask for less time, or for a later deadline")
 
 
 def _command(problems: Problems, field: str, value: object) -> tuple[str, ...]:
@@ -303,6 +316,9 @@ _READERS: dict[str, tuple[str, Reader[Any]]] = {
     "array": ("array", _array),
     "depends": ("depends", _depends),
     "data": ("data", _data),
+    "not_before": ("not_before_ms", moment),
+    "not_after": ("not_after_ms", moment),
+    "deadline": ("deadline_ms", moment),
 }
 """Every field of a job file: the field of `JobSpec` it becomes, and what reads it."""
 

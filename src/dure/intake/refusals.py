@@ -50,6 +50,8 @@ class RefusalCode(StrEnum):
     NEEDS_PREEMPTIBLE = "needs-preemptible"
     UNKNOWN_DEPENDENCY = "unknown-dependency"
     UNKNOWN_DATASET = "unknown-dataset"
+    TIME_IN_THE_PAST = "time-in-the-past"
+    DEADLINE_TOO_EARLY = "deadline-too-early"
     FORBIDDEN_BY_POLICY = "forbidden-by-policy"
     NO_SITE_ALLOWED_AND_CAPABLE = "no-site-allowed-and-capable"
     PROJECT_IN_USE = "project-in-use"

@@ -10,10 +10,11 @@ from msgspec import Struct
 from dure.intake.jobfile import LAST_ARRAY_TASK
 from dure.intake.nation_index import NationIndex, NodeShape
 from dure.intake.refusals import Refusal, RefusalCode, did_you_mean
+from dure.model.dates import format_moment
 from dure.model.events import JobSubmitted
 from dure.model.fleet import NodeGroup
 from dure.model.jobs import MOST_ALTERNATIVES, GpuRequest, JobSpec
-from dure.model.units import format_gpus
+from dure.model.units import format_duration, format_gpus
 from dure.policy import PermittedSites, PolicyInForce
 from dure.world.cards import JobCard
 
@@ -26,6 +27,7 @@ class Submission(Struct, frozen=True, kw_only=True):
     policy: PolicyInForce
     organisation: str
     known_jobs: Mapping[str, JobCard]
+    now_ms: int
 
     def choices(self) -> tuple[GpuRequest, ...]:
         """The GPUs wanted, with classes as declared and "any class" written out, each once, in order of preference."""
@@ -69,7 +71,12 @@ def accept_job(
     Tasks of an array are named `{job_id}_{index}`.
     """
     submission = Submission(
-        spec=spec, nation=nation, policy=policy, organisation=principal_organisation, known_jobs=known_jobs
+        spec=spec,
+        nation=nation,
+        policy=policy,
+        organisation=principal_organisation,
+        known_jobs=known_jobs,
+        now_ms=at_ms,
     )
     for rule in RULES:
         if (refusal := rule(submission)) is not None:
@@ -137,6 +144,30 @@ def datasets_are_known(submission: Submission) -> Refusal | None:
     return None
 
 
+def dates_are_ahead(submission: Submission) -> Refusal | None:
+    """Nothing is asked of a moment that is over."""
+    spec = submission.spec
+    dates = {"not_before": spec.not_before_ms, "not_after": spec.not_after_ms, "deadline": spec.deadline_ms}
+    for field, at_ms in dates.items():
+        if 0 < at_ms < submission.now_ms:
+            message = f"{field} {format_moment(at_ms)} is past; it is {format_moment(submission.now_ms)} now"
+            return _refusal(RefusalCode.TIME_IN_THE_PAST, field, message)
+    return None
+
+
+def deadline_leaves_enough_time(submission: Submission) -> Refusal | None:
+    """Started at once, it would end by its deadline."""
+    spec = submission.spec
+    if spec.deadline_ms == 0 or submission.now_ms + spec.time_ms <= spec.deadline_ms:
+        return None
+    left = format_duration(spec.deadline_ms - submission.now_ms)
+    message = (
+        f"it may run for {format_duration(spec.time_ms)}, but only {left} are left until its deadline; "
+        "ask for less time, or for a later deadline"
+    )
+    return _refusal(RefusalCode.DEADLINE_TOO_EARLY, "deadline", message)
+
+
 def policy_permits_some_site(submission: Submission) -> Refusal | None:
     """There is a site at which the organisation may run this, with this data, for this purpose."""
     permitted = submission.permitted()
@@ -157,6 +188,8 @@ RULES: tuple[Rule, ...] = (
     gpu_classes_are_known,
     dependencies_are_known,
     datasets_are_known,
+    dates_are_ahead,
+    deadline_leaves_enough_time,
     policy_permits_some_site,
 )
 """Rules about the job as a whole, in the order in which they are tried."""
@@ -321,6 +354,9 @@ def _events(
         "data": spec.data,
         "purpose": spec.purpose.value,
         "sites": submission.permitted().sites,
+        "not_before_ms": spec.not_before_ms,
+        "not_after_ms": spec.not_after_ms,
+        "deadline_ms": spec.deadline_ms,
     }
     if spec.array is None:
         return [JobSubmitted(job=job_id, **fields)]

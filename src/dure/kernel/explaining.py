@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dure.kernel.backfill import shadow_ms
-from dure.kernel.explaining_time import reclaim_pause
+from dure.kernel.explaining_time import reclaim_pause, until_its_time
 from dure.kernel.placing import fits_empty_node, has_room, nodes_with
 from dure.model.blockers import Blocker, BlockerCode, Why
 from dure.model.jobs import JobState
@@ -40,7 +40,7 @@ def explain(world: World, job: str, now_ms: int) -> Why:
     card = world.jobs[job]
     match card.state:
         case JobState.HELD:
-            blockers = _held(world, card)
+            blockers = _held(world, card, now_ms)
         case JobState.CLAIMED:
             blockers = [_waiting_for_victims(world, card)]
         case JobState.QUEUED:
@@ -73,7 +73,9 @@ def _position(world: World, card: JobCard) -> int:
     return position
 
 
-def _held(world: World, card: JobCard) -> list[Blocker]:
+def _held(world: World, card: JobCard, now_ms: int) -> list[Blocker]:
+    if card.release_at_ms is not None and card.attempt == 0:
+        return [until_its_time(card.release_at_ms)]
     if card.release_at_ms is not None:
         return [
             Blocker(
@@ -89,7 +91,7 @@ def _held(world: World, card: JobCard) -> list[Blocker]:
             holders=tuple(unfinished),
             unblock=f"It may start when {', '.join(unfinished)} succeeded.",
         )
-    ]
+    ] + ([until_its_time(not_before_ms)] if (not_before_ms := card.submitted.not_before_ms) > now_ms else [])
 
 
 def _waiting_for_victims(world: World, card: JobCard) -> Blocker:

@@ -9,6 +9,15 @@ from dure.world.quota import reclaim_allowed_at_ms
 from dure.world.world import World
 
 
+def until_its_time(not_before_ms: int) -> Blocker:
+    """The job itself says when it may start."""
+    return Blocker(
+        code=BlockerCode.HELD_UNTIL_ITS_TIME,
+        until_ms=not_before_ms,
+        unblock="It asked not to start before this time.",
+    )
+
+
 def reclaim_pause(world: World, gpu_class: int, share: int, now_ms: int) -> Iterator[Blocker]:
     """The share in this row, or one above it, took back as many GPUs as it may for now."""
     allowed_at_ms = int(reclaim_allowed_at_ms(world.columns.shares, share))

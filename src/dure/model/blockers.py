@@ -12,6 +12,7 @@ class BlockerCode(StrEnum):
 
     HELD_BY_DEPENDENCY = "held-by-dependency"
     HELD_BY_BACKOFF = "held-by-backoff"
+    HELD_UNTIL_ITS_TIME = "held-until-its-time"
     NO_SITE_ALLOWED = "no-site-allowed"
     NO_NODE_LARGE_ENOUGH = "no-node-large-enough"
     SHARE_LIMIT = "share-limit"

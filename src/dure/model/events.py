@@ -8,6 +8,7 @@ Its canonical bytes are JSON with sorted keys and integers only; the bytes that 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import StrEnum
 
 import msgspec
 from msgspec import Struct
@@ -56,6 +57,10 @@ class JobSubmitted(Event, frozen=True, kw_only=True, omit_defaults=True, tag="jo
     """Where policy lets it run."""
     saves_when_warned: bool = False
     """It asked for a signal at a warning, upon which it saves its work: reclaiming it loses nothing."""
+    not_before_ms: int = 0
+    not_after_ms: int = 0
+    deadline_ms: int = 0
+    """When it may start, as in `JobSpec`; 0 for no such bound."""
 
 
 class AccessRefused(Event, frozen=True, kw_only=True, omit_defaults=True, tag="access-refused"):
@@ -68,11 +73,19 @@ class AccessRefused(Event, frozen=True, kw_only=True, omit_defaults=True, tag="a
     rules: tuple[str, ...]
 
 
+class TooLate(StrEnum):
+    """Which of a job's own dates it can no longer keep."""
+
+    TO_START = "not-after"
+    FOR_DEADLINE = "deadline"
+
+
 class CancelRequested(Event, frozen=True, kw_only=True, omit_defaults=True, tag="cancel-requested"):
-    """Someone wants a job gone."""
+    """Someone wants a job gone. The platform itself wants it when the job is too late for a date of its own."""
 
     job: str
     by: str
+    too_late: TooLate | None = None
 
 
 class JobReleased(Event, frozen=True, kw_only=True, omit_defaults=True, tag="job-released"):

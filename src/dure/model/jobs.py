@@ -75,6 +75,12 @@ class JobSpec(Struct, frozen=True, kw_only=True):
     array: ArrayRange | None = None
     depends: tuple[str, ...] = ()
     data: tuple[str, ...] = ()
+    not_before_ms: int = 0
+    """It starts at this moment (since the epoch) or later; 0 for no such bound, as below."""
+    not_after_ms: int = 0
+    """It starts, for the first time, at this moment or earlier; or not at all."""
+    deadline_ms: int = 0
+    """It starts only where its time limit ends by this moment; or not at all."""
 
 
 class JobState(StrEnum):

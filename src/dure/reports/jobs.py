@@ -105,6 +105,9 @@ class JobReport(Struct, frozen=True, kw_only=True):
     cpus: int | None = None
     memory_mib: int | None = None
     time_ms: int | None = None
+    not_before_ms: int | None = None
+    not_after_ms: int | None = None
+    deadline_ms: int | None = None
     within: str | None = None
     priority: int | None = None
     preemptible: bool | None = None
@@ -225,6 +228,9 @@ def job_report(
         cpus=asked.cpus,
         memory_mib=asked.memory_mib,
         time_ms=asked.time_ms,
+        not_before_ms=asked.not_before_ms or None,
+        not_after_ms=asked.not_after_ms or None,
+        deadline_ms=asked.deadline_ms or None,
         within=asked.within,
         priority=asked.priority,
         preemptible=asked.preemptible,

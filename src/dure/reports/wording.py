@@ -9,6 +9,7 @@ from dure.world.cards import Moment, MomentCode
 _SHORT = {
     BlockerCode.HELD_BY_DEPENDENCY: "waits for another job",
     BlockerCode.HELD_BY_BACKOFF: "waits before it is tried again",
+    BlockerCode.HELD_UNTIL_ITS_TIME: "waits for its time",
     BlockerCode.NO_SITE_ALLOWED: "no site may run it",
     BlockerCode.NO_NODE_LARGE_ENOUGH: "no node is large enough",
     BlockerCode.SHARE_LIMIT: "share is at its limit",
@@ -27,6 +28,7 @@ _SHORT = {
 _HAPPENED = {
     MomentCode.SUBMITTED: "submitted",
     MomentCode.WAITS_FOR_JOBS: "waits for {jobs}",
+    MomentCode.WAITS_FOR_ITS_TIME: "waits for the time it named",
     MomentCode.MAY_START: "may start now",
     MomentCode.TAKES_GUARANTEE_BACK: "takes its guarantee back",
     MomentCode.LOST_CLAIM: "lost its claim",
@@ -45,6 +47,8 @@ _HAPPENED = {
     MomentCode.ATTEMPT_FAILED_TRIES_AGAIN: "attempt {attempt} failed with exit code {exit_code}; will be tried again",
     MomentCode.SUCCEEDED: "succeeded",
     MomentCode.CANCELLED: "cancelled",
+    MomentCode.TOO_LATE_TO_START: "given up: it had to start by now",
+    MomentCode.TOO_LATE_FOR_DEADLINE: "given up: it could no longer end by its deadline",
     MomentCode.TIME_LIMIT_REACHED: "ran into its time limit",
 }
 

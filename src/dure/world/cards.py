@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from dure.model.events import JobSubmitted
+from dure.model.events import JobSubmitted, TooLate
 from dure.model.jobs import JobState, Outcome
 from dure.model.plan import Placement, StopReason
 
@@ -18,6 +18,7 @@ class MomentCode(StrEnum):
 
     SUBMITTED = "submitted"
     WAITS_FOR_JOBS = "waits-for-jobs"
+    WAITS_FOR_ITS_TIME = "waits-for-its-time"
     MAY_START = "may-start"
     TAKES_GUARANTEE_BACK = "takes-guarantee-back"
     LOST_CLAIM = "lost-claim"
@@ -36,6 +37,8 @@ class MomentCode(StrEnum):
     ATTEMPT_FAILED_TRIES_AGAIN = "attempt-failed-tries-again"
     SUCCEEDED = "succeeded"
     CANCELLED = "cancelled"
+    TOO_LATE_TO_START = "too-late-to-start"
+    TOO_LATE_FOR_DEADLINE = "too-late-for-deadline"
     TIME_LIMIT_REACHED = "time-limit-reached"
 
 
@@ -53,6 +56,14 @@ REQUEUED = {
     Outcome.NEVER_STARTED: MomentCode.ATTEMPT_NEVER_STARTED,
 }
 """What it says when an attempt ended for no fault of the job's, which goes back to the queue."""
+
+
+CANCELLED_AS = {
+    None: MomentCode.CANCELLED,
+    TooLate.TO_START: MomentCode.TOO_LATE_TO_START,
+    TooLate.FOR_DEADLINE: MomentCode.TOO_LATE_FOR_DEADLINE,
+}
+"""What it says when a job that held nothing is gone, by the date it could not keep."""
 
 
 class Moment(Struct, frozen=True, omit_defaults=True):
@@ -81,7 +92,7 @@ class JobCard(Struct, kw_only=True):
     failures: int = 0
     preemptions: int = 0
     release_at_ms: int | None = None
-    """When a retry's backoff ends."""
+    """When the backoff of a retry ends, or the time before which it must not start comes."""
     site: str = ""
     gpu_class: str = ""
     placements: tuple[Placement, ...] = ()
@@ -98,6 +109,22 @@ class JobCard(Struct, kw_only=True):
     cancel_requested: bool = False
     exit_code: int | None = None
     timeline: list[Moment] = []
+
+    @property
+    def must_start_by_ms(self) -> int | None:
+        """The last moment at which it may still start; None when there is none."""
+        asked = self.submitted
+        bounds = [asked.deadline_ms - asked.time_ms] if asked.deadline_ms else []
+        if asked.not_after_ms and self.first_started_at_ms is None:
+            bounds.append(asked.not_after_ms)
+        return min(bounds, default=None)
+
+    @property
+    def too_late(self) -> TooLate:
+        """Which of its dates passes first."""
+        asked = self.submitted
+        for_deadline = asked.deadline_ms and self.must_start_by_ms == asked.deadline_ms - asked.time_ms
+        return TooLate.FOR_DEADLINE if for_deadline else TooLate.TO_START
 
     @property
     def gpus_milli(self) -> int:

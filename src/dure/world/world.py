@@ -21,14 +21,17 @@ from dure.model.events import (
     SecretStored,
     TokenIssued,
     TokenRevoked,
+    TooLate,
 )
 from dure.model.jobs import JobState, Outcome
 from dure.model.nation import Nation
 from dure.model.plan import Claim, Placement, Plan, Spare, Start, Stop, StopReason, Warn
 from dure.world import building, transitions
+from dure.world.agenda import Agenda
 from dure.world.atlas import NODE_STATE_CODES, Atlas
 from dure.world.capacity import hold, set_node_state
 from dure.world.cards import (
+    CANCELLED_AS,
     LONGEST_TIMELINE,
     REQUEUED,
     STOPPED,
@@ -103,6 +106,11 @@ class World:
         self._free_rows: list[int] = []
         self._final: deque[str] = deque()
         self._held: dict[str, None] = {}
+        """Jobs that wait for others to succeed."""
+        self._releases = Agenda()
+        """Held jobs by the time at which they may queue."""
+        self._last_calls = Agenda()
+        """Waiting jobs by the last moment at which they may start."""
         self._dependents: dict[str, list[str]] = {}
         self._shared_cards: set[str] = set()
 
@@ -228,9 +236,20 @@ class World:
                 self._dependents.setdefault(job, []).append(event.job)
             what = MomentCode.WAITS_FOR_JOBS
             self._move(card, Moment(event.at_ms, JobState.HELD, what, jobs=tuple(waits_for)))
+        elif event.not_before_ms > event.at_ms:
+            self._hold_until_its_time(card, event.at_ms)
         else:
             transitions.put_in_queue(self.columns, row)
             self._move(card, Moment(event.at_ms, JobState.QUEUED, MomentCode.SUBMITTED))
+
+    def _hold_until_its_time(self, card: JobCard, at_ms: int) -> None:
+        self.columns.jobs[card.row].state = HELD
+        self._release_at(card, card.submitted.not_before_ms)
+        self._move(card, Moment(at_ms, JobState.HELD, MomentCode.WAITS_FOR_ITS_TIME))
+
+    def _release_at(self, card: JobCard, at_ms: int) -> None:
+        card.release_at_ms = at_ms
+        self._releases.put(card.job, at_ms)
 
     def _has_succeeded(self, job: str) -> bool:
         card = self.jobs.get(job)
@@ -243,13 +262,17 @@ class World:
         card.cancel_requested = True
         state = transitions.withdraw(self.columns, card.row, event.at_ms, STOP_CANCELLED)
         if state == GONE:
-            self._finish(card, Moment(event.at_ms, JobState.CANCELLED, MomentCode.CANCELLED))
+            self._finish(card, Moment(event.at_ms, JobState.CANCELLED, CANCELLED_AS[event.too_late]))
 
     def _release_held(self, event: JobReleased) -> None:
         card = self._card(event.job)
         if card.state is not JobState.HELD:
             return
         self._held.pop(event.job, None)
+        if card.release_at_ms is None and card.submitted.not_before_ms > event.at_ms:
+            self._hold_until_its_time(card, event.at_ms)
+            return
+        self._releases.drop(event.job)
         card.release_at_ms = None
         transitions.put_in_queue(self.columns, card.row)
         self._move(card, Moment(event.at_ms, JobState.QUEUED, MomentCode.MAY_START))
@@ -288,9 +311,8 @@ class World:
             self._finish(card, _failure(event, JobState.FAILED, MomentCode.ATTEMPT_FAILED))
         else:
             backoff_ms = card.submitted.retry_backoff_ms << min(card.failures - 1, 16)
-            card.release_at_ms = event.at_ms + backoff_ms
+            self._release_at(card, event.at_ms + backoff_ms)
             self.columns.jobs[card.row].state = HELD
-            self._held[card.job] = None
             self._move(card, _failure(event, JobState.HELD, MomentCode.ATTEMPT_FAILED_TRIES_AGAIN))
 
     def _requeue(self, card: JobCard, event: AttemptEnded) -> None:
@@ -307,6 +329,7 @@ class World:
         card.ended_at_ms = moment.at_ms
         card.placements, card.claimant = (), ""
         self._held.pop(card.job, None)
+        self._releases.drop(card.job)
         self.columns.jobs[card.row].state = GONE
         self._ranks -= card.submitted.nodes
         self._free_rows.append(card.row)
@@ -438,10 +461,19 @@ class World:
 
     def _move(self, card: JobCard, moment: Moment) -> None:
         card.state = moment.state
+        if card.submitted.not_after_ms or card.submitted.deadline_ms:
+            self._note_last_call(card)
         card.timeline.append(moment)
         if len(card.timeline) > LONGEST_TIMELINE:
             del card.timeline[1]
         self.touched.add(card.job)
+
+    def _note_last_call(self, card: JobCard) -> None:
+        must_start_by_ms = card.must_start_by_ms
+        if card.state.is_waiting and must_start_by_ms is not None:
+            self._last_calls.put(card.job, must_start_by_ms)
+        else:
+            self._last_calls.drop(card.job)
 
     # What people ask the world.
 
@@ -497,13 +529,16 @@ class World:
         return (self.jobs[job] for job in self._job_at_row if job)
 
     def due_releases(self, now_ms: int) -> list[str]:
-        """Held jobs whose dependencies all succeeded and whose backoff is over: each wants a `JobReleased`."""
-        return [job for job in self._held if self._may_queue(self.jobs[job], now_ms)]
+        """Held jobs whose dependencies all succeeded, or whose time has come: each wants a `JobReleased`.
 
-    def _may_queue(self, card: JobCard, now_ms: int) -> bool:
-        if card.release_at_ms is not None:
-            return card.release_at_ms <= now_ms
-        return all(self._has_succeeded(job) for job in card.submitted.depends)
+        One that waited for both is held until its time when the first is applied, and wants a second one then.
+        """
+        freed = [job for job in self._held if all(map(self._has_succeeded, self.jobs[job].submitted.depends))]
+        return freed + self._releases.due(now_ms)
+
+    def too_late(self, now_ms: int) -> list[tuple[str, TooLate]]:
+        """Waiting jobs that can no longer keep a date of their own: each wants a `CancelRequested` that says which."""
+        return [(job, self.jobs[job].too_late) for job in self._last_calls.due(now_ms - 1)]
 
     def doomed(self) -> list[str]:
         """Held jobs of which a dependency failed or was cancelled: each wants a `CancelRequested`."""
@@ -514,10 +549,12 @@ class World:
         return card is None or card.state in {JobState.FAILED, JobState.CANCELLED}
 
     def next_wake_ms(self) -> int | None:
-        """The earliest time at which deciding again, or releasing a held job, could change something by itself."""
+        """The earliest time at which deciding, releasing a held job or giving one up could change something."""
         due = int(transitions.next_due_ms(self.columns))
-        backoffs = [card.release_at_ms for card in map(self.jobs.__getitem__, self._held) if card.release_at_ms]
-        due = min([due, *backoffs])
+        if (release_ms := self._releases.next_ms()) is not None:
+            due = min(due, release_ms)
+        if (last_call_ms := self._last_calls.next_ms()) is not None:
+            due = min(due, last_call_ms + 1)
         return None if due >= NEVER else due
 
     def share_of(self, project: str) -> str:
@@ -539,6 +576,7 @@ class World:
         other._free_rows = list(self._free_rows)
         other._final = deque(self._final)
         other._held = dict(self._held)
+        other._releases, other._last_calls = self._releases.copy(), self._last_calls.copy()
         other._dependents = {job: list(jobs) for job, jobs in self._dependents.items()}
         other._shared_cards = set(self.jobs)
         return other
