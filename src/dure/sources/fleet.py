@@ -85,6 +85,14 @@ class TwinFleet:
         """GPUs of the largest node; what a gang is split by."""
         return max((group.gpus for group in self.groups), default=0)
 
+    def node_names(self) -> list[str]:
+        """A name for every node in placement order; `g0-0000` (group, then node) where nobody named it."""
+        return [
+            group.names[place] if group.names else f"g{number}-{place:04d}"
+            for number, group in enumerate(self.groups)
+            for place in range(group.count)
+        ]
+
     def of_class(self, class_index: int) -> tuple[TwinNodes, ...]:
         """The groups of one GPU class."""
         return tuple(group for group in self.groups if group.class_index == class_index)

@@ -22,7 +22,7 @@ from dure.sources.calibration import calibration
 from dure.sources.draws import from_quantiles, mean_of_quantiles, picked
 from dure.sources.errors import BadWorkload
 from dure.sources.fleet import TwinFleet
-from dure.sources.limits import LONGEST_TRACE_S, MOST_JOBS
+from dure.sources.limits import LONGEST_TRACE_S, MOST_GPUS_PER_JOB, MOST_JOBS
 from dure.sources.shapes import shapes_on
 from dure.sources.share_tree import GeneratedNation, generate_nation
 from dure.sources.streams import uniforms
@@ -47,18 +47,25 @@ class Sizes:
 
 
 def generate(
-    seed: int, jobs: int, fleet: TwinFleet, load: float, span_ms: int, nation: GeneratedNation | None = None
+    seed: int,
+    jobs: int,
+    fleet: TwinFleet,
+    load: float,
+    span_ms: int,
+    nation: GeneratedNation | None = None,
+    *,
+    most_gpus: int = MOST_GPUS_PER_JOB,
 ) -> Trace:
     """A workload of `jobs` jobs submitted within `span_ms` (which starts on a Monday at midnight).
 
     `load` is the GPU time of all jobs divided by what the fleet offers within the span; it is met within 0.1%. Without
-    a `nation`, five owners with eight organisations each are generated from the same seed. Raises `BadWorkload` when
-    these wishes contradict each other.
+    a `nation`, five owners with eight organisations each are generated from the same seed. No job has more than
+    `most_gpus` GPUs. Raises `BadWorkload` when these wishes contradict each other.
     """
-    _check(seed, jobs, load, span_ms)
+    _check(seed, jobs, load, span_ms, most_gpus)
     nation = nation or generate_nation(seed, OWNERS, ORGANISATIONS_PER_OWNER, fleet)
     target_gpu_ms = load * fleet.gpus * span_ms
-    everyday, large = _sizes_that_fit(fleet)
+    everyday, large = _sizes_that_fit(fleet, most_gpus)
     large_jobs = _number_of_large_jobs(jobs, target_gpu_ms / jobs, everyday, large)
     gpus = _drawn_sizes(seed, jobs, large_jobs, everyday, large)
     duration_ms, factor = _scaled(_durations(seed, gpus, large_jobs), gpus, target_gpu_ms)
@@ -84,7 +91,7 @@ def generate(
     )
 
 
-def _check(seed: int, jobs: int, load: float, span_ms: int) -> None:
+def _check(seed: int, jobs: int, load: float, span_ms: int, most_gpus: int) -> None:
     if seed < 0:
         raise BadWorkload(f"seed {seed}: a seed is a whole number that is not negative")
     if not 1 <= jobs <= MOST_JOBS:
@@ -95,15 +102,21 @@ def _check(seed: int, jobs: int, load: float, span_ms: int) -> None:
         )
     if not MINUTE_MS <= span_ms <= LONGEST_TRACE_S * SECOND_MS:
         raise BadWorkload(f"a span of {span_ms} ms: the span lies between a minute and twenty years")
+    if not 1 <= most_gpus <= MOST_GPUS_PER_JOB:
+        raise BadWorkload(f"{most_gpus:,} GPUs: the largest job has between 1 and {MOST_GPUS_PER_JOB:,} GPUs")
 
 
-def _sizes_that_fit(fleet: TwinFleet) -> tuple[Sizes, Sizes]:
-    """Everyday and large sizes for which some GPU class of the fleet has room."""
+def _sizes_that_fit(fleet: TwinFleet, most_gpus: int) -> tuple[Sizes, Sizes]:
+    """Everyday and large sizes of at most so many GPUs for which some GPU class of the fleet has room."""
     numbers = calibration()
     sizes, large = numbers.everyday_sizes, numbers.foundation
     return (
         _sizes(
-            [(gpus, weight) for gpus, weight in zip(sizes.gpus, sizes.jobs, strict=True) if shapes_on(fleet, gpus, 1)],
+            [
+                (gpus, weight)
+                for gpus, weight in zip(sizes.gpus, sizes.jobs, strict=True)
+                if gpus <= most_gpus and shapes_on(fleet, gpus, 1)
+            ],
             [(group.most_gpus, group.seconds) for group in numbers.everyday_durations.group],
             numbers.everyday_durations.probabilities,
         ),
@@ -111,7 +124,7 @@ def _sizes_that_fit(fleet: TwinFleet) -> tuple[Sizes, Sizes]:
             [
                 (gpus, weight)
                 for gpus, weight in zip(large.gpus, large.weights, strict=True)
-                if shapes_on(fleet, gpus, large.least_class_to_gang)
+                if gpus <= most_gpus and shapes_on(fleet, gpus, large.least_class_to_gang)
             ],
             [(large.gpus[-1], large.seconds)],
             large.probabilities,

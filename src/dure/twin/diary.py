@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dure.model.events import AnyEvent, AttemptEnded, JobSubmitted, NationApplied, Planned
+from dure.model.events import AnyEvent, AttemptEnded, JobSubmitted, NationApplied, NodeChanged, Planned
 from dure.model.jobs import Outcome
 from dure.model.plan import Claim, Decision, Placement, Plan, Spare, Start, Stop, StopReason, Warn
 from dure.sources.trace import unpack_choices
 from dure.twin import events as log
 from dure.twin.scene import Scene
-from dure.world.atlas import Atlas
+from dure.world.atlas import NODE_STATES, Atlas
 from dure.world.columns import MOST_GPUS
 from dure.world.world import STOP_CODES
 
@@ -24,6 +24,7 @@ _OUTCOMES = {
     log.LOG_FINISHED: Outcome.SUCCEEDED,
     log.LOG_YIELDED: Outcome.PREEMPTED,
     log.LOG_OVER_TIME: Outcome.TIME_LIMIT,
+    log.LOG_NODE_LOST: Outcome.NODE_LOST,
 }
 
 
@@ -54,6 +55,8 @@ class Diary:
                 yield self._submitted(at_ms, job)
             elif kind in _OUTCOMES:
                 yield self._ended(at_ms, job, attempt, kind)
+            elif kind == log.LOG_NODE_CHANGED:
+                yield NodeChanged(at_ms=at_ms, node=self._atlas.node_name(other), state=NODE_STATES[value], by=BY)
             else:
                 self._at_ms = at_ms
                 self._decisions.append(self._decision(kind, job, attempt, other, value))

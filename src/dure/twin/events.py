@@ -1,8 +1,13 @@
-"""The twin's event loop: arrivals, ends of attempts and the kernel's own timers, compiled around `apply` and `decide`.
+"""The twin's event loop: arrivals, ends of attempts, failures of nodes and the kernel's own timers, compiled around
+`apply` and `decide`.
 
-At one instant, attempts end first, then jobs arrive, then the kernel decides. Nothing ticks: time jumps to the next
-event. The simulated engine is exact: a started job ends after the work it has left; a stopped one is gone after the
-grace and keeps what it saved (everything if it saves when warned, else up to its last checkpoint).
+At one instant, attempts end first, then nodes fail or return, then jobs arrive, then the kernel decides. Nothing ticks:
+time jumps to the next event. The simulated engine is exact: a started job ends after the work it has left; a stopped
+one is gone after the grace and keeps what it saved (everything if it saves when warned, else up to its last
+checkpoint). When a node fails, whole attempts are over at once, and go on from their last checkpoint elsewhere.
+
+Every moment of GPU time that was given out is accounted for once: it counted, or it was lost to reclaim, to failures or
+to a time limit.
 """
 
 from __future__ import annotations
@@ -13,6 +18,7 @@ import numpy as np
 
 from dure.kernel.decide import decide_columns
 from dure.world.columns import (
+    CLAIMED,
     DO_CLAIM,
     DO_SPARE,
     DO_START,
@@ -21,8 +27,10 @@ from dure.world.columns import (
     GONE,
     MOST_GPUS,
     NEVER,
+    NODE_DOWN,
     NONE,
     STOP_RECLAIMED,
+    STOP_TIME_LIMIT,
     STOPPING,
     Columns,
     Integers,
@@ -30,6 +38,7 @@ from dure.world.columns import (
     records,
 )
 from dure.world.compiled import compiled, entry_point
+from dure.world.node_states import change_node
 from dure.world.timers import add_timer, drop_timer
 from dure.world.transitions import demand_milli, next_due_ms, put_in_queue, release
 
@@ -39,6 +48,7 @@ _LOG_KEPT_FREE = 1 << 17
 # What the log says happened. Before a start or a claim come rows that say what it holds; a row ends each decision.
 LOG_ARRIVED, LOG_FINISHED, LOG_YIELDED, LOG_OVER_TIME = range(4)
 LOG_START, LOG_CLAIM, LOG_WARN, LOG_SPARE, LOG_STOP, LOG_HELD, LOG_DECIDED = range(4, 11)
+LOG_NODE_LOST, LOG_NODE_CHANGED = range(11, 13)
 
 DONE, PAUSED, LOG_FULL = range(3)
 
@@ -49,40 +59,62 @@ CLOCK = np.dtype(
             "now_ms",
             "next_arrival",
             "ends",  # attempts that will end
+            "most_ends",  # at once
             "allocated_milli",
-            "allocated_integral",  # milli-GPU x ms
+            "allocated_integral",  # milli-GPU x ms, like the four that it is made of once nothing runs any more
+            "useful_integral",
+            "lost_to_reclaim_integral",
+            "lost_to_failures_integral",
+            "lost_to_limits_integral",
             "log_rows",
             "finished",
             "reclaimed",
+            "over_time",
+            "next_fault",
+            "node_failures",
+            "interrupted",  # attempts that a failure ended
+            "restarted",  # jobs that ran again after a failure
+            "until_restart_ms",  # from failure to running again, over all of them
+            "longest_until_restart_ms",
             "events",
             "keep_log",
         )
     ]
 )
+FAULT = np.dtype([(name, np.int64) for name in ("at_ms", "node", "state")])
+PAST = np.dtype([(name, np.int64) for name in ("saved_ms", "failed_ms")])
 LOG = np.dtype([(name, np.int64) for name in ("at_ms", "kind", "job", "attempt", "other", "value")])
 
 
 class Run(NamedTuple):
-    """What the twin keeps beside the world: its clock, the arrivals, the ends to come, and the log of what happened."""
+    """What the twin keeps beside the world: its clock, the arrivals, faults and ends to come, and what happened."""
 
     clock: Records
     submit_ms: Integers
+    faults: Records
+    """Nodes that fail or return, in order."""
     end_ms: Integers
     end_job: Integers
     end_slot: Integers
+    past: Records
+    """[job] the work that earlier attempts saved, and when a failure interrupted it; NONE once it runs again."""
     log: Records
 
 
-def new_run(submit_ms: Integers, jobs: int, keep_log: bool) -> Run:
+def new_run(submit_ms: Integers, faults: Records, jobs: int, keep_log: bool) -> Run:
     """A run at its beginning; `submit_ms` are the arrival times of the jobs in rows 0, 1, ..., in order."""
+    past = records(PAST, jobs)
+    past["failed_ms"] = NONE
     clock = records(CLOCK, 1)
     clock[0].keep_log = int(keep_log)
     return Run(
         clock=clock,
         submit_ms=submit_ms,
+        faults=faults,
         end_ms=np.zeros(jobs, dtype=np.int64),
         end_job=np.zeros(jobs, dtype=np.int64),
         end_slot=np.full(jobs, NONE, dtype=np.int64),
+        past=past,
         log=records(LOG, LOG_ROWS if keep_log else 1),
     )
 
@@ -101,6 +133,7 @@ def advance(columns: Columns, run: Run, until_ms: int, most_events: int) -> int:
         clock.allocated_integral += clock.allocated_milli * (now_ms - clock.now_ms)
         clock.now_ms = now_ms
         _end_attempts(columns, run, now_ms)
+        _change_nodes(columns, run, now_ms)
         _let_arrive(columns, run, now_ms)
         while True:
             _carry_out(columns, run, decide_columns(columns, now_ms), now_ms)
@@ -117,7 +150,16 @@ def _next_ms(columns: Columns, run: Run) -> int:
         now_ms = min(now_ms, run.submit_ms[clock.next_arrival])
     if clock.ends > 0:
         now_ms = min(now_ms, run.end_ms[0])
+    if clock.next_fault < len(run.faults) and not _is_over(run):
+        now_ms = min(now_ms, run.faults[clock.next_fault].at_ms)
     return max(now_ms, clock.now_ms)
+
+
+@compiled
+def _is_over(run: Run) -> bool:
+    """True when every job has come and gone: what nodes do from now on does not matter."""
+    clock = run.clock[0]
+    return clock.next_arrival == len(run.submit_ms) and clock.finished + clock.over_time == clock.next_arrival
 
 
 @compiled
@@ -125,24 +167,34 @@ def _end_attempts(columns: Columns, run: Run, now_ms: int) -> None:
     clock = run.clock[0]
     while clock.ends > 0 and run.end_ms[0] <= now_ms:
         job = run.end_job[0]
-        clock.ends = drop_timer(run.end_ms, run.end_job, run.end_slot, clock.ends, job)
-        clock.events += 1
-        clock.allocated_milli -= demand_milli(columns, job)
         record = columns.jobs[job]
-        done_ms = now_ms - record.started_ms
         stopped_for = record.stop_reason if record.state == STOPPING else NONE
-        release(columns, job, now_ms)
+        done_ms = _leave(columns, run, job, now_ms)
+        clock.events += 1
         if stopped_for == NONE:
+            clock.useful_integral += done_ms * demand_milli(columns, job)
             record.work_left_ms = 0
             _finish(columns, run, job, LOG_FINISHED, now_ms)
             clock.finished += 1
         elif stopped_for == STOP_RECLAIMED:
-            _yield_work(columns, job, done_ms)
+            lost_ms = _keep_what_was_saved(columns, run, job, done_ms, record.saves_when_warned)
+            clock.lost_to_reclaim_integral += lost_ms * demand_milli(columns, job)
+            record.times_reclaimed += 1
             clock.reclaimed += 1
             _log(run, now_ms, LOG_YIELDED, job, record.attempt, NONE, record.work_left_ms)
             put_in_queue(columns, job)
         else:
-            _finish(columns, run, job, LOG_OVER_TIME, now_ms)
+            _end_over_time(columns, run, job, done_ms, now_ms)
+
+
+@compiled
+def _leave(columns: Columns, run: Run, job: int, now_ms: int) -> int:
+    """An attempt is over: it lets go of all it held. Returns how long it ran."""
+    clock = run.clock[0]
+    clock.ends = drop_timer(run.end_ms, run.end_job, run.end_slot, clock.ends, job)
+    clock.allocated_milli -= demand_milli(columns, job)
+    release(columns, job, now_ms)
+    return now_ms - columns.jobs[job].started_ms
 
 
 @compiled
@@ -154,16 +206,90 @@ def _finish(columns: Columns, run: Run, job: int, kind: int, now_ms: int) -> Non
 
 
 @compiled
-def _yield_work(columns: Columns, job: int, done_ms: int) -> None:
+def _end_over_time(columns: Columns, run: Run, job: int, done_ms: int, now_ms: int) -> None:
+    """A job that never finishes has done nothing that counts, whatever its earlier attempts saved."""
+    clock = run.clock[0]
+    saved = run.past[job].saved_ms * demand_milli(columns, job)
+    clock.useful_integral -= saved
+    clock.lost_to_limits_integral += saved + done_ms * demand_milli(columns, job)
+    clock.over_time += 1
+    _finish(columns, run, job, LOG_OVER_TIME, now_ms)
+
+
+@compiled
+def _keep_what_was_saved(columns: Columns, run: Run, job: int, done_ms: int, saves_all: int) -> int:
+    """An attempt ended early: the next one goes on from what was saved last. Returns how much work was lost."""
     record = columns.jobs[job]
     saved_ms = 0
-    if record.saves_when_warned == 1:
+    if saves_all == 1:
         saved_ms = done_ms
     elif record.checkpoint_every_ms > 0:
         saved_ms = done_ms // record.checkpoint_every_ms * record.checkpoint_every_ms
+    run.clock[0].useful_integral += saved_ms * demand_milli(columns, job)
+    run.past[job].saved_ms += saved_ms
     record.work_left_ms = max(1, record.work_left_ms - saved_ms)
     record.lost_ms += done_ms - saved_ms
-    record.times_reclaimed += 1
+    return done_ms - saved_ms
+
+
+@compiled
+def _change_nodes(columns: Columns, run: Run, now_ms: int) -> None:
+    clock = run.clock[0]
+    while clock.next_fault < len(run.faults) and run.faults[clock.next_fault].at_ms <= now_ms:
+        fault = run.faults[clock.next_fault]
+        if fault.state == NODE_DOWN:
+            clock.node_failures += 1
+            _interrupt_attempts_on(columns, run, fault.node, now_ms)
+        change_node(columns, fault.node, fault.state, now_ms)
+        _log(run, now_ms, LOG_NODE_CHANGED, NONE, 0, fault.node, fault.state)
+        clock.next_fault += 1
+        clock.events += 1
+        if clock.keep_log == 1 and clock.log_rows + _LOG_KEPT_FREE // 2 > LOG_ROWS:
+            return
+
+
+@compiled
+def _interrupt_attempts_on(columns: Columns, run: Run, node: int, now_ms: int) -> None:
+    """A node failed: every attempt with a rank there is over, as a whole, and its job queues in its old place."""
+    clock = run.clock[0]
+    job = _running_on(columns, node)
+    while job != NONE:
+        record = columns.jobs[job]
+        over_time = record.state == STOPPING and record.stop_reason == STOP_TIME_LIMIT
+        done_ms = _leave(columns, run, job, now_ms)
+        if over_time:
+            _end_over_time(columns, run, job, done_ms, now_ms)
+        else:
+            lost_ms = _keep_what_was_saved(columns, run, job, done_ms, 0)
+            clock.lost_to_failures_integral += lost_ms * demand_milli(columns, job)
+            clock.interrupted += 1
+            run.past[job].failed_ms = now_ms
+            _log(run, now_ms, LOG_NODE_LOST, job, record.attempt, NONE, record.work_left_ms)
+            put_in_queue(columns, job)
+        job = _running_on(columns, node)
+
+
+@compiled
+def _running_on(columns: Columns, node: int) -> int:
+    """A job with a running attempt on the node; NONE when there is none."""
+    at = columns.nodes[node].first_allocation
+    while at != NONE and columns.jobs[columns.allocations[at].job].state == CLAIMED:
+        at = columns.allocations[at].next_of_node
+    return NONE if at == NONE else columns.allocations[at].job
+
+
+@compiled
+def _note_restart(run: Run, job: int, now_ms: int) -> None:
+    """A job starts; if a failure had interrupted it, count how long that was."""
+    past = run.past[job]
+    if past.failed_ms == NONE:
+        return
+    clock = run.clock[0]
+    waited_ms = now_ms - past.failed_ms
+    clock.restarted += 1
+    clock.until_restart_ms += waited_ms
+    clock.longest_until_restart_ms = max(clock.longest_until_restart_ms, waited_ms)
+    past.failed_ms = NONE
 
 
 @compiled
@@ -189,7 +315,9 @@ def _carry_out(columns: Columns, run: Run, rows: int, now_ms: int) -> None:
             clock.ends = add_timer(
                 run.end_ms, run.end_job, run.end_slot, clock.ends, row.job, now_ms + columns.jobs[row.job].work_left_ms
             )
+            clock.most_ends = max(clock.most_ends, clock.ends)
             clock.allocated_milli += demand_milli(columns, row.job)
+            _note_restart(run, row.job, now_ms)
             _log_held(columns, run, row.job, now_ms)
             record = columns.jobs[row.job]
             _log(run, now_ms, LOG_START, row.job, row.attempt, record.gpu_class, record.borrowed)

@@ -39,6 +39,11 @@ Progress = Callable[[int, int], None]
 class RunReport(Struct, frozen=True, kw_only=True):
     """What came of a run. Times are in seconds; waits are from submission to the first start.
 
+    `gpu_hours` were given out. Of these, `useful_gpu_hours` counted (`goodput_pct` of them); the others were lost to
+    reclaim and to failures of nodes, because they came after the last checkpoint, and to limits, by jobs that were
+    stopped at theirs and so never finished. `interrupted` attempts ended because a node failed; the restart times are
+    from then until the job ran again. At most `most_running` attempts ran at once.
+
     `jobs` counts every job of the trace; those in `refused` fit no node of the fleet, as intake would have said.
     """
 
@@ -56,6 +61,17 @@ class RunReport(Struct, frozen=True, kw_only=True):
     allocation_pct: float
     reclaimed: int
     lost_gpu_hours: float
+    useful_gpu_hours: float
+    goodput_pct: float
+    lost_to_reclaim_gpu_hours: float
+    lost_to_failures_gpu_hours: float
+    lost_to_limits_gpu_hours: float
+    node_failures: int
+    interrupted: int
+    avg_restart_s: float
+    longest_restart_s: float
+    most_running: int
+    events: int
     wall_s: float
     jobs_per_s: float
     peak_rss_mb: float
@@ -157,7 +173,9 @@ def _report(scene: Scene, columns: Columns, run: Run, wall_s: float, seed: int, 
     jct_s = (finished["ended_ms"] - finished["submitted_ms"]) / 1000
     wait_s = (begun["first_started_ms"] - begun["submitted_ms"]) / 1000
     makespan_ms = int(finished["ended_ms"].max(initial=0))
-    amount = jobs["nodes"] * jobs["gpus_milli"]
+    clock = run.clock[0]
+    allocated = int(clock.allocated_integral)
+    lost = clock.lost_to_reclaim_integral + clock.lost_to_failures_integral + clock.lost_to_limits_integral
     capacity = scene.fleet.gpus * WHOLE_GPU_MILLI * makespan_ms
     return RunReport(
         trace=scene.trace.name,
@@ -165,15 +183,26 @@ def _report(scene: Scene, columns: Columns, run: Run, wall_s: float, seed: int, 
         policy=scene.policy,
         jobs=len(scene.trace) + scene.trace.refused,
         refused=scene.trace.refused,
-        finished=int(run.clock[0].finished),
+        finished=int(clock.finished),
         avg_jct_s=_rounded(np.mean(jct_s)) if len(jct_s) else 0.0,
         avg_wait_s=_rounded(np.mean(wait_s)) if len(wait_s) else 0.0,
         p99_wait_s=_rounded(np.percentile(wait_s, 99)) if len(wait_s) else 0.0,
         makespan_s=_rounded(makespan_ms / 1000),
-        gpu_hours=_rounded(int(run.clock[0].allocated_integral) / (WHOLE_GPU_MILLI * HOUR_MS)),
-        allocation_pct=_rounded(100 * int(run.clock[0].allocated_integral) / capacity) if capacity else 0.0,
-        reclaimed=int(run.clock[0].reclaimed),
-        lost_gpu_hours=_rounded(float((jobs["lost_ms"] * amount).sum()) / (WHOLE_GPU_MILLI * HOUR_MS)),
+        gpu_hours=_gpu_hours(allocated),
+        allocation_pct=_rounded(100 * allocated / capacity) if capacity else 0.0,
+        reclaimed=int(clock.reclaimed),
+        lost_gpu_hours=_gpu_hours(lost),
+        useful_gpu_hours=_gpu_hours(clock.useful_integral),
+        goodput_pct=_rounded(100 * int(clock.useful_integral) / allocated) if allocated else 0.0,
+        lost_to_reclaim_gpu_hours=_gpu_hours(clock.lost_to_reclaim_integral),
+        lost_to_failures_gpu_hours=_gpu_hours(clock.lost_to_failures_integral),
+        lost_to_limits_gpu_hours=_gpu_hours(clock.lost_to_limits_integral),
+        node_failures=int(clock.node_failures),
+        interrupted=int(clock.interrupted),
+        avg_restart_s=_rounded(clock.until_restart_ms / clock.restarted / 1000) if clock.restarted else 0.0,
+        longest_restart_s=_rounded(clock.longest_until_restart_ms / 1000),
+        most_running=int(clock.most_ends),
+        events=int(clock.events),
         wall_s=round(wall_s, 4),
         jobs_per_s=round(len(scene.trace) / wall_s, 1) if wall_s else 0.0,
         peak_rss_mb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
@@ -184,6 +213,10 @@ def _report(scene: Scene, columns: Columns, run: Run, wall_s: float, seed: int, 
         ledger_root=record.ledger.root().hex() if record else None,
         audit_violations=record.violations if record and record.audited else None,
     )
+
+
+def _gpu_hours(integral: int) -> float:
+    return _rounded(int(integral) / (WHOLE_GPU_MILLI * HOUR_MS))
 
 
 def _rounded(value: Any) -> float:

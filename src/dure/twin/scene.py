@@ -14,12 +14,13 @@ import numpy as np
 from dure.model.fleet import GpuClass, NodeGroup, Site, Timing
 from dure.model.nation import Nation
 from dure.model.organisations import Organisation, OrganisationKind, Share
+from dure.sources.faults import NEVER_BACK_MS, Faults, no_faults
 from dure.sources.fleet import NO_GPU_CLASS, TwinFleet
 from dure.sources.trace import Trace
-from dure.twin.events import Run, new_run
+from dure.twin.events import FAULT, Run, new_run
 from dure.world import building
 from dure.world.atlas import Atlas
-from dure.world.columns import ORDER_DURE, ORDER_FIFO, ORDER_SJF, Columns
+from dure.world.columns import NODE_DOWN, NODE_UP, ORDER_DURE, ORDER_FIFO, ORDER_SJF, Columns, Records, records
 
 ORDERS = {"fifo": ORDER_FIFO, "sjf": ORDER_SJF, "dure": ORDER_DURE}
 
@@ -31,7 +32,10 @@ TIE_RULE = (
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """One run about to begin. `checkpoint_every_ms` is how often every job saves its work; 0 is never."""
+    """One run about to begin. `checkpoint_every_ms` is how often every job saves its work; 0 is never.
+
+    `faults` are of the same fleet.
+    """
 
     trace: Trace
     fleet: TwinFleet
@@ -39,6 +43,7 @@ class Scene:
     policy: str
     timing: Timing = Timing()  # noqa: RUF009 (an immutable value)
     checkpoint_every_ms: int = 0
+    faults: Faults = no_faults()  # noqa: RUF009 (an immutable value)
 
     def nation(self) -> Nation:
         """The fleet and shares as an operator would declare them. Every share of the trace is an organisation."""
@@ -56,7 +61,23 @@ class Scene:
         shape = replace(atlas.shape(), order=ORDERS[self.policy])
         columns = building.build(shape, max(1, len(self.trace)))
         self._fill_jobs(columns, atlas)
-        return atlas, columns, new_run(self.trace.submit_ms, max(1, len(self.trace)), keep_log)
+        return atlas, columns, new_run(self.trace.submit_ms, self._faults(atlas), max(1, len(self.trace)), keep_log)
+
+    def _faults(self, atlas: Atlas) -> Records:
+        """What happens to nodes, in order; at one instant nodes return before others fail."""
+        faults = self.faults
+        first_rows = [atlas.node_index(f"g{number}-0000") for number in range(len(self.fleet.groups))]
+        rows_of_groups = [
+            row + np.arange(group.count) for row, group in zip(first_rows, self.fleet.groups, strict=True)
+        ]
+        rows = np.concatenate(rows_of_groups)[faults.node]
+        events = records(FAULT, 2 * len(faults))
+        events["at_ms"] = np.concatenate((faults.up_ms, faults.down_ms))
+        events["node"] = np.concatenate((rows, rows))
+        events["state"] = np.repeat([NODE_UP, NODE_DOWN], len(faults))
+        order = np.argsort(events["at_ms"], kind="stable")
+        last = np.searchsorted(events["at_ms"][order], NEVER_BACK_MS)
+        return events[order[:last]].view(np.recarray)
 
     def _fill_jobs(self, columns: Columns, atlas: Atlas) -> None:
         trace, jobs = self.trace, columns.jobs[: len(self.trace)]

@@ -11,15 +11,23 @@ from dure.world.cards import NodeCard, ShareCard
 from dure.world.columns import (
     ALL_SITES,
     CHOICE_BITS,
+    NODE_CORDONED,
     NODE_DOWN,
     NODE_DRAINED,
+    NODE_SUSPECT,
     NODE_UP,
     NONE,
     UNLIMITED,
     Columns,
 )
 
-NODE_STATES = {NODE_UP: "up", NODE_DRAINED: "drained", NODE_DOWN: "down"}
+NODE_STATES = {
+    NODE_UP: "up",
+    NODE_CORDONED: "cordoned",
+    NODE_DRAINED: "drained",
+    NODE_DOWN: "down",
+    NODE_SUSPECT: "suspect",
+}
 NODE_STATE_CODES = {name: code for code, name in NODE_STATES.items()}
 
 

@@ -61,8 +61,8 @@ ORDER_FIFO, ORDER_SJF, ORDER_DURE = range(3)
 # What a class's next decision has to do: nothing, try the new arrivals, or try everyone again.
 CLEAN, ARRIVALS, ANEW = range(3)
 
-# States of a node.
-NODE_UP, NODE_DRAINED, NODE_DOWN = range(3)
+# States of a node. Only one that is up takes new work.
+NODE_UP, NODE_DRAINED, NODE_DOWN, NODE_CORDONED, NODE_SUSPECT = range(5)
 
 Records = Any
 """A record array, or one record of it. Its fields are columns that no type checker knows."""

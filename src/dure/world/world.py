@@ -48,7 +48,6 @@ from dure.world.columns import (
     JOB,
     MOST_GPUS,
     NEVER,
-    NODE_DOWN,
     NODE_UP,
     NONE,
     QUEUED,
@@ -58,10 +57,10 @@ from dure.world.columns import (
     STOP_NONE,
     STOP_RECLAIMED,
     STOP_TIME_LIMIT,
-    STOPPING,
     WARNED,
     Columns,
 )
+from dure.world.node_states import change_node
 from dure.world.quota import within_guarantee
 from dure.world.running import add_preemptible
 
@@ -345,18 +344,18 @@ class World:
     def _change_node(self, event: NodeChanged) -> None:
         node = self.atlas.node_index(event.node)
         state = NODE_STATE_CODES[event.state]
-        set_node_state(self.columns, node, state)
-        for row in self._jobs_on(node) if state != NODE_UP else ():
-            if self.columns.jobs[row].state == CLAIMED:
-                self._give_up_claim(row, event.at_ms)
-            elif state == NODE_DOWN and self.columns.jobs[row].state != STOPPING:
-                transitions.ask_to_stop(self.columns, row, STOP_NODE_LOST, event.at_ms)
-        transitions.mark_dirty(self.columns, int(self.columns.pools[self.columns.nodes[node].pool].gpu_class))
+        claims = [row for row in self._jobs_on(node) if self.columns.jobs[row].state == CLAIMED]
+        change_node(self.columns, node, state, event.at_ms)
+        for row in claims if state != NODE_UP else ():
+            self._note_lost_claim(row, event.at_ms)
 
     def _give_up_claim(self, row: int, at_ms: int) -> None:
-        card = self._card(self._job_at_row[row])
         transitions.dissolve(self.columns, row, at_ms)
         transitions.put_in_queue(self.columns, row)
+        self._note_lost_claim(row, at_ms)
+
+    def _note_lost_claim(self, row: int, at_ms: int) -> None:
+        card = self._card(self._job_at_row[row])
         card.placements = ()
         self._move(card, Moment(at_ms, JobState.QUEUED, MomentCode.LOST_CLAIM))
 
