@@ -70,3 +70,17 @@ def test_a_trace_is_found_in_the_folder_of_traces_and_its_ledger_is_written(
     assert (report["jobs"], report["finished"], report["avg_jct_s"], report["avg_wait_s"]) == (2, 2, 90.0, 30.0)
     assert report["audit_violations"] == 0
     assert len((here / "entries").read_text().splitlines()) == report["ledger_entries"]
+
+
+def test_a_run_says_who_lent_to_whom(here: Path) -> None:
+    # Both clusters are guaranteed a node; `alpha` uses both for an hour before `beta` comes.
+    rows = ["timestamp,duration,num_gpus,gpu_time,cluster", *["2017-10-09 00:00:00,3600,8,28800,alpha"] * 2]
+    rows.append("2017-10-09 02:00:00,7200,8,57600,beta")
+    (here / "lend.csv").write_text("\n".join(rows) + "\n")
+    typed = ("--trace", "lend.csv", "--format", "philly", "--fleet", "2x8")
+    told = run(*typed, "--lending")
+    assert told.exit_code == 0, told.output
+    assert "promised: 1m30s from demand to GPUs, after a borrower's first 1m" in told.stdout
+    (line,) = json.loads(run(*typed, "--lending", "--json").stdout)["lending"]["lines"]
+    assert (line["lender"], line["borrower"], line["lent_gpu_hours"]) == ("beta", "alpha", 8.0)
+    assert json.loads(run(*typed, "--json").stdout)["lending"] is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -168,6 +169,25 @@ def test_an_english_job_page_has_no_korean_sentence(operator: httpx.Client) -> N
     text = operator.get("/jobs/j2?lang=en").text.replace("한국어", "")
     assert "attempt 1 at Gwangju National AI Centre" in text
     assert re.findall("[가-힣]+", text) == []
+
+
+def test_what_was_lent_is_drawn_and_listed_in_both_languages(platform: Platform, operator: httpx.Client) -> None:
+    submit(platform, "saessak-vision", "borrows", gpus="B200:2", command="exec tail -f /dev/null")
+    job = json.loads(platform.dure("queue", "--json"))["running"][-1]["job"]
+    platform.wait_for(job, "running")
+    korean, english = operator.get("/?lang=ko").text, operator.get("/?lang=en").text
+    platform.dure("cancel", job)
+    assert "네이버클라우드 → 새싹: B200" in korean
+    assert "Naver Cloud lent Saessak" in english
+    for text in (korean, english):
+        part = text[text.index('<section id="lending"') : text.index('<section id="ledger"')]
+        assert len(re.findall('class="ribbon', part)) == 1
+        assert part.count("<tr>") == 2
+
+
+def test_members_see_only_what_their_own_organisation_lent_or_borrowed(platform: Platform) -> None:
+    with member(platform, "kaist") as client:
+        assert "Nothing was lent in the last 30 days" in client.get("/?lang=en").text
 
 
 def test_a_chosen_language_is_remembered(platform: Platform, operator: httpx.Client) -> None:

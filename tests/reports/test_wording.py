@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from dure.model.blockers import Blocker, BlockerCode
 from dure.model.jobs import JobState, Outcome
 from dure.model.plan import StopReason
-from dure.reports.wording import ago, gpus_text, rough_duration, short_reason, what_happened
+from dure.reports.wording import ago, gpus_text, rough_duration, rounded_hours, short_reason, what_happened
 from dure.world.cards import REQUEUED, STOPPED, Moment, MomentCode
 
 
@@ -79,3 +79,7 @@ def test_every_way_to_stop_or_to_go_back_to_the_queue_has_its_own_step() -> None
     assert len(set(STOPPED.values())) == len(STOPPED)
     assert set(REQUEUED) == {Outcome.PREEMPTED, Outcome.NODE_LOST, Outcome.NEVER_STARTED}
     assert len(set(REQUEUED.values())) == len(REQUEUED)
+
+
+def test_gpu_hours_are_as_precise_as_they_are_small() -> None:
+    assert [rounded_hours(hours) for hours in (0.0444, 12.46, 1234.5)] == ["0.04", "12.5", "1,234"]

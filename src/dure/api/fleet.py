@@ -9,6 +9,7 @@ from dure.api.platform import Platform
 from dure.api.replies import done
 from dure.control.requests import Answer, ChangeNode
 from dure.reports.fleet import NodesReport
+from dure.reports.lending import LendingReport, lending_report
 from dure.reports.shares import SharesReport
 from dure.reports.usage import UsageReport, usage_report
 
@@ -43,6 +44,15 @@ async def usage(platform: Platform, call: Call) -> UsageReport:
     nation, viewer = platform.nation(), call.caller.viewer
     # Every attempt there ever was is read, which may take a while; the loop goes on meanwhile.
     return await asyncio.to_thread(lambda: usage_report(nation, platform.attempts(), from_ms, until_ms, now_ms, viewer))
+
+
+async def lending(platform: Platform, call: Call) -> LendingReport:
+    """Who lent whom how many GPU-hours, and what was taken back. Members see the lines of their own organisation."""
+    now_ms = platform.clock.now_ms()
+    from_ms = call.number("from_ms", 0, LATEST_MS)
+    until_ms = call.number("until_ms", now_ms, LATEST_MS)
+    nation, viewer, days = platform.nation(), call.caller.viewer, platform.lending_days()
+    return await asyncio.to_thread(lambda: lending_report(nation, days, from_ms, until_ms, now_ms, viewer))
 
 
 async def _change(platform: Platform, call: Call, state: str) -> Answer:

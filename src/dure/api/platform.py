@@ -23,9 +23,11 @@ from dure.control.requests import Reply, Request
 from dure.model.blockers import Why
 from dure.model.jobs import JobSpec
 from dure.model.nation import Nation
+from dure.model.units import DAY_MS
 from dure.reports.fleet import NodesReport, SitesReport, nodes_report, sites_report
 from dure.reports.jobs import JobReport, JobsReport, QueueReport, finished_report, job_report, jobs_report, queue_report
 from dure.reports.ledger import LedgerEntries, LedgerReport, entries_report, ledger_report
+from dure.reports.lending import Day, LendingReport, lending_report
 from dure.reports.shares import SharesReport, shares_report
 from dure.reports.usage import Attempt
 from dure.reports.viewer import Viewer
@@ -34,6 +36,8 @@ from dure.world.world import World
 
 BEARER = "Bearer "
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
+LENDING_SHOWN_MS = 29 * DAY_MS
+"""How far back the lender's ledger on the page goes: today and the 29 days before."""
 _ATTEMPT = msgspec.json.Decoder(Attempt)
 _CARD = msgspec.json.Decoder(JobCard)
 
@@ -131,6 +135,15 @@ class Platform:
     def shares(self) -> SharesReport:
         """The share tree."""
         return shares_report(self.world, self.clock.now_ms())
+
+    def lending_days(self) -> list[Day]:
+        """What was lent, day by day; changes no more, so it may be added up in any thread."""
+        return self.control.memory.lending.days(self.clock.now_ms())
+
+    def lending(self, viewer: Viewer) -> LendingReport:
+        """The lender's ledger of the last thirty days."""
+        now_ms = self.clock.now_ms()
+        return lending_report(self.nation(), self.lending_days(), now_ms - LENDING_SHOWN_MS, now_ms, now_ms, viewer)
 
     def attempts(self) -> Iterator[Attempt]:
         """Every attempt there was, oldest first. May be called from any thread."""

@@ -19,6 +19,7 @@ from dure.model.nation import Nation
 from dure.reports.fleet import NodesReport
 from dure.reports.jobs import JobReport, JobsReport, QueueReport
 from dure.reports.ledger import LedgerEntries, LedgerReport
+from dure.reports.lending import LendingReport
 from dure.reports.shares import SharesReport
 from dure.reports.usage import UsageReport
 
@@ -49,6 +50,18 @@ PERIOD = (
         name="from_ms", type="integer", description="Start, in milliseconds since 1970; all there is unless given."
     ),
     Parameter(name="until_ms", type="integer", description="End, in milliseconds since 1970; now unless given."),
+)
+DAYS = (
+    Parameter(
+        name="from_ms",
+        type="integer",
+        description="A moment of the first day (UTC), in milliseconds since 1970; all there is unless given.",
+    ),
+    Parameter(
+        name="until_ms",
+        type="integer",
+        description="The end, rounded up to a whole day (UTC), in milliseconds since 1970; now unless given.",
+    ),
 )
 START = Parameter(name="start", type="integer", description="Position of the first entry.")
 DRY_RUN = Parameter(name="dry_run", type="boolean", description="Only say what would change.")
@@ -183,6 +196,15 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="Show who used how much",
         parameters=PERIOD,
         answer=UsageReport,
+    ),
+    Operation(
+        method="GET",
+        path="/v1/lending",
+        permission=READ,
+        handler=fleet.lending,
+        summary="Show who lent to whom",
+        parameters=DAYS,
+        answer=LendingReport,
     ),
     Operation(
         method="GET",

@@ -37,6 +37,7 @@ def twin() -> None:
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of every random stream.")
 @click.option("--ledger", "ledger_file", metavar="FILE", help="Write the run's ledger here, one entry a line.")
 @click.option("--audit", is_flag=True, help="Check every decision by the rules, independently of the kernel.")
+@click.option("--lending", is_flag=True, help="Say who lent whom how many GPU-hours, and what was taken back.")
 @as_json
 def run(
     trace: str | None,
@@ -46,6 +47,7 @@ def run(
     seed: int,
     ledger_file: str | None,
     audit: bool,
+    lending: bool,
     json_wanted: bool,
 ) -> None:
     """Play a workload and report waits, completion times and use.
@@ -75,7 +77,12 @@ def run(
         compile_twin()
         with _progress() as progress:
             report = run_scene(
-                scene, seed=seed, ledger_file=Path(ledger_file) if ledger_file else None, audit=audit, progress=progress
+                scene,
+                seed=seed,
+                ledger_file=Path(ledger_file) if ledger_file else None,
+                audit=audit,
+                lending=lending,
+                progress=progress,
             )
     except BadSource as error:
         raise BadInput(str(error)) from None
@@ -119,6 +126,12 @@ def _print_report(report: RunReport, json_wanted: bool) -> None:
         click.echo(msgspec.json.encode(report).decode())
         return
     figures = {name: value for name, value in msgspec.to_builtins(report).items() if value is not None}
+    figures.pop("lending", None)
     width = max(len(name) for name in figures)
     for name, value in figures.items():
         click.echo(f"{name:<{width}}  {value:,}" if isinstance(value, int | float) else f"{name:<{width}}  {value}")
+    if report.lending is not None:
+        from dure.cli.lending import print_lending
+
+        click.echo()
+        print_lending(report.lending)

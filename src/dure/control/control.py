@@ -85,7 +85,8 @@ class Control:
         self.memory.specs.forget_oldest()
 
     def _step(self, requests: Sequence[Request], observations: Sequence[Observation], now_ms: int) -> Step:
-        draft = Draft(self.memory.world, self.memory.books, self.memory.outputs, now_ms)
+        memory = self.memory
+        draft = Draft(memory.world, memory.books, memory.lending, memory.outputs, now_ms)
         # 1. What engines saw has happened already, so it comes before what people want.
         for seen in sorted(observations, key=lambda each: each.at_ms):
             self._take_in(seen, draft)

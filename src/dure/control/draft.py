@@ -18,6 +18,7 @@ from dure.control.requests import Reply
 from dure.model.events import AnyEvent, AttemptEnded, NationApplied, NodeChanged, Planned
 from dure.model.plan import Plan, Start
 from dure.reports.jobs import SpecOf, job_line
+from dure.reports.lending_totals import LendingTotals
 from dure.reports.usage import Attempt
 from dure.reports.viewer import EVERYTHING, PUBLIC, Viewer
 from dure.world.cards import JobCard
@@ -44,11 +45,12 @@ class Step(Struct, kw_only=True):
 
 
 class Draft:
-    """Collects a step. `record` is the only way to make an event: world, books and outputs follow at once."""
+    """Collects a step. `record` is the only way to make an event: world, books, totals and outputs follow at once."""
 
-    def __init__(self, world: World, books: Books, outputs: Outputs, now_ms: int) -> None:
+    def __init__(self, world: World, books: Books, lending: LendingTotals, outputs: Outputs, now_ms: int) -> None:
         self.world = world
         self.books = books
+        self.lending = lending
         self.outputs = outputs
         self.now_ms = now_ms
         self.events: list[AnyEvent] = []
@@ -66,6 +68,7 @@ class Draft:
         self.events.append(event)
         self.world.apply(event)
         self.books.apply(event)
+        self.lending.apply(event)
         self.orders.extend(self.outputs.note(event, self.world))
         if isinstance(event, NationApplied):
             self._tell("nation", {})
@@ -77,6 +80,7 @@ class Draft:
         event = Planned(at_ms=self.now_ms, plan=plan)
         self.events.append(event)
         self.books.apply(event)
+        self.lending.apply(event)
         for decision in plan.decisions:
             if isinstance(decision, Start):
                 self.rows.append(self._attempt_row(self.world.jobs[decision.job], None))

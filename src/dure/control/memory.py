@@ -14,6 +14,7 @@ from dure.intake.nation_index import NationIndex
 from dure.model.events import AnyEvent, AttemptEnded, AttemptStarted, JobSubmitted, TokenIssued, decode
 from dure.model.jobs import Outcome
 from dure.policy import PolicyInForce, PolicySet
+from dure.reports.lending_totals import LendingTotals
 from dure.world.world import World
 
 
@@ -26,13 +27,14 @@ class RandomStreams(Struct, frozen=True, kw_only=True):
 
 
 class Memory:
-    """World, books, tokens, specs and counters as of the ledger's last entry."""
+    """World, books, totals, tokens, specs and counters as of the ledger's last entry."""
 
     def __init__(self, ledger: Ledger, policy_set: PolicySet, vault_key: bytes, random: RandomStreams) -> None:
         self.ledger = ledger
         self.random = random
         self.world = World()
         self.books = Books()
+        self.lending = LendingTotals()
         self.specs = Specs(ledger, random.salts)
         self.vault = Vault(vault_key, random.nonces)
         self.secrets = Secrets(ledger, self.vault)
@@ -94,6 +96,7 @@ class Memory:
     def _replay(self, event: AnyEvent) -> None:
         self.world.apply(event)
         self.books.apply(event)
+        self.lending.apply(event)
         self.note(event)
         self.outputs.note(event, self.world)
         self.latest_ms = event.at_ms

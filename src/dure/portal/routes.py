@@ -14,10 +14,11 @@ from starlette.routing import Route
 
 from dure.control.logs import Piece, read_piece
 from dure.portal.drawing import Owners, fill_class, node_uses, share_bars, site_segments, site_titles
+from dure.portal.flows import lending_flows
 from dure.portal.phrases import LANGUAGES, Phrases, preferred_language
 from dure.portal.source import Source
 from dure.reports.jobs import JobReport
-from dure.reports.wording import rounded_gpus
+from dure.reports.wording import rounded_gpus, rounded_hours
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -64,7 +65,9 @@ class Pages:
         self._templates.globals.update(
             fill_class=fill_class, node_uses=node_uses, site_segments=site_segments, format_gpus=rounded_gpus
         )
-        self._templates.globals.update(iso=_iso, most_listed=MOST_LISTED)
+        self._templates.globals.update(
+            iso=_iso, most_listed=MOST_LISTED, lending_flows=lending_flows, format_hours=rounded_hours
+        )
 
     async def overview(self, request: Request) -> Response:
         """The one page that shows the whole platform."""
@@ -82,6 +85,7 @@ class Pages:
             bars=share_bars(tuple(line for line in shares.shares if line.matters)),
             sites=self._source.sites().sites,
             finished=self._source.finished(viewer).jobs,
+            lending=self._source.lending(viewer),
             ledger=self._source.ledger(),
         )
 

@@ -11,6 +11,7 @@ from dure.model.nation import Nation
 from dure.reports.fleet import SitesReport
 from dure.reports.jobs import JobReport, JobsReport, QueueReport
 from dure.reports.ledger import LedgerReport
+from dure.reports.lending import LendingReport
 from dure.reports.shares import SharesReport
 from dure.reports.viewer import Viewer
 from dure.world.cards import JobCard
@@ -41,6 +42,10 @@ class Source(Protocol):
 
     def shares(self) -> SharesReport:
         """The share tree."""
+        ...
+
+    def lending(self, viewer: Viewer) -> LendingReport:
+        """The lender's ledger of the last thirty days, as far as the viewer may see it."""
         ...
 
     def ledger(self) -> LedgerReport:

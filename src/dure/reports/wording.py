@@ -66,6 +66,11 @@ def rounded_gpus(milli: int) -> str:
     return f"{round(milli / WHOLE_GPU_MILLI, 2):g}" if milli < 1_000_000 * WHOLE_GPU_MILLI else format_gpus(milli)
 
 
+def rounded_hours(hours: float) -> str:
+    """GPU-hours as precise as they are small: `0.04`, `12.5`, `1,234`."""
+    return f"{hours:,.2f}" if hours < 10 else f"{hours:,.1f}" if hours < 1_000 else f"{hours:,.0f}"
+
+
 def short_reason(blocker: Blocker) -> str:
     """One blocker as a phrase for a table, with the amount short where there is one."""
     phrase = _SHORT[blocker.code]

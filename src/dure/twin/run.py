@@ -14,7 +14,11 @@ from msgspec import Struct
 from dure.audit import Books
 from dure.ledger.memory import MemoryLedger
 from dure.model.events import AnyEvent, Planned, encode
+from dure.model.nation import Nation
 from dure.model.units import HOUR_MS, WHOLE_GPU_MILLI
+from dure.reports.lending import LendingReport, lending_report
+from dure.reports.lending_totals import LendingTotals
+from dure.reports.viewer import EVERYTHING
 from dure.sources.fleet import TwinFleet
 from dure.sources.generator import generate
 from dure.sources.readers import read_trace
@@ -81,6 +85,8 @@ class RunReport(Struct, frozen=True, kw_only=True):
     ledger_entries: int | None = None
     ledger_root: str | None = None
     audit_violations: int | None = None
+    lending: LendingReport | None = None
+    """Who lent whom how much, if it was asked for."""
 
 
 def make_scene(*, trace_file: Path | None, trace_format: str | None, fleet: TwinFleet, policy: str, seed: int) -> Scene:
@@ -104,12 +110,13 @@ def run_scene(
     seed: int = 0,
     ledger_file: Path | None = None,
     audit: bool = False,
+    lending: bool = False,
     progress: Progress | None = None,
 ) -> RunReport:
     """Run a scene to its end. With `ledger_file`, its ledger's entries are written there, one a line."""
-    keep_log = audit or ledger_file is not None
+    keep_log = audit or lending or ledger_file is not None
     atlas, columns, run = scene.begin(keep_log)
-    record = _Record(ledger_file, audit) if keep_log else None
+    record = _Record(ledger_file, audit, lending) if keep_log else None
     diary = Diary(scene, atlas)
     if record:
         record.take(iter((diary.opening(),)))
@@ -137,12 +144,13 @@ def warm_up() -> None:
 
 
 class _Record:
-    """Where a run's events go: a Merkle log in memory, a file, and the audit's books."""
+    """Where a run's events go: a Merkle log in memory, a file, the audit's books, and the lender's ledger."""
 
-    def __init__(self, path: Path | None, audit: bool) -> None:
+    def __init__(self, path: Path | None, audit: bool, lending: bool) -> None:
         self.ledger = MemoryLedger()
         self.violations = 0
         self._books = Books() if audit else None
+        self._lending = LendingTotals() if lending else None
         self._file = path.open("wb") if path else None
 
     def take(self, events: Iterator[AnyEvent]) -> None:
@@ -152,6 +160,8 @@ class _Record:
                 if isinstance(event, Planned):
                     self.violations += len(self._books.check(event.plan, event.at_ms))
                 self._books.apply(event)
+            if self._lending is not None:
+                self._lending.apply(event)
             entries.append(encode(event))
         self.ledger.append(self.ledger.size, entries, (), 0)
         if self._file:
@@ -160,6 +170,12 @@ class _Record:
     def close(self) -> None:
         if self._file:
             self._file.close()
+
+    def lending(self, nation: Nation, end_ms: int) -> LendingReport | None:
+        """Who lent whom how much over the whole run; None when nobody asked."""
+        if self._lending is None:
+            return None
+        return lending_report(nation, self._lending.days(end_ms), 0, end_ms, end_ms, EVERYTHING)
 
     @property
     def audited(self) -> bool:
@@ -212,6 +228,7 @@ def _report(scene: Scene, columns: Columns, run: Run, wall_s: float, seed: int, 
         ledger_entries=record.ledger.size if record else None,
         ledger_root=record.ledger.root().hex() if record else None,
         audit_violations=record.violations if record and record.audited else None,
+        lending=record.lending(scene.nation(), int(run.clock[0].now_ms)) if record else None,
     )
 
 
