@@ -9,6 +9,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from dure.cli.main import main
+from dure.cli.twin import POLICIES
+from dure.kernel.policies import POLICIES as KNOWN
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +41,7 @@ MISTAKES = {
     "--fleet 72x99": "at most 16 GPUs per node",
     "--fleet missing.yaml": "missing.yaml",
     "--fleet foreign.yaml": "foreign.yaml: foo: is not a known field",
-    "--policy best": "'fifo', 'sjf', 'dure'",
+    "--policy best": "'fair-share', 'bestfit', 'dure'",
     "--seed -1": "--seed",
     "--ledger nowhere/ledger --fleet 2x8 --trace traces/two.csv": "nowhere/ledger: cannot be used",
 }
@@ -84,3 +86,22 @@ def test_a_run_says_who_lent_to_whom(here: Path) -> None:
     (line,) = json.loads(run(*typed, "--lending", "--json").stdout)["lending"]["lines"]
     assert (line["lender"], line["borrower"], line["lent_gpu_hours"]) == ("beta", "alpha", 8.0)
     assert json.loads(run(*typed, "--json").stdout)["lending"] is None
+
+
+def test_policies_are_those_that_the_kernel_knows() -> None:
+    assert set(POLICIES) == set(KNOWN)
+
+
+def test_a_policy_that_is_none_is_named(here: Path) -> None:
+    result = CliRunner().invoke(main, ["twin", "compare", "--policies", "dure,best"])
+    assert result.exit_code == 2
+    assert "'best' is not a policy; choose from fifo" in result.output
+
+
+def test_policies_are_compared_in_the_order_asked_for(here: Path) -> None:
+    typed = ["twin", "compare", "--trace", "traces/two.csv", "--fleet", "1x8", "--policies", "dure,fifo,dure"]
+    table = CliRunner().invoke(main, typed)
+    assert table.exit_code == 0, table.output
+    assert [line.split()[0] for line in table.stdout.splitlines()] == ["POLICY", "dure", "fifo"]
+    reports = json.loads(CliRunner().invoke(main, [*typed, "--json"]).stdout)
+    assert [(each["policy"], each["avg_wait_s"]) for each in reports] == [("dure", 30.0), ("fifo", 30.0)]

@@ -170,6 +170,13 @@ def test_a_job_that_could_never_run_is_left_out_and_counted(tmp_path: Path) -> N
     assert (len(on_a_larger_fleet), on_a_larger_fleet.refused) == (3, 0)
 
 
+def test_every_rank_of_a_gang_needs_a_node_of_its_own(tmp_path: Path) -> None:
+    """Nine GPUs are 3 x 3, and two nodes have room for four such ranks, but not for a gang of three."""
+    path = written(tmp_path, f"{EQUAL}1,0,10,9\n2,5,10,1\n")
+    assert read_trace(path, "equal", parse_fleet("2x8")).refused == 1
+    assert read_trace(path, "equal", parse_fleet("3x8")).refused == 0
+
+
 def test_a_trace_of_which_nothing_fits_is_refused(tmp_path: Path) -> None:
     path = written(tmp_path, OPENB + "p,900000,64,1,1000,,BE,Running,0,9,0\n")
     with pytest.raises(BadWorkload, match=r"1 of 1 jobs can never run on fleet 1x8; .* with 900 cores and 0.0625 GiB"):

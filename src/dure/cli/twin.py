@@ -9,15 +9,29 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dure.cli.options import as_json
+from dure.cli.options import Command, as_json
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from dure.twin.run import Progress, RunReport
+    from dure.twin.scene import Scene
 
 FORMATS = ("equal", "openb", "philly")
-POLICIES = ("fifo", "sjf", "dure")
+POLICIES = ("fifo", "sjf", "silo", "priority-backfill", "fair-share", "bestfit", "dure")
+COMPARE_HEADINGS = (
+    "POLICY",
+    ">FINISHED",
+    ">REFUSED",
+    ">WAIT",
+    ">WAIT P99",
+    ">COMPLETION",
+    ">MAKESPAN",
+    ">ALLOCATED %",
+    ">RECLAIMED",
+    ">LOST GPU-HOURS",
+    ">GUARANTEE P99",
+)
 
 
 @click.group()
@@ -25,18 +39,46 @@ def twin() -> None:
     """Simulate: the same decisions on a trace, at full speed."""
 
 
+def _workload(command: Command) -> Command:
+    """Add the options that say what runs where."""
+    for option in reversed(
+        (
+            click.option(
+                "--trace",
+                metavar="FILE",
+                help="Trace to play; without one, a plausible national workload is generated.",
+            ),
+            click.option(
+                "--format",
+                "trace_format",
+                type=click.Choice(FORMATS),
+                help="How the trace is written.  [default: equal]",
+            ),
+            click.option(
+                "--fleet",
+                metavar="FLEET",
+                default="72x8",
+                show_default=True,
+                help="NODESxGPUS, a node list or a nation file.",
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+_seed = click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of every random stream."
+)
+_audit = click.option("--audit", is_flag=True, help="Check every decision by the rules, independently of the kernel.")
+
+
 @twin.command()
-@click.option("--trace", metavar="FILE", help="Trace to play; without one, a plausible national workload is generated.")
-@click.option(
-    "--format", "trace_format", type=click.Choice(FORMATS), help="How the trace is written.  [default: equal]"
-)
-@click.option(
-    "--fleet", metavar="FLEET", default="72x8", show_default=True, help="NODESxGPUS, a node list or a nation file."
-)
-@click.option("--policy", type=click.Choice(POLICIES), default="dure", show_default=True, help="Who goes first.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of every random stream.")
+@_workload
+@click.option("--policy", type=click.Choice(POLICIES), default="dure", show_default=True, help="How GPUs are shared.")
+@_seed
 @click.option("--ledger", "ledger_file", metavar="FILE", help="Write the run's ledger here, one entry a line.")
-@click.option("--audit", is_flag=True, help="Check every decision by the rules, independently of the kernel.")
+@_audit
 @click.option("--lending", is_flag=True, help="Say who lent whom how many GPU-hours, and what was taken back.")
 @as_json
 def run(
@@ -56,25 +98,10 @@ def run(
     """
     from pathlib import Path
 
-    from dure.bootstrap import compile_twin, prepare_compilation
+    with _mistakes_named(fleet):
+        scene = _scene(trace, trace_format, fleet, policy, seed)
+        from dure.twin.run import run_scene
 
-    # Where compiled code is kept must be known before anything imports the kernel.
-    prepare_compilation()
-
-    from dure.cli.errors import BadInput
-    from dure.intake.refusals import BadInput as BadDocument
-    from dure.sources.errors import BadSource
-    from dure.sources.fleet import read_fleet
-    from dure.twin.run import make_scene, run_scene
-
-    if trace_format and not trace:
-        raise BadInput(f"--format {trace_format}: says how a trace is written; name the trace with --trace")
-    try:
-        trace_file = _find_trace(trace) if trace else None
-        scene = make_scene(
-            trace_file=trace_file, trace_format=trace_format, fleet=read_fleet(fleet), policy=policy, seed=seed
-        )
-        compile_twin()
         with _progress() as progress:
             report = run_scene(
                 scene,
@@ -84,13 +111,111 @@ def run(
                 lending=lending,
                 progress=progress,
             )
+    _print_report(report, json_wanted)
+
+
+@twin.command()
+@_workload
+@click.option(
+    "--policies", metavar="NAMES", default=",".join(POLICIES), help="Some of them, with commas.  [default: all]"
+)
+@_seed
+@_audit
+@as_json
+def compare(
+    trace: str | None,
+    trace_format: str | None,
+    fleet: str,
+    policies: str,
+    seed: int,
+    audit: bool,
+    json_wanted: bool,
+) -> None:
+    """Play the same workload under several policies and print one table.
+
+    Times are in seconds. WAIT is from submission to the first start; GUARANTEE P99 is what 99 of 100 jobs waited at
+    most that came while their owner asked for no more than it is guaranteed.
+    """
+    names = _policies(policies)
+    with _mistakes_named(fleet):
+        scene = _scene(trace, trace_format, fleet, names[0], seed)
+        from dure.twin.compare import compare as run_all
+
+        with _progress() as progress:
+            reports = list(run_all(scene, names, seed=seed, audit=audit, progress=progress))
+    if json_wanted:
+        import msgspec
+
+        click.echo(msgspec.json.encode(reports).decode())
+        return
+    from dure.cli.tables import print_table
+
+    print_table(COMPARE_HEADINGS, [_compared(report) for report in reports])
+
+
+def _policies(names: str) -> list[str]:
+    from dure.cli.errors import BadInput
+
+    wanted = [name.strip() for name in names.split(",")]
+    if unknown := [name for name in wanted if name not in POLICIES]:
+        raise BadInput(f"--policies: {unknown[0]!r} is not a policy; choose from {', '.join(POLICIES)}")
+    return list(dict.fromkeys(wanted))
+
+
+def _compared(report: RunReport) -> tuple[str, ...]:
+    delay = report.p99_guarantee_delay_s
+    return (
+        report.policy,
+        f"{report.finished:,}",
+        f"{report.refused:,}",
+        f"{report.avg_wait_s:,.0f}",
+        f"{report.p99_wait_s:,.0f}",
+        f"{report.avg_jct_s:,.0f}",
+        f"{report.makespan_s:,.0f}",
+        f"{report.allocation_pct:.1f}",
+        f"{report.reclaimed:,}",
+        f"{report.lost_gpu_hours:,.0f}",
+        "-" if delay is None else f"{delay:,.0f}",
+    )
+
+
+def _scene(trace: str | None, trace_format: str | None, fleet: str, policy: str, seed: int) -> Scene:
+    """What is about to run, with the event loop compiled. Raises what `_mistakes_named` words."""
+    from dure.bootstrap import compile_twin
+    from dure.cli.errors import BadInput
+    from dure.sources.fleet import read_fleet
+    from dure.twin.run import make_scene
+
+    if trace_format and not trace:
+        raise BadInput(f"--format {trace_format}: says how a trace is written; name the trace with --trace")
+    trace_file = _find_trace(trace) if trace else None
+    scene = make_scene(
+        trace_file=trace_file, trace_format=trace_format, fleet=read_fleet(fleet), policy=policy, seed=seed
+    )
+    compile_twin()
+    return scene
+
+
+@contextmanager
+def _mistakes_named(fleet: str) -> Iterator[None]:
+    """Turns what is wrong with a workload into one message and exit code 2."""
+    from dure.bootstrap import prepare_compilation
+
+    # Where compiled code is kept must be known before anything imports the kernel.
+    prepare_compilation()
+
+    from dure.cli.errors import BadInput
+    from dure.intake.refusals import BadInput as BadDocument
+    from dure.sources.errors import BadSource
+
+    try:
+        yield
     except BadSource as error:
         raise BadInput(str(error)) from None
     except BadDocument as error:
         raise BadInput("\n".join(f"{fleet}: {problem}" for problem in error.problems)) from None
     except OSError as error:
         raise BadInput(f"{error.filename}: cannot be used ({error.strerror})") from None
-    _print_report(report, json_wanted)
 
 
 def _find_trace(name: str) -> Path:

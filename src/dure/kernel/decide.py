@@ -7,7 +7,8 @@
    behind it may start where they do not delay it.
 4. Start claims that need no victim: a guarantee outranks the reservation of a borrower.
 
-Under `fifo` and `sjf` step 3 is one queue, and the first job that does not fit stops the pass.
+Other policies leave parts of step 3 out (`dure.kernel.policies`). Under `fifo` and `sjf` it is one queue, and the first
+job that does not fit stops the pass.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from dure.world.columns import (
     DO_STOP,
     NEVER,
     NONE,
-    ORDER_DURE,
+    ORDER_PRIORITY,
     STOP_NONE,
     STOP_RECLAIMED,
     STOP_TIME_LIMIT,
@@ -59,7 +60,7 @@ def decide_columns(columns: Columns, now_ms: int) -> int:
             columns.classes[gpu_class].dirty = ANEW
     _stop_what_is_due(columns, now_ms)
     _start_complete_claims(columns, now_ms)
-    if counters.order == ORDER_DURE:
+    if counters.order >= ORDER_PRIORITY:
         for gpu_class in range(counters.classes):
             if columns.classes[gpu_class].dirty != CLEAN:
                 _share_out(columns, gpu_class, now_ms)
@@ -192,6 +193,8 @@ def _quota_verdict(columns: Columns, job: int, gpu_class: int) -> int:
 
 @compiled
 def _reclaim_choices(columns: Columns, job: int, now_ms: int) -> bool:
+    if columns.counters[0].reclaims == 0:
+        return False
     choices = columns.jobs[job].choices
     while choices != 0:
         gpu_class = (choices & CHOICE_MASK) - 1

@@ -4,13 +4,17 @@ Within a share, jobs are tried by priority, then in the order of submission. Amo
 within a guarantee, then everybody else walking down the tree; at each step the child below its guarantee goes first,
 then the one that used least lately for its weight. All ties go to the share that comes first in the document.
 
+Under a policy that orders by priority, guarantees count for nothing: among the shares' next jobs, the one with the
+highest priority goes first, as in one queue that is sorted anew at every step.
+
 A pass tries each job at most once, and goes on when jobs arrive; it begins anew when something was given back. `tried`
 counts, for each share, how many of its waiting jobs this pass gave up.
 """
 
 from __future__ import annotations
 
-from dure.world.columns import NEVER, NONE, Columns
+from dure.kernel.priority import priority
+from dure.world.columns import NEVER, NONE, ORDER_PRIORITY, Columns
 from dure.world.compiled import compiled
 from dure.world.quota import remember, within_guarantee
 from dure.world.transitions import demand_milli, give_up
@@ -73,8 +77,13 @@ def skip_share(columns: Columns, share: int) -> None:
 
 @compiled
 def used_lately(columns: Columns, share: int, now_ms: int) -> int:
-    """Usage with memory, for a share's weight: the fair-share key, smaller goes first."""
+    """Usage with memory, for a share's weight: the fair-share key, smaller goes first.
+
+    A policy that remembers nothing looks at what the share uses above its guarantee now.
+    """
     record = columns.shares[share]
+    if columns.counters[0].remembers == 0:
+        return max(0, record.used - record.guarantee) // record.weight
     if record.usage_at_ms != now_ms:
         remember(columns, share, now_ms)
     return record.usage // record.weight
@@ -85,6 +94,8 @@ def next_guaranteed_share(columns: Columns, gpu_class: int, now_ms: int) -> int:
     """Of the shares whose next job is within a guarantee, the one that used least lately; NONE if there is none."""
     best = NONE
     best_key = NEVER
+    if columns.counters[0].order == ORDER_PRIORITY:
+        return NONE
     at = columns.classes[gpu_class].first_active
     while at != NONE:
         job = next_job(columns, at)
@@ -100,6 +111,8 @@ def next_guaranteed_share(columns: Columns, gpu_class: int, now_ms: int) -> int:
 @compiled
 def next_share(columns: Columns, gpu_class: int, now_ms: int) -> int:
     """The share whose turn it is, walking down from the root; NONE when every waiting job was tried."""
+    if columns.counters[0].order == ORDER_PRIORITY:
+        return _share_of_highest_priority(columns, gpu_class, now_ms)
     at = columns.classes[gpu_class].root
     shares = columns.shares
     if shares[at].waiting <= tried(columns, at):
@@ -120,3 +133,23 @@ def next_share(columns: Columns, gpu_class: int, now_ms: int) -> int:
             child = shares[child].next_sibling
         at = best
     return at
+
+
+@compiled
+def _share_of_highest_priority(columns: Columns, gpu_class: int, now_ms: int) -> int:
+    """Of the shares with a job to try, the one whose next job has the highest priority; ties: submitted first."""
+    best = NONE
+    best_job = NONE
+    best_priority = 0
+    at = columns.classes[gpu_class].first_active
+    while at != NONE:
+        job = next_job(columns, at)
+        if job != NONE:
+            own = priority(columns, at, job, now_ms)
+            earlier = best != NONE and columns.jobs[job].sequence < columns.jobs[best_job].sequence
+            if best == NONE or own > best_priority or (own == best_priority and earlier):
+                best = at
+                best_job = job
+                best_priority = own
+        at = columns.shares[at].next_active
+    return best

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from dure.model.units import WHOLE_GPU_MILLI, format_gpus
+from dure.model.units import format_gpus
 from dure.sources.errors import BadWorkload
 from dure.sources.fleet import TwinFleet, TwinNodes
 from dure.sources.trace import ANY_GPU_CLASS, MOST_CHOICES, Column, Trace, pack_choices, unpack_choices
@@ -61,24 +61,8 @@ def _translation(trace: Trace, fleet: TwinFleet) -> list[tuple[int, ...]]:
 
 
 def holds(groups: tuple[TwinNodes, ...], nodes: int, gpus_milli: int, cpus_milli: int, memory_mib: int) -> bool:
-    """True when the empty groups together could hold the whole gang, each node as often as it fits."""
-    room = 0
-    for group in groups:
-        if group.fits(gpus_milli, cpus_milli, memory_mib):
-            times = (
-                _times(group.gpus, gpus_milli) if gpus_milli else nodes,
-                group.cpus_milli // cpus_milli if cpus_milli else nodes,
-                group.memory_mib // memory_mib if memory_mib else nodes,
-            )
-            room += group.count * min(times)
-    return room >= nodes
-
-
-def _times(gpus: int, gpus_milli: int) -> int:
-    """How often a request fits into a node's empty GPUs; parts of a GPU never straddle two."""
-    if gpus_milli < WHOLE_GPU_MILLI:
-        return gpus * (WHOLE_GPU_MILLI // gpus_milli)
-    return gpus * WHOLE_GPU_MILLI // gpus_milli
+    """True when one of the empty groups could hold the whole gang, each rank on a node of its own."""
+    return any(group.count >= nodes and group.fits(gpus_milli, cpus_milli, memory_mib) for group in groups)
 
 
 def _without_misfits(trace: Trace, fleet: TwinFleet, fits: NDArray[np.bool_]) -> Trace:

@@ -33,6 +33,7 @@ class Diary:
 
     def __init__(self, scene: Scene, atlas: Atlas) -> None:
         self._scene = scene
+        self._trace = scene.declared.trace
         self._atlas = atlas
         self._decisions: list[Decision] = []
         self._placements: list[Placement] = []
@@ -75,7 +76,7 @@ class Diary:
         self._placements.append(Placement(node=self._atlas.node_name(node), gpus=gpus, milli=milli))
 
     def _submitted(self, at_ms: int, job: int) -> JobSubmitted:
-        trace = self._scene.trace
+        trace = self._trace
         milli = int(trace.gpus_milli[job])
         classes = [self._atlas.class_name(index) for index in unpack_choices(int(trace.choices[job]))]
         return JobSubmitted(
@@ -118,7 +119,7 @@ class Diary:
         placements = tuple(self._placements)
         self._placements.clear()
         site = self._atlas.site_of_node(placements[0].node)
-        gpu_class = self._atlas.class_name(other) if self._scene.trace.gpus_milli[job] else ""
+        gpu_class = self._atlas.class_name(other) if self._trace.gpus_milli[job] else ""
         if kind == log.LOG_CLAIM:
             return Claim(job=name, site=site, gpu_class=gpu_class, placements=placements)
         assert kind == log.LOG_START

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dure.kernel.decide import decide_columns
+from dure.twin.demand import end_demand, note_demand
 from dure.world.columns import (
     CLAIMED,
     DO_CLAIM,
@@ -98,11 +99,18 @@ class Run(NamedTuple):
     end_slot: Integers
     past: Records
     """[job] the work that earlier attempts saved, and when a failure interrupted it; NONE once it runs again."""
+    asked_milli: Integers
+    """[share] what its unfinished jobs ask for."""
+    covered: Integers
+    """[job] 1 when its share's guarantee covered it as it came."""
     log: Records
 
 
-def new_run(submit_ms: Integers, faults: Records, jobs: int, keep_log: bool) -> Run:
-    """A run at its beginning; `submit_ms` are the arrival times of the jobs in rows 0, 1, ..., in order."""
+def new_run(submit_ms: Integers, faults: Records, jobs: int, shares: int, keep_log: bool) -> Run:
+    """A run at its beginning; `submit_ms` are the arrival times of the jobs in rows 0, 1, ..., in order.
+
+    `shares` is the number of rows of shares.
+    """
     past = records(PAST, jobs)
     past["failed_ms"] = NONE
     clock = records(CLOCK, 1)
@@ -115,6 +123,8 @@ def new_run(submit_ms: Integers, faults: Records, jobs: int, keep_log: bool) -> 
         end_job=np.zeros(jobs, dtype=np.int64),
         end_slot=np.full(jobs, NONE, dtype=np.int64),
         past=past,
+        asked_milli=np.zeros(shares, dtype=np.int64),
+        covered=np.zeros(jobs, dtype=np.int64),
         log=records(LOG, LOG_ROWS if keep_log else 1),
     )
 
@@ -202,6 +212,7 @@ def _finish(columns: Columns, run: Run, job: int, kind: int, now_ms: int) -> Non
     record = columns.jobs[job]
     record.state = GONE
     record.ended_ms = now_ms
+    end_demand(columns, run.asked_milli, job)
     _log(run, now_ms, kind, job, record.attempt, NONE, 0)
 
 
@@ -297,6 +308,7 @@ def _let_arrive(columns: Columns, run: Run, now_ms: int) -> None:
     clock = run.clock[0]
     while clock.next_arrival < len(run.submit_ms) and run.submit_ms[clock.next_arrival] <= now_ms:
         job = clock.next_arrival
+        note_demand(columns, run.asked_milli, run.covered, job)
         put_in_queue(columns, job)
         _log(run, now_ms, LOG_ARRIVED, job, 0, NONE, 0)
         clock.next_arrival += 1

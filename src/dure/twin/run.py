@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from dure.audit import Books
+from dure.kernel.policies import Lending
 from dure.ledger.memory import MemoryLedger
 from dure.model.events import AnyEvent, Planned, encode
 from dure.model.nation import Nation
@@ -25,8 +27,8 @@ from dure.sources.readers import read_trace
 from dure.sources.share_tree import generate_nation, shares_by_demand
 from dure.twin.diary import Diary
 from dure.twin.events import DONE, Run, advance
-from dure.twin.scene import TIE_RULE, Scene
-from dure.world.columns import NEVER, NONE, Columns
+from dure.twin.scene import Scene
+from dure.world.columns import NEVER, NONE, Columns, Records
 
 EVENTS_BETWEEN_REPORTS = 250_000
 CHECKPOINT_EVERY_MS = HOUR_MS // 2
@@ -49,6 +51,8 @@ class RunReport(Struct, frozen=True, kw_only=True):
     from then until the job ran again. At most `most_running` attempts ran at once.
 
     `jobs` counts every job of the trace; those in `refused` fit no node of the fleet, as intake would have said.
+    `guarantee_demands` counts the jobs that their share's guarantee covered as they came (`dure.twin.demand`); a
+    guarantee delay is the time to the first start of one. None where there was none.
     """
 
     trace: str
@@ -70,6 +74,10 @@ class RunReport(Struct, frozen=True, kw_only=True):
     lost_to_reclaim_gpu_hours: float
     lost_to_failures_gpu_hours: float
     lost_to_limits_gpu_hours: float
+    guarantee_demands: int
+    avg_guarantee_delay_s: float | None
+    p99_guarantee_delay_s: float | None
+    max_guarantee_delay_s: float | None
     node_failures: int
     interrupted: int
     avg_restart_s: float
@@ -125,7 +133,7 @@ def run_scene(
         if record:
             record.take(diary.write(run))
         if progress:
-            progress(int(run.clock[0].finished), len(scene.trace))
+            progress(int(run.clock[0].finished), len(scene.declared.trace))
     wall_s = time.perf_counter() - started
     if record:
         record.take(diary.write(run))
@@ -183,7 +191,9 @@ class _Record:
 
 
 def _report(scene: Scene, columns: Columns, run: Run, wall_s: float, seed: int, record: _Record | None) -> RunReport:
-    jobs = columns.jobs[: len(scene.trace)]
+    trace = scene.declared.trace
+    jobs = columns.jobs[: len(trace)]
+    delay_s = _guarantee_delays_s(jobs, run)
     finished = jobs[jobs["ended_ms"] != NONE]
     begun = jobs[jobs["first_started_ms"] != NONE]
     jct_s = (finished["ended_ms"] - finished["submitted_ms"]) / 1000
@@ -194,11 +204,11 @@ def _report(scene: Scene, columns: Columns, run: Run, wall_s: float, seed: int, 
     lost = clock.lost_to_reclaim_integral + clock.lost_to_failures_integral + clock.lost_to_limits_integral
     capacity = scene.fleet.gpus * WHOLE_GPU_MILLI * makespan_ms
     return RunReport(
-        trace=scene.trace.name,
+        trace=trace.name,
         fleet=scene.fleet.name,
         policy=scene.policy,
-        jobs=len(scene.trace) + scene.trace.refused,
-        refused=scene.trace.refused,
+        jobs=len(trace) + trace.refused,
+        refused=trace.refused,
         finished=int(clock.finished),
         avg_jct_s=_rounded(np.mean(jct_s)) if len(jct_s) else 0.0,
         avg_wait_s=_rounded(np.mean(wait_s)) if len(wait_s) else 0.0,
@@ -213,6 +223,10 @@ def _report(scene: Scene, columns: Columns, run: Run, wall_s: float, seed: int, 
         lost_to_reclaim_gpu_hours=_gpu_hours(clock.lost_to_reclaim_integral),
         lost_to_failures_gpu_hours=_gpu_hours(clock.lost_to_failures_integral),
         lost_to_limits_gpu_hours=_gpu_hours(clock.lost_to_limits_integral),
+        guarantee_demands=len(delay_s),
+        avg_guarantee_delay_s=_rounded(np.mean(delay_s)) if len(delay_s) else None,
+        p99_guarantee_delay_s=_rounded(np.percentile(delay_s, 99)) if len(delay_s) else None,
+        max_guarantee_delay_s=_rounded(delay_s.max()) if len(delay_s) else None,
         node_failures=int(clock.node_failures),
         interrupted=int(clock.interrupted),
         avg_restart_s=_rounded(clock.until_restart_ms / clock.restarted / 1000) if clock.restarted else 0.0,
@@ -220,10 +234,10 @@ def _report(scene: Scene, columns: Columns, run: Run, wall_s: float, seed: int, 
         most_running=int(clock.most_ends),
         events=int(clock.events),
         wall_s=round(wall_s, 4),
-        jobs_per_s=round(len(scene.trace) / wall_s, 1) if wall_s else 0.0,
+        jobs_per_s=round(len(trace) / wall_s, 1) if wall_s else 0.0,
         peak_rss_mb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
         seed=seed,
-        tie_rule=TIE_RULE,
+        tie_rule=scene.rules.tie_rule,
         assumptions=_assumptions(scene),
         ledger_entries=record.ledger.size if record else None,
         ledger_root=record.ledger.root().hex() if record else None,
@@ -236,15 +250,26 @@ def _gpu_hours(integral: int) -> float:
     return _rounded(int(integral) / (WHOLE_GPU_MILLI * HOUR_MS))
 
 
+def _guarantee_delays_s(jobs: Records, run: Run) -> NDArray[np.float64]:
+    """For each covered job the time to its first start, or to the end of the run when it never started."""
+    covered = jobs[run.covered[: len(jobs)] == 1]
+    started_ms = covered["first_started_ms"]
+    until_ms = np.where(started_ms == NONE, run.clock[0].now_ms, started_ms)
+    delays: NDArray[np.float64] = (until_ms - covered["submitted_ms"]) / 1000
+    return delays
+
+
 def _rounded(value: Any) -> float:
     return round(float(value), 2)
 
 
 def _assumptions(scene: Scene) -> str:
-    if scene.policy != "dure":
-        return f"{scene.trace.origin}; rigid jobs, no preemption, no quotas; time limits as in the trace"
-    every_min = scene.checkpoint_every_ms // 60_000
-    return (
-        f"{scene.trace.origin}; guarantees in proportion to each share's GPU time where the trace has none; "
-        f"every job is preemptible and saves its work every {every_min} min; time limits as in the trace"
-    )
+    said = [scene.declared.trace.origin]
+    if scene.rules.lending is Lending.NO_QUOTA:
+        said.append("rigid jobs, no preemption, no quotas")
+    else:
+        said.append("guarantees in proportion to each share's GPU time where the trace has none")
+        said.append(f"every job is preemptible and saves its work every {scene.checkpoint_every_ms // 60_000} min")
+    if scene.rules.lending is Lending.NOTHING:
+        said.append("nodes divided among the owners by guarantee")
+    return "; ".join([*said, "time limits as in the trace"])

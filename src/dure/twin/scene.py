@@ -8,33 +8,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
+from msgspec.structs import replace as replace_struct
 
+from dure.kernel.policies import POLICIES, Lending, Policy
 from dure.model.fleet import GpuClass, NodeGroup, Site, Timing
 from dure.model.nation import Nation
 from dure.model.organisations import Organisation, OrganisationKind, Share
+from dure.sources.errors import BadWorkload
 from dure.sources.faults import NEVER_BACK_MS, Faults, no_faults
 from dure.sources.fleet import NO_GPU_CLASS, TwinFleet
 from dure.sources.trace import Trace
+from dure.twin.declared import Declared, declared_under
 from dure.twin.events import FAULT, Run, new_run
 from dure.world import building
 from dure.world.atlas import Atlas
-from dure.world.columns import NODE_DOWN, NODE_UP, ORDER_DURE, ORDER_FIFO, ORDER_SJF, Columns, Records, records
-
-ORDERS = {"fifo": ORDER_FIFO, "sjf": ORDER_SJF, "dure": ORDER_DURE}
-
-TIE_RULE = (
-    "nodes: fewest idle GPUs that fit, then lowest in fleet order; "
-    "jobs: priority, then order of submission; shares: below guarantee, least used for its weight, document order"
-)
+from dure.world.columns import NODE_DOWN, NODE_UP, Columns, Records, records
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """One run about to begin. `checkpoint_every_ms` is how often every job saves its work; 0 is never.
+    """One run about to begin, under a policy. Every job saves its work every `checkpoint_every_ms`; 0 is never.
 
-    `faults` are of the same fleet.
+    Fleet, shares and trace are as they were read; what the policy makes of them is `declared`.
+    `faults` are of the fleet as it was read.
     """
 
     trace: Trace
@@ -45,31 +44,49 @@ class Scene:
     checkpoint_every_ms: int = 0
     faults: Faults = no_faults()  # noqa: RUF009 (an immutable value)
 
+    @property
+    def rules(self) -> Policy:
+        """The policy itself."""
+        return POLICIES[self.policy]
+
+    @cached_property
+    def declared(self) -> Declared:
+        """Fleet, shares and jobs under the policy."""
+        return declared_under(self.rules, self.fleet, self.shares, self.trace)
+
     def nation(self) -> Nation:
         """The fleet and shares as an operator would declare them. Every share of the trace is an organisation."""
+        fleet = self.declared.fleet
+        strict = replace_struct(self.timing, backfill_depth=1)
         return Nation(
-            gpu_classes=tuple(GpuClass(name=name) for name in self.fleet.gpu_classes),
-            sites=tuple(_site(self.fleet, index) for index in range(len(self.fleet.sites))),
+            gpu_classes=tuple(GpuClass(name=name) for name in fleet.gpu_classes),
+            sites=tuple(_site(fleet, index) for index in range(len(fleet.sites))),
             organisations=tuple(_organisation(name) for name in self.trace.shares),
-            shares=tuple(self.shares),
-            timing=self.timing,
+            shares=self.declared.shares,
+            timing=self.timing if self.rules.backfills else strict,
         )
 
     def begin(self, keep_log: bool) -> tuple[Atlas, Columns, Run]:
         """The world before the first arrival, with all jobs of the trace in their rows but none submitted yet."""
         atlas = Atlas(self.nation())
-        shape = replace(atlas.shape(), order=ORDERS[self.policy])
-        columns = building.build(shape, max(1, len(self.trace)))
+        rules, trace = self.rules, self.declared.trace
+        shape = replace(atlas.shape(), order=int(rules.order), remembers=rules.remembers_usage, reclaims=rules.reclaims)
+        columns = building.build(shape, max(1, len(trace)))
         self._fill_jobs(columns, atlas)
-        return atlas, columns, new_run(self.trace.submit_ms, self._faults(atlas), max(1, len(self.trace)), keep_log)
+        run = new_run(trace.submit_ms, self._faults(atlas), max(1, len(trace)), len(columns.shares), keep_log)
+        return atlas, columns, run
 
     def _faults(self, atlas: Atlas) -> Records:
-        """What happens to nodes, in order; at one instant nodes return before others fail."""
+        """What happens to nodes, in order; at one instant nodes return before others fail.
+
+        Raises `BadWorkload` under a policy that does not have the nodes of the fleet.
+        """
         faults = self.faults
-        first_rows = [atlas.node_index(f"g{number}-0000") for number in range(len(self.fleet.groups))]
-        rows_of_groups = [
-            row + np.arange(group.count) for row, group in zip(first_rows, self.fleet.groups, strict=True)
-        ]
+        if len(faults) and self.rules.lending is Lending.NOTHING:
+            raise BadWorkload(f"{self.policy} divides nodes among owners: failures of nodes cannot be played under it")
+        groups = self.declared.fleet.groups
+        first_rows = [atlas.node_index(f"g{number}-0000") for number in range(len(groups))]
+        rows_of_groups = [row + np.arange(group.count) for row, group in zip(first_rows, groups, strict=True)]
         rows = np.concatenate(rows_of_groups)[faults.node]
         events = records(FAULT, 2 * len(faults))
         events["at_ms"] = np.concatenate((faults.up_ms, faults.down_ms))
@@ -80,7 +97,8 @@ class Scene:
         return events[order[:last]].view(np.recarray)
 
     def _fill_jobs(self, columns: Columns, atlas: Atlas) -> None:
-        trace, jobs = self.trace, columns.jobs[: len(self.trace)]
+        trace = self.declared.trace
+        jobs = columns.jobs[: len(trace)]
         share_rows = np.array([atlas.share_index_of(name) for name in trace.shares] or [0], dtype=np.int64)
         jobs["share"] = share_rows[trace.share]
         jobs["choices"] = np.where(trace.choices == 0, atlas.pack_choices(()), trace.choices)

@@ -26,7 +26,7 @@ from dure.world.columns import (
     NODE,
     NONE,
     NOT_READY,
-    ORDER_DURE,
+    ORDER_FAIR_SHARE,
     PLAN,
     PLAN_ROWS,
     POOL,
@@ -79,7 +79,9 @@ class Shape:
     pools: Sequence[PoolShape]
     shares: Sequence[ShareShape] = field(default_factory=tuple)
     timing: Timing = Timing()  # noqa: RUF009 (an immutable value)
-    order: int = ORDER_DURE
+    order: int = ORDER_FAIR_SHARE
+    remembers: bool = True
+    reclaims: bool = True
     half_lives_ms: Sequence[int] = ()
     """Per class; 0, or none at all, is that of the timing."""
 
@@ -224,6 +226,7 @@ def _link_free_allocations(columns: Columns) -> None:
 def _set_counters(columns: Columns, shape: Shape, nodes: int, shares: int) -> None:
     counters = columns.counters[0]
     counters.order, counters.classes, counters.shares = shape.order, shape.classes, shares
+    counters.remembers, counters.reclaims = int(shape.remembers), int(shape.reclaims)
     counters.pools, counters.nodes = len(shape.pools), nodes
     counters.first_claim = counters.last_claim = counters.first_changed = NONE
     # So long ago that the calendar begins anew when it is first asked.

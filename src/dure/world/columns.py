@@ -55,8 +55,8 @@ DO_START, DO_CLAIM, DO_WARN, DO_SPARE, DO_STOP = range(5)
 # Why an attempt is stopped.
 STOP_NONE, STOP_RECLAIMED, STOP_TIME_LIMIT, STOP_CANCELLED, STOP_NODE_LOST = range(5)
 
-# How the waiting are ordered.
-ORDER_FIFO, ORDER_SJF, ORDER_DURE = range(3)
+# How the waiting are ordered. From ORDER_PRIORITY on every share has a queue of its own; before it all have one.
+ORDER_FIFO, ORDER_SJF, ORDER_PRIORITY, ORDER_FAIR_SHARE = range(4)
 
 # What a class's next decision has to do: nothing, try the new arrivals, or try everyone again.
 CLEAN, ARRIVALS, ANEW = range(3)
@@ -236,6 +236,8 @@ CLASS = _records(
 COUNTERS = _records(
     "now_ms",
     "order",  # how the waiting are ordered: ORDER_*
+    "remembers",  # 1: shares go by usage with memory; 0: by what they borrow now
+    "reclaims",  # 1: an owner takes back what it lent
     "classes",
     "shares",  # per class
     "pools",

@@ -13,7 +13,7 @@ from dure.world.columns import (
     HELD,
     NEVER,
     NONE,
-    ORDER_DURE,
+    ORDER_PRIORITY,
     ORDER_SJF,
     QUEUED,
     RUNNING,
@@ -86,7 +86,7 @@ def put_in_queue(columns: Columns, job: int) -> None:
     counters = columns.counters[0]
     first = (record.choices & CHOICE_MASK) - 1
     record.state = QUEUED
-    if counters.order == ORDER_DURE:
+    if counters.order >= ORDER_PRIORITY:
         queue = first * counters.shares + record.share
         record.order_key = -record.priority
     else:
