@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from dure.kernel import decide, explain
+from dure.kernel import decide, explain, explain_all
+from dure.kernel.blockers import FINDING, SHAPE, first_blockers
+from dure.kernel.explaining import CODES
 from dure.model.blockers import Blocker, BlockerCode
 from dure.model.jobs import Outcome
-from tests.kernel.nations import HOUR, TIMING, job, nation, share
+from dure.reports.wording import unblock
+from dure.world.columns import records
+from tests.kernel.nations import HOUR, MINUTE, TIMING, job, nation, share
 from tests.kernel.story import Story
 
 GUEST = [share("guest")]
@@ -95,6 +103,21 @@ def protected() -> Story:
     return story
 
 
+def reclaimed() -> Story:
+    """The owner's job borrowed, gave its GPUs back, and would now be within its owner's guarantee."""
+    tree = [share("owner", guarantee=4), share("second", guarantee=4), share("guest")]
+    story = Story(nation(tree, nodes=2, gpus=4, timing=replace(TIMING, protected_ms=0)))
+    story.submit(job("own", "owner", 4), job("j", "owner", 4))
+    story.wait(MINUTE)
+    story.submit(job("s", "second", 4))
+    story.pass_time(TIMING.warning_ms)
+    story.submit(job("g", "guest", 4))
+    story.finish("s")
+    story.set_node(NODE, "drained")
+    story.finish("own")
+    return story
+
+
 def reserved() -> Story:
     story = Story(nation(GUEST, nodes=1))
     story.submit(job("r", "guest", 4, time_ms=HOUR), job("head", "guest", 8), job("j", "guest", 4, time_ms=2 * HOUR))
@@ -131,8 +154,8 @@ SITUATIONS: list[tuple[Callable[[], Story], Blocker]] = [
     (no_site, Blocker(code=BlockerCode.NO_SITE_ALLOWED)),
     (unpreemptible, Blocker(code=BlockerCode.BORROWING_NEEDS_PREEMPTIBLE, share="owner", short_milli=3000)),
     (too_large, Blocker(code=BlockerCode.NO_NODE_LARGE_ENOUGH)),
-    (full, Blocker(code=BlockerCode.NOT_ENOUGH_GPUS, short_milli=2000, holders=("b", "a"))),
-    (scattered, Blocker(code=BlockerCode.SCATTERED)),
+    (full, Blocker(code=BlockerCode.NOT_ENOUGH_GPUS, short_milli=2000, holders=("b", "a"), until_ms=HOUR)),
+    (scattered, Blocker(code=BlockerCode.SCATTERED, holders=("guest",), until_ms=HOUR)),
     (no_cpus, Blocker(code=BlockerCode.NOT_ENOUGH_CPU_OR_MEMORY)),
     (victims, Blocker(code=BlockerCode.WAITING_FOR_VICTIMS, short_milli=6000, holders=("g",), until_ms=STOPPED_AT)),
     (protected, Blocker(code=BlockerCode.VICTIMS_PROTECTED, holders=("g",), until_ms=TIMING.protected_ms)),
@@ -140,6 +163,7 @@ SITUATIONS: list[tuple[Callable[[], Story], Blocker]] = [
         reclaim_rate,
         Blocker(code=BlockerCode.RECLAIM_RATE, share="owner", until_ms=TIMING.protected_ms + HOUR // 2),
     ),
+    (reclaimed, Blocker(code=BlockerCode.RECLAIMED_BEFORE, share="owner")),
     (reserved, Blocker(code=BlockerCode.RESERVED_FOR_HEAD, holders=("head",), until_ms=HOUR)),
     (behind, Blocker(code=BlockerCode.BEHIND_IN_QUEUE, share="guest", holders=("second", "first"))),
 ]
@@ -154,7 +178,7 @@ def test_a_blocker_says_how_much_who_and_until_when(situation: Callable[[], Stor
         expected.holders,
         expected.until_ms,
     )
-    assert found.unblock.endswith(".")
+    assert unblock(found).endswith(".")
 
 
 def test_blockers_are_listed_in_the_order_of_their_codes() -> None:
@@ -187,19 +211,21 @@ def test_a_held_or_claiming_job_has_no_position() -> None:
     assert victims().why("j").position == 0
 
 
-def test_the_earliest_start_is_when_enough_nodes_are_surely_free() -> None:
+def test_missing_gpus_come_by_the_limits_of_what_runs_at_the_latest() -> None:
     story = Story(nation(GUEST, nodes=3))
     for number, hours in enumerate((3, 1, 2)):
         story.submit(job(f"r{number}", "guest", 8, time_ms=hours * HOUR))
     story.submit(job("j", "guest", 8, nodes=2))
-    assert story.why("j").earliest_start_ms == 2 * HOUR
-    assert "time limit" in story.why("j").method
+    assert story.blocker("j", BlockerCode.NOT_ENOUGH_GPUS).until_ms == 2 * HOUR
 
 
-def test_no_start_is_promised_to_a_job_that_more_than_nodes_keep_waiting() -> None:
-    for situation in (limit, unpreemptible, too_large, no_site, dependency, backoff, victims):
-        why = situation().why("j")
-        assert (why.earliest_start_ms, why.method) == (None, "")
+def test_a_guarantee_that_has_to_wait_says_that_it_takes_gpus_back() -> None:
+    tree = [share("owner", guarantee=4), share("keeper", guarantee=4, lend=0), share("guest")]
+    story = Story(nation(tree, nodes=2))
+    story.submit(job("g", "guest", 8), job("h", "guest", 4))
+    story.submit(job("o", "owner", 4), job("other", "guest", 4))
+    assert story.blocker("o", BlockerCode.NOT_LENT).guaranteed
+    assert not story.blocker("other", BlockerCode.NOT_LENT).guaranteed
 
 
 def test_reasons_are_given_for_every_class_a_job_accepts() -> None:
@@ -210,6 +236,71 @@ def test_reasons_are_given_for_every_class_a_job_accepts() -> None:
     blockers = {each.code: each.gpu_class for each in story.why("j").blockers}
     assert blockers[BlockerCode.SHARE_LIMIT] == "H100"
     assert blockers[BlockerCode.NOT_ENOUGH_GPUS] == "H200"
+
+
+@pytest.mark.parametrize("situation", [each for each, _ in SITUATIONS])
+def test_the_first_blockers_of_all_are_the_first_of_each(situation: Callable[[], Story]) -> None:
+    story = situation()
+    firsts = explain_all(story.world, story.now_ms)
+    waiting = {card.job for card in story.world.queue() if story.why(card.job).blockers}
+    assert set(firsts) == waiting
+    for name in waiting:
+        assert firsts[name].code is story.why(name).blockers[0].code
+        assert firsts[name].short_milli in (0, story.why(name).blockers[0].short_milli)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 1 << 30))
+def test_in_any_nation_the_first_blockers_of_all_are_the_first_of_each(seed: int) -> None:
+    dice = random.Random(seed)
+    tree = [share("a", guarantee=6, lend=4, limit=14), share("b", guarantee=4), share("c", limit=dice.randint(1, 9))]
+    story = Story(nation(tree, nodes=2, gpus=4, sites=2, classes=("H100", "H200")))
+    for number in range(24):
+        gpus = dice.choice((0, 0.5, 1, 2, 4, 5))
+        story.submit(
+            job(
+                f"j{number}",
+                dice.choice("abc"),
+                gpus,
+                nodes=1 if gpus == 0.5 else dice.choice((1, 1, 2)),
+                cpus=dice.choice((0, 30, 60)),
+                preemptible=dice.random() < 0.8,
+                sites=dice.choice((["site0"], ["site1"], ["site0", "site1"], [])),
+                classes=dice.choice((["H100"], ["H200", "H100"])),
+            )
+        )
+    firsts = explain_all(story.world, story.now_ms)
+    for card in story.world.queue():
+        reasons = story.why(card.job).blockers
+        assert reasons
+        assert firsts[card.job].code is reasons[0].code
+        assert (firsts[card.job].gpu_class, firsts[card.job].share) == (reasons[0].gpu_class, reasons[0].share) or (
+            reasons[0].code in {BlockerCode.BEHIND_IN_QUEUE, BlockerCode.WAITING_FOR_VICTIMS}
+        )
+
+
+def test_numbers_of_blockers_are_in_the_order_of_their_codes() -> None:
+    order = list(BlockerCode)
+    assert [order.index(CODES[number]) for number in sorted(CODES)] == sorted(
+        order.index(code) for code in CODES.values()
+    )
+
+
+def test_shapes_that_fall_on_one_place_of_the_table_do_not_answer_for_each_other() -> None:
+    story = Story(nation([share("a"), share("b")], nodes=1))
+    story.submit(job("r", "a", 8), job("one", "a", 1), job("many", "b", 3), job("again", "b", 1))
+    columns, found, firsts = story.world.columns, records(FINDING, 64), records(FINDING, 8)
+    first_blockers(columns, story.world.rows, records(SHAPE, 1), found, firsts)
+    short = {story.world.job_at(row): int(firsts[row].short_milli) for row in range(story.world.rows)}
+    assert (short["one"], short["many"], short["again"]) == (1000, 3000, 1000)
+
+
+def test_rows_that_were_given_back_wait_for_nothing_after_a_new_declaration() -> None:
+    story = behind()
+    story.finish("r")
+    story.declare(nation(GUEST, nodes=1))
+    assert [card.job for card in story.world.queue()] == ["second", "j"]
+    assert set(explain_all(story.world, story.now_ms)) == {"second", "j"}
 
 
 def test_every_code_has_its_situation() -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import dure.portal
-from dure.model.blockers import Blocker, BlockerCode
+from dure.model.blockers import AssumptionCode, Blocker, BlockerCode, EtaMethod, NoEta
 from dure.model.datasets import Purpose
 from dure.model.jobs import JobState
 from dure.portal.phrases import LANGUAGES, Phrases, catalogue, preferred_language
@@ -21,7 +21,19 @@ from dure.world.cards import MomentCode
 
 FOLDER = Path(dure.portal.__file__).parent
 SOURCES = [*FOLDER.glob("pages/*.html"), *FOLDER.glob("*.py")]
-MADE_UP = ("state.", "purpose.", "blocker.", "unblock.", "moment.", "cell.", "node.", "language.")
+MADE_UP = (
+    "state.",
+    "purpose.",
+    "blocker.",
+    "unblock.",
+    "moment.",
+    "cell.",
+    "node.",
+    "language.",
+    "assumed.",
+    "no_eta.",
+    "eta.simulated",
+)
 """Keys that are put together from a value; each value's key is checked below."""
 
 
@@ -60,6 +72,12 @@ def test_every_value_that_can_be_shown_has_its_string() -> None:
     wanted |= {f"blocker.{code}" for code in BlockerCode} | {"blocker.short", "blocker.held", "blocker.ahead"}
     wanted |= {f"unblock.{code}" for code in BlockerCode} | {f"moment.{what}" for what in MomentCode}
     wanted |= {f"cell.{state}" for state in ("free", "running", "warned", "claimed", "drained", "down", "borrowing")}
+    wanted |= (
+        {"unblock.guaranteed"}
+        | {f"eta.{method}" for method in EtaMethod}
+        | {f"assumed.{code}" for code in AssumptionCode}
+    )
+    wanted |= {f"no_eta.{code}" for code in NoEta} - {"no_eta.not-asked", "no_eta.not-waiting"}
     wanted |= {"node.drained", "node.down"} | {f"language.{language}" for language in LANGUAGES} | {"language.choose"}
     assert wanted == {key for key in catalogue("en") if key.startswith(MADE_UP)}
 

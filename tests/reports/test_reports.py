@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from dure.kernel import explain_all
 from dure.model.events import AttemptEnded, CancelRequested, NodeChanged
 from dure.model.jobs import JobState, Outcome
 from dure.reports.fleet import nodes_report, sites_report
@@ -36,7 +37,7 @@ def busy() -> World:
 
 
 def queue_of(world: World, viewer: Viewer) -> QueueReport:
-    return queue_report(world, explain_in(world), viewer, spec_of, NOW_MS)
+    return queue_report(world, explain_in(world), explain_all(world, NOW_MS), viewer, spec_of, NOW_MS)
 
 
 def report_of(world: World, job: str, viewer: Viewer = EVERYTHING) -> JobReport:
@@ -67,6 +68,18 @@ def test_a_job_report_hides_everything_of_other_organisations(busy: World, viewe
     text = msgspec.json.encode(report_of(busy, "j3", viewer)).decode()
     for private in ("name-of-j3", "school-work", "train.py", "research"):
         assert private not in text
+
+
+def test_jobs_far_behind_have_their_first_reason_though_nobody_explains_them(
+    busy: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_full = queue_of(busy, EVERYTHING).waiting[0]
+    monkeypatch.setattr("dure.reports.jobs.MOST_EXPLAINED", 0)
+    briefly = queue_of(busy, EVERYTHING).waiting[0]
+    assert briefly.reason == in_full.reason
+    assert [each.code for each in briefly.blockers] == [in_full.blockers[0].code]
+    hidden = queue_of(busy, Viewer(organisation="owner")).waiting[0]
+    assert (hidden.reason, hidden.blockers) == (None, ())
 
 
 def test_a_waiting_job_has_all_its_reasons(busy: World) -> None:

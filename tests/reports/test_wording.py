@@ -5,11 +5,22 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from dure.model.blockers import Blocker, BlockerCode
+from dure.model.blockers import Assumption, AssumptionCode, Blocker, BlockerCode, Eta, EtaMethod, NoEta, Why
 from dure.model.jobs import JobState, Outcome
 from dure.model.plan import StopReason
-from dure.reports.wording import ago, gpus_text, rough_duration, rounded_hours, short_reason, what_happened
+from dure.reports.wording import (
+    ago,
+    expected_start,
+    gpus_text,
+    how_expected,
+    rough_duration,
+    rounded_hours,
+    short_reason,
+    unblock,
+    what_happened,
+)
 from dure.world.cards import REQUEUED, STOPPED, Moment, MomentCode
 
 
@@ -63,6 +74,66 @@ def test_a_time_that_never_was_is_a_dash() -> None:
 def test_every_blocker_has_a_phrase_with_what_is_short(code: BlockerCode) -> None:
     assert short_reason(Blocker(code=code))
     assert short_reason(Blocker(code=code, gpu_class="H100", short_milli=4_000)).endswith(": 4 H100 short")
+
+
+@pytest.mark.parametrize("code", BlockerCode)
+def test_every_blocker_has_a_sentence_on_what_would_end_it(code: BlockerCode) -> None:
+    blocker = Blocker(code=code, gpu_class="H100", share="firm", short_milli=2_000, nodes=3, holders=("j1", "j2"))
+    said = unblock(blocker)
+    assert said.endswith(".")
+    assert "{" not in said
+    assert ("j1, j2" in said) == (code in {BlockerCode.HELD_BY_DEPENDENCY, BlockerCode.WAITING_FOR_VICTIMS})
+
+
+def test_a_guarantee_says_that_it_takes_gpus_back() -> None:
+    assert "takes the GPUs back" in unblock(Blocker(code=BlockerCode.NOT_LENT, guaranteed=True))
+    assert "takes the GPUs back" not in unblock(Blocker(code=BlockerCode.NOT_LENT))
+
+
+def expecting(earliest_ms: int | None, latest_ms: int | None, followed_until_ms: int | None = None) -> Why:
+    eta = Eta(
+        at_ms=0,
+        earliest_ms=earliest_ms,
+        latest_ms=latest_ms,
+        followed_until_ms=followed_until_ms,
+        starts_first=0,
+        method=EtaMethod.SIMULATED,
+        assumptions=(),
+    )
+    return Why(job="j1", state="queued", position=1, blockers=(), eta=eta, no_eta=None)
+
+
+@pytest.mark.parametrize(
+    ("why", "said"),
+    [
+        (expecting(60_000, 60_000), "in 1m"),
+        (expecting(60_000, 3_600_000), "in 1m to in 1h"),
+        (expecting(-5_000, 0), "now"),
+        (expecting(60_000, None, 86_400_000), "in 1m at the earliest, or later than in 1d"),
+        (expecting(60_000, None), "in 1m at the earliest, or never as things stand"),
+        (expecting(None, None), "never as things stand"),
+        (expecting(None, None, 86_400_000), "later than in 1d"),
+    ],
+)
+def test_an_expected_start_is_a_range_and_open_where_it_is_not_known(why: Why, said: str) -> None:
+    assert expected_start(why, 0) == said
+
+
+@pytest.mark.parametrize("reason", NoEta)
+def test_every_reason_for_no_expected_start_has_a_phrase(reason: NoEta) -> None:
+    assert expected_start(Why(job="j1", state="queued", position=1, blockers=(), no_eta=reason), 0)
+
+
+@pytest.mark.parametrize("code", AssumptionCode)
+def test_every_assumption_is_said_with_its_amounts(code: AssumptionCode) -> None:
+    assumption = Assumption(code=code, percent=37, jobs=212, step_ms=60_000)
+    eta = expecting(0, 0).eta
+    assert eta is not None
+    said = how_expected(replace(eta, assumptions=(assumption,)))
+    assert "{" not in said
+    assert ("37%" in said) == code.startswith("earliest")
+    assert ("212 jobs" in said) == (code is AssumptionCode.EARLIEST_LEARNT_PART)
+    assert ("1m" in said) == (code is AssumptionCode.ROUNDED)
 
 
 @pytest.mark.parametrize("what", MomentCode)

@@ -96,7 +96,9 @@ class Platform:
 
     def queue(self, viewer: Viewer) -> QueueReport:
         """Who runs and who waits."""
-        return queue_report(self.world, self.explain, viewer, self._spec_of, self.clock.now_ms())
+        now_ms = self.clock.now_ms()
+        firsts = kernel.explain_all(self.world, now_ms)
+        return queue_report(self.world, self.explain, firsts, viewer, self._spec_of, now_ms)
 
     def finished(self, viewer: Viewer) -> JobsReport:
         """Jobs that ended last."""

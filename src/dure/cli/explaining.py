@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import click
 
-from dure.model.blockers import Blocker, Why
-from dure.reports.wording import ago, short_reason
+from dure.model.blockers import Blocker, NoEta, Why
+from dure.reports.wording import ago, expected_start, how_expected, short_reason, unblock
 
 
 def print_why(why: Why, now_ms: int) -> None:
     """Every blocker with who holds what is missing and what would unblock it, then the expected start."""
     for number, blocker in enumerate(why.blockers, 1):
         _print_blocker(number, blocker, now_ms)
-    if why.earliest_start_ms is not None:
-        click.echo(f"  expected start: {_expectation(why, now_ms)}")
-        if why.method:
-            click.echo(f"    {why.method}")
+    if why.eta is None and why.no_eta in (None, NoEta.NOT_ASKED, NoEta.NOT_WAITING):
+        return
+    click.echo(f"  expected start: {expected_start(why, now_ms)}")
+    if why.eta is not None:
+        if why.eta.starts_first:
+            click.echo(f"    {why.eta.starts_first} waiting job(s) start before it")
+        click.echo(f"    {how_expected(why.eta)}")
 
 
 def _print_blocker(number: int, blocker: Blocker, now_ms: int) -> None:
@@ -23,10 +26,4 @@ def _print_blocker(number: int, blocker: Blocker, now_ms: int) -> None:
     click.echo(f"  {number}. {blocker.code}: {short_reason(blocker)}{until}")
     if blocker.holders:
         click.echo(f"     held by {', '.join(blocker.holders)}")
-    if blocker.unblock:
-        click.echo(f"     {blocker.unblock}")
-
-
-def _expectation(why: Why, now_ms: int) -> str:
-    first, last = ago(why.earliest_start_ms, now_ms), ago(why.latest_start_ms, now_ms)
-    return first if last in (first, "-") else f"{first} to {last}"
+    click.echo(f"     {unblock(blocker)}")

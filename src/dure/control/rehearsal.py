@@ -9,6 +9,7 @@ from dure.control.ports import Ended, Observation, Started
 from dure.control.preview import preview
 from dure.control.requests import ApplyNation, CancelJob, ChangeNode, Request, SubmitJob
 from dure.intake.nationfile import nation_from_yaml
+from dure.kernel import explaining
 from dure.ledger.memory import MemoryLedger
 from dure.model.jobs import GpuRequest, JobSpec
 from dure.policy import PolicySet
@@ -44,6 +45,7 @@ def rehearse(policy_set: PolicySet) -> None:
     play(_job("owner", 4000, nodes=2), _job("owner", 500), _job("borrower", 0))
     preview(control.memory, PLATFORM, _job("borrower", 2000).spec, clock_ms)
     shares_report(control.world, clock_ms)
+    explaining.warm_up()
     play(CancelJob(caller=PLATFORM, job="j5"))
     play(ChangeNode(caller=PLATFORM, node="node-0003", state="drained"))
     play(*(CancelJob(caller=PLATFORM, job=job) for job in ("j2", "j3", "j4", "j6", "j7")))

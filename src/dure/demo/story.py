@@ -13,7 +13,7 @@ from dure.demo.telling import Teller
 from dure.model.jobs import JobState
 from dure.model.nation import Nation
 from dure.reports.jobs import JobReport, TimelineLine
-from dure.reports.wording import short_reason
+from dure.reports.wording import short_reason, unblock
 
 PATIENCE_S = 120.0
 """How long the story waits for anything, on a machine that may be busy with other things."""
@@ -191,7 +191,7 @@ class Story:
         why = watched.member.why(watched.id)
         self.teller.say(f"  $ dure why {watched.id}")
         for number, blocker in enumerate(why.blockers, 1):
-            self.teller.quote(f"{number}. {blocker.code}: {short_reason(blocker)}\n   {blocker.unblock}")
+            self.teller.quote(f"{number}. {blocker.code}: {short_reason(blocker)}\n   {unblock(blocker)}")
 
     def _standing(self, watched: WatchedJob) -> str:
         """Where a job is, for whoever expected something else."""

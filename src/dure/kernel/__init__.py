@@ -4,6 +4,6 @@ The same compiled functions decide live and in the twin. No clock, dice, disk or
 """
 
 from dure.kernel.deciding import decide, warm_up
-from dure.kernel.explaining import explain
+from dure.kernel.explaining import explain, explain_all
 
-__all__ = ["decide", "explain", "warm_up"]
+__all__ = ["decide", "explain", "explain_all", "warm_up"]

@@ -14,7 +14,6 @@ def until_its_time(not_before_ms: int) -> Blocker:
     return Blocker(
         code=BlockerCode.HELD_UNTIL_ITS_TIME,
         until_ms=not_before_ms,
-        unblock="It asked not to start before this time.",
     )
 
 
@@ -27,5 +26,4 @@ def reclaim_pause(world: World, gpu_class: int, share: int, now_ms: int) -> Iter
             gpu_class=world.atlas.class_name(gpu_class),
             share=world.atlas.share_name(share, world.columns),
             until_ms=allowed_at_ms,
-            unblock="Its share took back as many GPUs as its reclaim_per_hour allows: the next may be taken then.",
         )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.resources import files
 
-from dure.model.blockers import Blocker, BlockerCode
+from dure.model.blockers import Assumption, Blocker, BlockerCode, Eta, NoEta, Why
 from dure.model.units import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, format_gpus
 from dure.reports.jobs import TimelineLine
 
@@ -15,6 +15,7 @@ LANGUAGES = ("en", "ko")
 MOST_HOLDERS = 3
 _AHEAD = frozenset({BlockerCode.HELD_BY_DEPENDENCY, BlockerCode.RESERVED_FOR_HEAD, BlockerCode.BEHIND_IN_QUEUE})
 """Blockers whose holders are jobs that go first; the holders of others have GPUs."""
+_SILENT = frozenset({None, NoEta.NOT_ASKED, NoEta.NOT_WAITING})
 _UNITS = (
     ("time.days", DAY_MS),
     ("time.hours", HOUR_MS),
@@ -83,7 +84,35 @@ class Phrases:
 
     def unblock(self, blocker: Blocker, title: Callable[[str], str]) -> str:
         """What would unblock a job, as one sentence."""
-        return self(f"unblock.{blocker.code}", share=title(blocker.share), amount=_short_amount(blocker))
+        key = "unblock.guaranteed" if blocker.guaranteed else f"unblock.{blocker.code}"
+        return self(key, share=title(blocker.share), amount=_short_amount(blocker))
+
+    def expected_start(self, why: Why) -> str:
+        """When a job may start, or why that is not known; empty when nobody asked."""
+        eta = why.eta
+        if eta is None:
+            return "" if why.no_eta in _SILENT else self(f"no_eta.{why.no_eta}")
+        first = "" if eta.earliest_ms is None else self.ago(max(eta.earliest_ms, self._now_ms))
+        if eta.latest_ms is not None:
+            last = self.ago(max(eta.latest_ms, self._now_ms))
+            return first if last == first else self("eta.range", first=first, last=last)
+        if eta.followed_until_ms is None:
+            last = self("eta.never")
+        else:
+            last = self("eta.beyond", when=self.ago(eta.followed_until_ms))
+        return self("eta.open", first=first, last=last) if first else last
+
+    def how_expected(self, eta: Eta) -> list[str]:
+        """Method and assumptions of an expected start, a sentence each."""
+        return [self(f"eta.{eta.method}"), *(self._assumed(each) for each in eta.assumptions)]
+
+    def _assumed(self, assumption: Assumption) -> str:
+        return self(
+            f"assumed.{assumption.code}",
+            percent=assumption.percent,
+            jobs=assumption.jobs,
+            step=self.exact_duration(assumption.step_ms or 0),
+        )
 
     def happened(self, line: TimelineLine, site_title: Callable[[str], str]) -> str:
         """One step of a job's life; `site_title` says what a site is called."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from dure.world.world import World
 
 MOST_EXPLAINED = 200
-"""Jobs at the head of the queue whose blockers are worked out for a listing; `why` explains any of them."""
+"""Jobs at the head of the queue that a listing explains in full; `why` does so for any of them."""
 
 ExplainJob = Callable[[str], Why]
+FirstBlockers = Mapping[str, Blocker]
+"""By job, the first reason why it waits."""
 SpecOf = Callable[[str], JobSpec | None]
 
 
@@ -57,8 +59,7 @@ class JobLine(Struct, frozen=True, kw_only=True):
     reason: str | None = None
     """The first blocker of a waiting job as a phrase."""
     blockers: tuple[Blocker, ...] = ()
-    earliest_start_ms: int | None = None
-    latest_start_ms: int | None = None
+    """All of them for the jobs at the head of the queue, only the first for those far behind."""
 
 
 class QueueReport(Struct, frozen=True, kw_only=True):
@@ -177,19 +178,32 @@ def _explained(line: JobLine, why: Why | None) -> JobLine:
         position=why.position,
         reason=short_reason(why.blockers[0]) if why.blockers else None,
         blockers=why.blockers,
-        earliest_start_ms=why.earliest_start_ms,
-        latest_start_ms=why.latest_start_ms,
     )
 
 
-def queue_report(world: World, explain: ExplainJob, viewer: Viewer, spec_of: SpecOf, now_ms: int) -> QueueReport:
-    """The queue and what runs. Blockers are worked out for the first `MOST_EXPLAINED` jobs this viewer may see."""
+def _briefly_explained(line: JobLine, first: Blocker | None) -> JobLine:
+    if first is None or not line.visible:
+        return line
+    return replace(line, reason=short_reason(first), blockers=(first,))
+
+
+def queue_report(
+    world: World, explain: ExplainJob, firsts: FirstBlockers, viewer: Viewer, spec_of: SpecOf, now_ms: int
+) -> QueueReport:
+    """The queue and what runs.
+
+    Every waiting job this viewer may see has its first blocker; the first `MOST_EXPLAINED` of them have all blockers,
+    with who holds what they need.
+    """
     waiting = []
     explained = 0
     for card in world.queue():
-        wants_why = explained < MOST_EXPLAINED and viewer.may_see(world.nation, card.submitted.project)
-        explained += wants_why
-        waiting.append(job_line(world, card, viewer, spec_of, explain(card.job) if wants_why else None))
+        is_seen = viewer.may_see(world.nation, card.submitted.project)
+        if is_seen and explained < MOST_EXPLAINED:
+            explained += 1
+            waiting.append(job_line(world, card, viewer, spec_of, explain(card.job)))
+        else:
+            waiting.append(_briefly_explained(job_line(world, card, viewer, spec_of), firsts.get(card.job)))
     running = tuple(job_line(world, card, viewer, spec_of) for card in world.running())
     return QueueReport(at_ms=now_ms, running=running, waiting=tuple(waiting))
 

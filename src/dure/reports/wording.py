@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dure.model.blockers import Blocker, BlockerCode
+from dure.model.blockers import Assumption, AssumptionCode, Blocker, BlockerCode, Eta, EtaMethod, NoEta, Why
 from dure.model.units import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, WHOLE_GPU_MILLI, format_gpus
 from dure.world.cards import Moment, MomentCode
 
@@ -21,8 +21,68 @@ _SHORT = {
     BlockerCode.WAITING_FOR_VICTIMS: "borrowers are giving GPUs back",
     BlockerCode.VICTIMS_PROTECTED: "borrowers are still protected",
     BlockerCode.RECLAIM_RATE: "its share took back enough for now",
+    BlockerCode.RECLAIMED_BEFORE: "was itself reclaimed",
     BlockerCode.RESERVED_FOR_HEAD: "would delay the job at the head",
     BlockerCode.BEHIND_IN_QUEUE: "behind other jobs",
+}
+
+_UNBLOCK = {
+    BlockerCode.HELD_BY_DEPENDENCY: "It may start when {holders} succeeded.",
+    BlockerCode.HELD_BY_BACKOFF: "It is tried again when its backoff ends.",
+    BlockerCode.HELD_UNTIL_ITS_TIME: "It asked not to start before this time.",
+    BlockerCode.NO_SITE_ALLOWED: (
+        "None of the sites where policy lets it run is part of the fleet: cancel it, or bring a site back."
+    ),
+    BlockerCode.NO_NODE_LARGE_ENOUGH: (
+        "It needs {nodes} node(s) in service that hold its GPUs, CPUs and memory, where it may run."
+    ),
+    BlockerCode.SHARE_LIMIT: "Share {share} is at its limit: {short} GPU(s) of its own jobs must end first.",
+    BlockerCode.NOT_LENT: "All that others lend is in use: it starts when a borrower ends or an owner lends more.",
+    BlockerCode.BORROWING_NEEDS_PREEMPTIBLE: (
+        "Only preemptible jobs may borrow: set preemptible: true, or wait for the share's own GPUs."
+    ),
+    BlockerCode.NOT_ENOUGH_GPUS: "{short} more {gpu_class} GPU(s) must become idle.",
+    BlockerCode.SCATTERED: "Enough GPUs are idle, but not {per_node} on each of {nodes} node(s) of one pool at once.",
+    BlockerCode.NOT_ENOUGH_CPU_OR_MEMORY: "GPUs are idle, but the CPUs or the memory beside them are in use.",
+    BlockerCode.WAITING_FOR_VICTIMS: (
+        "Its guarantee takes GPUs back from {holders}; it starts when they have yielded."
+    ),
+    BlockerCode.VICTIMS_PROTECTED: "Borrowers run a protected minimum time before an owner may take its GPUs back.",
+    BlockerCode.RECLAIM_RATE: (
+        "Its share took back as many GPUs as its reclaim_per_hour allows: the next may be taken then."
+    ),
+    BlockerCode.RECLAIMED_BEFORE: "A job that gave GPUs back never takes any back: it waits until some are idle.",
+    BlockerCode.RESERVED_FOR_HEAD: (
+        "It would delay a job whose turn is first; a shorter time limit might let it pass."
+    ),
+    BlockerCode.BEHIND_IN_QUEUE: (
+        "Jobs of the same share that were submitted earlier, or have a higher priority, go first."
+    ),
+}
+_UNBLOCK_GUARANTEED = "Its guarantee takes the GPUs back as soon as the rules allow it."
+
+_METHODS = {
+    EtaMethod.SIMULATED: "the platform's own decisions, run forward on a copy of its state",
+}
+_ASSUMED = {
+    AssumptionCode.LATEST_WHOLE_LIMITS: "latest: every job uses its whole time limit",
+    AssumptionCode.EARLIEST_LEARNT_PART: (
+        "earliest: jobs take the part of their limit that their share's latest jobs took "
+        "(here {percent}%, of {jobs} jobs)"
+    ),
+    AssumptionCode.EARLIEST_DEFAULT_PART: (
+        "earliest: jobs take {percent}% of their limit, as too few have ended yet to learn from"
+    ),
+    AssumptionCode.NOTHING_NEW: "no new jobs, no failures",
+    AssumptionCode.ROUNDED: "ends of jobs in steps of {step}",
+}
+_NO_ETA = {
+    NoEta.NOT_ASKED: "not asked for",
+    NoEta.NOT_WAITING: "it does not wait",
+    NoEta.HELD: "not known while it waits for other jobs",
+    NoEta.PREPARING: "not known yet: the simulation is still being compiled; ask again in a minute",
+    NoEta.BUSY: "not known now: too many are asking; ask again in a moment",
+    NoEta.HALTED: "never, until an operator has looked at the platform: it starts nothing",
 }
 
 _HAPPENED = {
@@ -77,6 +137,46 @@ def short_reason(blocker: Blocker) -> str:
     if blocker.short_milli <= 0:
         return phrase
     return f"{phrase}: {format_gpus(blocker.short_milli)} {blocker.gpu_class or 'GPUs'} short"
+
+
+def unblock(blocker: Blocker) -> str:
+    """What would end a blocker, as one sentence."""
+    sentence = _UNBLOCK_GUARANTEED if blocker.guaranteed else _UNBLOCK[blocker.code]
+    return sentence.format(
+        holders=", ".join(blocker.holders),
+        share=blocker.share,
+        gpu_class=blocker.gpu_class,
+        short=format_gpus(blocker.short_milli),
+        nodes=blocker.nodes,
+        per_node=format_gpus(blocker.per_node_milli),
+    )
+
+
+def expected_start(why: Why, now_ms: int) -> str:
+    """When a job may start: `in 5m`, `in 5m to in 2h`, `later than in 3d`, or why that is not known."""
+    eta = why.eta
+    if eta is None:
+        return _NO_ETA[why.no_eta or NoEta.NOT_ASKED]
+    first = "" if eta.earliest_ms is None else ago(max(eta.earliest_ms, now_ms), now_ms)
+    if eta.latest_ms is not None:
+        last = ago(max(eta.latest_ms, now_ms), now_ms)
+        return first if last == first else f"{first} to {last}"
+    if eta.followed_until_ms is None:
+        never = "never as things stand"
+    else:
+        never = f"later than {ago(eta.followed_until_ms, now_ms)}"
+    return f"{first} at the earliest, or {never}" if first else never
+
+
+def how_expected(eta: Eta) -> str:
+    """Method and assumptions of an expected start, as one line."""
+    return f"{_METHODS[eta.method]}: {'; '.join(_assumed(each) for each in eta.assumptions)}"
+
+
+def _assumed(assumption: Assumption) -> str:
+    return _ASSUMED[assumption.code].format(
+        percent=assumption.percent, jobs=assumption.jobs, step=rough_duration(assumption.step_ms or 0)
+    )
 
 
 def what_happened(moment: Moment) -> str:

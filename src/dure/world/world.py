@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy as copying
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import assert_never
 
 from dure.model.events import (
@@ -61,8 +61,8 @@ from dure.world.columns import (
     Columns,
 )
 from dure.world.node_states import change_node
-from dure.world.quota import within_guarantee
 from dure.world.running import add_preemptible
+from dure.world.turns import queue_order
 
 FINAL_JOBS_KEPT = 10_000
 _FIRST_ROOM = 1_024
@@ -369,6 +369,8 @@ class World:
         room = max(_FIRST_ROOM, len(old.jobs))
         self.columns = building.with_allocations_for(building.build(self.atlas.shape(), room), self._ranks)
         self.columns.jobs[:] = building.empty_jobs(room)
+        # A row that was given back stands for a job that is gone, not for one that waits.
+        self.columns.jobs["state"] = GONE
         self.atlas.carry_over_usage(old_atlas, old, self.columns)
         for node, state in old_atlas.node_states(old):
             if self.atlas.has_node(node):
@@ -444,6 +446,11 @@ class World:
         }
         self.columns.jobs[row] = tuple((_EMPTY_JOB | asked).values())
 
+    @property
+    def rows(self) -> int:
+        """Rows of the columns' jobs that were ever in use; those after them stand for no job."""
+        return len(self._job_at_row)
+
     def job_at(self, row: int) -> str:
         """Id of the job in a row of the columns."""
         return self._job_at_row[row]
@@ -502,22 +509,8 @@ class World:
 
     def queue(self) -> list[JobCard]:
         """Jobs that hold no GPUs but want some (held, queued, claimed), in the order in which they will be tried."""
-        waiting = [card for card in self._active_cards() if card.state.is_waiting]
-        return sorted(waiting, key=self._turn())
-
-    def _turn(self) -> Callable[[JobCard], tuple[int, ...]]:
-        jobs, shares = self.columns.jobs, self.columns.shares
-        stage = {JobState.CLAIMED: 0, JobState.QUEUED: 1, JobState.HELD: 2}
-
-        def turn(card: JobCard) -> tuple[int, ...]:
-            record = jobs[card.row]
-            share = transitions.share_row(self.columns, card.row, max(0, (int(record.choices) & 255) - 1))
-            amount = int(record.nodes * record.gpus_milli)
-            guaranteed = within_guarantee(shares, share, amount)
-            usage = int(shares[share].usage) // int(shares[share].weight)
-            return (stage[card.state], int(not guaranteed), usage, share, -int(record.priority), int(record.sequence))
-
-        return turn
+        rows = queue_order(self.columns, self.rows)
+        return [self.jobs[self._job_at_row[row]] for row in rows.tolist()]
 
     def running(self) -> list[JobCard]:
         """Jobs that hold GPUs (starting, running, warned, stopping), oldest start first."""
