@@ -22,7 +22,8 @@ from dure.sources.readers import read_trace
 from dure.sources.share_tree import shares_by_demand
 from dure.sources.table import read_table
 from dure.sources.trace import Trace
-from dure.twin.run import CHECKPOINT_EVERY_MS, RunReport, run_scene
+from dure.twin.making import CHECKPOINT_EVERY_MS
+from dure.twin.run import RunReport, run_scene
 from dure.twin.scene import Scene
 from tests.twin.reference import Job, start_times_ms
 

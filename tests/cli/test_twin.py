@@ -43,6 +43,14 @@ MISTAKES = {
     "--fleet foreign.yaml": "foreign.yaml: foo: is not a known field",
     "--policy best": "'fair-share', 'bestfit', 'dure'",
     "--seed -1": "--seed",
+    "--span soon": "'soon' is not a duration; write it like 4h, 90s or 04:00:00",
+    "--trace traces/two.csv --jobs 5": "nothing is generated; leave out --jobs",
+    "--jobs 3": "3 jobs cannot make this load",
+    "--repair 4h": "say with --node-mtbf how often nodes fail",
+    "--node-mtbf 0s": "must be longer than nothing",
+    "--faults missing.csv": "missing.csv: expected a file",
+    "--faults headless.csv": "headless.csv, line 1",
+    "--faults missing.csv --repair 4h": "leave out --node-mtbf and --repair",
     "--ledger nowhere/ledger --fleet 2x8 --trace traces/two.csv": "nowhere/ledger: cannot be used",
 }
 
@@ -72,6 +80,25 @@ def test_a_trace_is_found_in_the_folder_of_traces_and_its_ledger_is_written(
     assert (report["jobs"], report["finished"], report["avg_jct_s"], report["avg_wait_s"]) == (2, 2, 90.0, 30.0)
     assert report["audit_violations"] == 0
     assert len((here / "entries").read_text().splitlines()) == report["ledger_entries"]
+
+
+def test_failures_of_nodes_are_played_from_a_file(here: Path) -> None:
+    """The only node is away from 30 s to 80 s: both jobs of a minute on it wait, and half a minute is lost."""
+    (here / "faults.csv").write_text("node,down,up\ng0-0000,30,80\n")
+    typed = ("--trace", "traces/two.csv", "--fleet", "1x8", "--faults", "faults.csv", "--audit", "--json")
+    report = json.loads(run(*typed).stdout)
+    assert (report["node_failures"], report["interrupted"], report["avg_restart_s"]) == (1, 1, 50.0)
+    assert (report["makespan_s"], report["goodput_pct"], report["audit_violations"]) == (200.0, 80.0, 0)
+    assert "failures as in faults.csv" in report["assumptions"]
+
+
+def test_a_generated_workload_is_of_the_wanted_kind_and_its_nodes_fail() -> None:
+    typed = ("--jobs", "200", "--span", "2d", "--load", "0.5", "--organisations", "3", "--fleet", "8x8")
+    report = json.loads(run(*typed, "--node-mtbf", "24h", "--repair", "1h", "--json").stdout)
+    assert report["finished"] == 200
+    assert "200 jobs in 2d at load 0.5" in report["assumptions"]
+    assert "each node fails once in 1d and is repaired in 1h" in report["assumptions"]
+    assert report["node_failures"] > 0
 
 
 def test_a_run_says_who_lent_to_whom(here: Path) -> None:

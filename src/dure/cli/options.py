@@ -16,6 +16,24 @@ def as_json(command: Command) -> Command:
     return click.option("--json", "json_wanted", is_flag=True, help="Print the API's JSON.")(command)
 
 
+class _Duration(click.ParamType[int]):
+    """A duration as people write it, in milliseconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        from dure.model.units import UnitError, parse_duration
+
+        try:
+            return parse_duration(value)
+        except UnitError as error:
+            self.fail(str(error), param, ctx)
+
+
+DURATION = _Duration()
+"""The type of an option like `--span 7d`."""
+
+
 def quoted(name: str) -> str:
     """A name as one segment of a path: whatever is typed stays inside its place in the address."""
     return quote(name, safe="")

@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dure.cli.options import Command, as_json
+from dure.cli.options import as_json
+from dure.cli.twin_options import Wishes, workload_options
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from dure.twin.run import Progress, RunReport
     from dure.twin.scene import Scene
 
-FORMATS = ("equal", "openb", "philly")
 POLICIES = ("fifo", "sjf", "silo", "priority-backfill", "fair-share", "bestfit", "dure")
 COMPARE_HEADINGS = (
     "POLICY",
@@ -39,34 +37,6 @@ def twin() -> None:
     """Simulate: the same decisions on a trace, at full speed."""
 
 
-def _workload(command: Command) -> Command:
-    """Add the options that say what runs where."""
-    for option in reversed(
-        (
-            click.option(
-                "--trace",
-                metavar="FILE",
-                help="Trace to play; without one, a plausible national workload is generated.",
-            ),
-            click.option(
-                "--format",
-                "trace_format",
-                type=click.Choice(FORMATS),
-                help="How the trace is written.  [default: equal]",
-            ),
-            click.option(
-                "--fleet",
-                metavar="FLEET",
-                default="72x8",
-                show_default=True,
-                help="NODESxGPUS, a node list or a nation file.",
-            ),
-        )
-    ):
-        command = option(command)
-    return command
-
-
 _seed = click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of every random stream."
 )
@@ -74,7 +44,7 @@ _audit = click.option("--audit", is_flag=True, help="Check every decision by the
 
 
 @twin.command()
-@_workload
+@workload_options
 @click.option("--policy", type=click.Choice(POLICIES), default="dure", show_default=True, help="How GPUs are shared.")
 @_seed
 @click.option("--ledger", "ledger_file", metavar="FILE", help="Write the run's ledger here, one entry a line.")
@@ -82,9 +52,7 @@ _audit = click.option("--audit", is_flag=True, help="Check every decision by the
 @click.option("--lending", is_flag=True, help="Say who lent whom how many GPU-hours, and what was taken back.")
 @as_json
 def run(
-    trace: str | None,
-    trace_format: str | None,
-    fleet: str,
+    wishes: Wishes,
     policy: str,
     seed: int,
     ledger_file: str | None,
@@ -98,8 +66,8 @@ def run(
     """
     from pathlib import Path
 
-    with _mistakes_named(fleet):
-        scene = _scene(trace, trace_format, fleet, policy, seed)
+    with _mistakes_named(wishes.fleet):
+        scene = _scene(wishes, policy, seed)
         from dure.twin.run import run_scene
 
         with _progress() as progress:
@@ -115,7 +83,7 @@ def run(
 
 
 @twin.command()
-@_workload
+@workload_options
 @click.option(
     "--policies", metavar="NAMES", default=",".join(POLICIES), help="Some of them, with commas.  [default: all]"
 )
@@ -123,9 +91,7 @@ def run(
 @_audit
 @as_json
 def compare(
-    trace: str | None,
-    trace_format: str | None,
-    fleet: str,
+    wishes: Wishes,
     policies: str,
     seed: int,
     audit: bool,
@@ -137,8 +103,8 @@ def compare(
     most that came while their owner asked for no more than it is guaranteed.
     """
     names = _policies(policies)
-    with _mistakes_named(fleet):
-        scene = _scene(trace, trace_format, fleet, names[0], seed)
+    with _mistakes_named(wishes.fleet):
+        scene = _scene(wishes, names[0], seed)
         from dure.twin.compare import compare as run_all
 
         with _progress() as progress:
@@ -179,19 +145,14 @@ def _compared(report: RunReport) -> tuple[str, ...]:
     )
 
 
-def _scene(trace: str | None, trace_format: str | None, fleet: str, policy: str, seed: int) -> Scene:
+def _scene(wishes: Wishes, policy: str, seed: int) -> Scene:
     """What is about to run, with the event loop compiled. Raises what `_mistakes_named` words."""
     from dure.bootstrap import compile_twin
-    from dure.cli.errors import BadInput
     from dure.sources.fleet import read_fleet
-    from dure.twin.run import make_scene
+    from dure.twin.making import make_scene
 
-    if trace_format and not trace:
-        raise BadInput(f"--format {trace_format}: says how a trace is written; name the trace with --trace")
-    trace_file = _find_trace(trace) if trace else None
-    scene = make_scene(
-        trace_file=trace_file, trace_format=trace_format, fleet=read_fleet(fleet), policy=policy, seed=seed
-    )
+    source, failures = wishes.source(), wishes.failures()
+    scene = make_scene(source, read_fleet(wishes.fleet), policy=policy, seed=seed, failures=failures)
     compile_twin()
     return scene
 
@@ -216,15 +177,6 @@ def _mistakes_named(fleet: str) -> Iterator[None]:
         raise BadInput("\n".join(f"{fleet}: {problem}" for problem in error.problems)) from None
     except OSError as error:
         raise BadInput(f"{error.filename}: cannot be used ({error.strerror})") from None
-
-
-def _find_trace(name: str) -> Path:
-    from pathlib import Path
-
-    from dure.sources.locate import trace_folder
-
-    folder = None if Path(name).is_file() else trace_folder()
-    return folder / name if folder and (folder / name).is_file() else Path(name)
 
 
 @contextmanager

@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dure.model.units import format_duration
+from dure.model.units import WHOLE_GPU_MILLI, format_duration
 from dure.sources.errors import BadWorkload
 from dure.sources.fleet import TwinFleet
 from dure.sources.limits import LONGEST_TRACE_S
 from dure.sources.streams import uniforms
 from dure.sources.table import Table, read_table
-from dure.sources.trace import Column
+from dure.sources.trace import Column, Trace
 
 MOST_FAULTS = 10_000_000
 NEVER_BACK_MS = 1 << 61
@@ -75,6 +75,14 @@ def drawn_faults(seed: int, fleet: TwinFleet, mtbf_ms: int, repair_ms: int, unti
         down_ms=at_ms[order],
         up_ms=at_ms[order] + repair_ms,
     )
+
+
+def horizon_ms(trace: Trace, fleet: TwinFleet) -> int:
+    """How far ahead failures are drawn: past the last submission by all the work and by the longest job."""
+    if not len(trace):
+        return 0
+    work_ms = int(trace.gpu_milli_ms.sum()) // (fleet.gpus * WHOLE_GPU_MILLI)
+    return int(trace.submit_ms[-1]) + work_ms + int(trace.duration_ms.max())
 
 
 def _while_up(nodes: list[int], at_ms: list[int], repair_ms: int) -> list[int]:

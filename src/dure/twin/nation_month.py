@@ -1,13 +1,14 @@
 """The nation's month: what is promised at national size is promised for this scene.
 
 312,000 GPUs of two classes (2,600 NVL72 racks of 18 trays with 4 GPUs, and 15,600 HGX nodes with 8), a million jobs in
-30 days at a load of 1, five owners with 400 organisations each, hourly checkpoints, and about 7,000 failures of nodes.
+30 days at a load of 1, five owners with 400 organisations each, hourly checkpoints, and about 7,000 failures of nodes
+in that time.
 """
 
 from __future__ import annotations
 
 from dure.model.units import DAY_MS, HOUR_MS
-from dure.sources.faults import drawn_faults
+from dure.sources.faults import drawn_faults, horizon_ms
 from dure.sources.fleet import parse_fleet
 from dure.sources.generator import generate
 from dure.sources.share_tree import generate_nation
@@ -34,5 +35,5 @@ def nation_month(seed: int, *, most_gpus: int = LARGEST_JOB) -> Scene:
         shares=nation.shares,
         policy="dure",
         checkpoint_every_ms=HOUR_MS,
-        faults=drawn_faults(seed, fleet, NODE_MTBF_MS, REPAIR_MS, SPAN_MS),
+        faults=drawn_faults(seed, fleet, NODE_MTBF_MS, REPAIR_MS, horizon_ms(trace, fleet)),
     )

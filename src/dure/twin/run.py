@@ -21,22 +21,13 @@ from dure.model.units import HOUR_MS, WHOLE_GPU_MILLI
 from dure.reports.lending import LendingReport, lending_report
 from dure.reports.lending_totals import LendingTotals
 from dure.reports.viewer import EVERYTHING
-from dure.sources.fleet import TwinFleet
 from dure.sources.generator import generate
-from dure.sources.readers import read_trace
-from dure.sources.share_tree import generate_nation, shares_by_demand
 from dure.twin.diary import Diary
 from dure.twin.events import DONE, Run, advance
 from dure.twin.scene import Scene
 from dure.world.columns import NEVER, NONE, Columns, Records
 
 EVENTS_BETWEEN_REPORTS = 250_000
-CHECKPOINT_EVERY_MS = HOUR_MS // 2
-GENERATED_JOBS = 20_000
-GENERATED_OWNERS = 5
-GENERATED_ORGANISATIONS = 8
-GENERATED_SPAN_MS = 7 * 24 * HOUR_MS
-GENERATED_LOAD = 1.0
 
 Progress = Callable[[int, int], None]
 """Called with the jobs done and the jobs in all."""
@@ -95,21 +86,6 @@ class RunReport(Struct, frozen=True, kw_only=True):
     audit_violations: int | None = None
     lending: LendingReport | None = None
     """Who lent whom how much, if it was asked for."""
-
-
-def make_scene(*, trace_file: Path | None, trace_format: str | None, fleet: TwinFleet, policy: str, seed: int) -> Scene:
-    """The scene of `dure twin run`: a trace file, or without one a generated national week.
-
-    Raises `BadSource` for what is wrong with the trace, the fleet or the two together.
-    """
-    if trace_file is None:
-        nation = generate_nation(seed, GENERATED_OWNERS, GENERATED_ORGANISATIONS, fleet)
-        trace = generate(seed, GENERATED_JOBS, fleet, GENERATED_LOAD, GENERATED_SPAN_MS, nation)
-        shares = nation.shares
-    else:
-        trace = read_trace(trace_file, trace_format or "equal", fleet)
-        shares = shares_by_demand(trace, fleet)
-    return Scene(trace=trace, fleet=fleet, shares=shares, policy=policy, checkpoint_every_ms=CHECKPOINT_EVERY_MS)
 
 
 def run_scene(
@@ -264,7 +240,7 @@ def _rounded(value: Any) -> float:
 
 
 def _assumptions(scene: Scene) -> str:
-    said = [scene.declared.trace.origin]
+    said = [scene.declared.trace.origin, scene.faults.origin]
     if scene.rules.lending is Lending.NO_QUOTA:
         said.append("rigid jobs, no preemption, no quotas")
     else:
