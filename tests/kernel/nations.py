@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from dure.model.events import JobSubmitted, NationApplied
 from dure.model.fleet import GpuClass, NodeGroup, Site, Timing
+from dure.model.mig import profiles_of
 from dure.model.nation import Nation
 from dure.model.organisations import UNLIMITED_MILLI, Organisation, OrganisationKind, Share, ShareAmount
 from dure.world.world import World
@@ -13,6 +14,7 @@ from dure.world.world import World
 WHOLE = 1000
 MINUTE = 60_000
 HOUR = 60 * MINUTE
+SLICES = {profile.name: profile for profile in profiles_of("H100")}
 
 TIMING = Timing(protected_ms=10 * MINUTE, warning_ms=MINUTE, grace_ms=30_000)
 
@@ -47,22 +49,28 @@ def nation(
     sites: int = 1,
     timing: Timing = TIMING,
     classes: Sequence[str] = ("H100",),
+    cpus: int = 64,
 ) -> Nation:
-    """`nodes` nodes of each class at each site; every leaf share is an organisation with one project of its name."""
+    """`nodes` nodes of each class at each site; every leaf share is an organisation with one project of its name.
+
+    Every class offers all parts in thousandths, and the MIG profiles of an H100.
+    """
     parents = {each.parent for each in shares}
     leaves = [each.name for each in shares if each.name not in parents]
     return Nation(
-        gpu_classes=tuple(GpuClass(name=name) for name in classes),
-        sites=tuple(_site(number, nodes, gpus, classes) for number in range(sites)),
+        gpu_classes=tuple(GpuClass(name=name, mig=profiles_of("H100")) for name in classes),
+        sites=tuple(_site(number, nodes, gpus, classes, cpus) for number in range(sites)),
         organisations=tuple(_organisation(name) for name in leaves),
         shares=tuple(shares),
         timing=timing,
     )
 
 
-def _site(number: int, nodes: int, gpus: int, classes: Sequence[str]) -> Site:
+def _site(number: int, nodes: int, gpus: int, classes: Sequence[str], cpus: int) -> Site:
     groups = tuple(
-        NodeGroup(name=f"s{number}-{name.lower()}", count=nodes, gpu_class=name, gpus=gpus, cpus=64, memory_mib=1 << 20)
+        NodeGroup(
+            name=f"s{number}-{name.lower()}", count=nodes, gpu_class=name, gpus=gpus, cpus=cpus, memory_mib=1 << 20
+        )
         for name in classes
     )
     return Site(name=f"site{number}", country="KR", owner="", nodes=groups)
@@ -102,15 +110,18 @@ def job(
     not_before_ms: int = 0,
     not_after_ms: int = 0,
     deadline_ms: int = 0,
+    profile: str = "",
 ) -> JobSubmitted:
-    """A submission of `nodes` x `gpus` GPUs by the project of organisation `owner`."""
+    """A submission of `nodes` x `gpus` GPUs, or of one MIG slice, by the project of organisation `owner`."""
+    milli = SLICES[profile].milli if profile else round(gpus * WHOLE)
     return JobSubmitted(
         at_ms=at_ms,
         job=name,
         project=f"{owner}-project",
         by="test",
         commitment="",
-        gpus=tuple((each, round(gpus * WHOLE)) for each in classes) if gpus else (),
+        gpus=tuple((each, milli) for each in classes) if milli else (),
+        mig=(profile,) * len(classes) if profile else (),
         nodes=nodes,
         cpus=cpus,
         memory_mib=memory_mib,

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import assert_never
 
 from dure.audit.page import CLAIMED, RUNNING, WAITING, WARNED, WHOLE, Entry, Page
+from dure.audit.parts import judge_parts
 from dure.audit.violations import Violation
 from dure.model.organisations import UNLIMITED_MILLI
 from dure.model.plan import Claim, Placement, Plan, Spare, Start, Stop, StopReason, Warn
@@ -66,6 +67,7 @@ def _judge_start(page: Page, entry: Entry, start: Start, now_ms: int) -> Finding
     yield from _judge_dates(entry, now_ms)
     yield from _judge_place(page, entry, start)
     yield from _judge_capacity(page, entry, start.placements)
+    yield from judge_parts(page, entry, start.gpu_class, start.placements)
     if entry.state == WAITING:
         yield from _judge_quota(page, entry, start.gpu_class)
         covered = page.tree.covered(start.gpu_class, entry.share, entry.amount, page.charged)

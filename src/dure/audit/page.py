@@ -62,6 +62,8 @@ class Page:
         self.jobs: MutableMapping[str, Entry] = ChainMap({}, below.jobs) if below else {}
         self.charged: MutableMapping[tuple[str, str], int] = ChainMap({}, below.charged) if below else {}
         self.gpus: MutableMapping[tuple[str, int], int] = ChainMap({}, below.gpus) if below else {}
+        self.parts: MutableMapping[tuple[str, int], tuple[Placement, ...]] = ChainMap({}, below.parts) if below else {}
+        """What runs on a GPU that is not all one job's, or is cut into MIG slices."""
         self.beside: MutableMapping[str, tuple[int, int]] = ChainMap({}, below.beside) if below else {}
         """CPUs and MiB in use on a node, or promised to a claim."""
         self.promised: MutableMapping[str, int] = ChainMap({}, below.promised) if below else {}
@@ -86,6 +88,17 @@ class Page:
             for gpu in placement.gpus:
                 key = (placement.node, gpu)
                 self.gpus[key] = self.gpus.get(key, 0) + sign * placement.milli
+            if placement.gpus and (placement.milli < WHOLE or placement.slices):
+                self._hold_part(placement, sign)
+
+    def _hold_part(self, placement: Placement, sign: int) -> None:
+        key = (placement.node, placement.gpus[0])
+        held = list(self.parts.get(key, ()))
+        if sign > 0:
+            held.append(placement)
+        else:
+            held.remove(placement)
+        self.parts[key] = tuple(held)
 
     def promise(self, job: str, placements: tuple[Placement, ...], sign: int) -> None:
         """Promise (1) a claim as many GPUs as it wants on each node, or no longer (-1)."""

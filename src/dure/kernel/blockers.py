@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from dure.kernel.placing import has_room, nodes_with
+from dure.kernel.placing import nodes_with
+from dure.kernel.room import has_room
 from dure.world.capacity import next_node
 from dure.world.columns import (
     CHOICE_BITS,

@@ -1,17 +1,20 @@
 """Where a job goes: best fit by idle GPUs, whole gangs only, never at the cost of the job that holds the reservation.
 
 A single node: the one with the fewest idle GPUs that still fits, lowest pool and node first. A gang: one pool, the one
-with the fewest nodes that would do; in it, nodes by fewest idle GPUs. A part of a GPU: the GPU already shared with the
-least left over, else a fresh one. The choice is left in `columns.chosen`, in rank order.
+with the fewest nodes that would do; in it, nodes by fewest idle GPUs. A part of a GPU: beside other parts, else on a
+fresh one (see `dure.kernel.parts`). The choice is left in `columns.chosen`, in rank order.
 """
 
 from __future__ import annotations
 
 from dure.kernel.backfill import spare_nodes, spend_spare, spoils_reservation
-from dure.world.capacity import hold, lowest, next_node
-from dure.world.columns import MOST_GPUS, MOST_LEVELS, NODE_UP, NONE, WHOLE, Columns
+from dure.kernel.parts import place_beside_parts
+from dure.kernel.room import has_room, is_allowed
+from dure.world.capacity import hold, hold_part, lowest, next_node
+from dure.world.columns import MOST_GPUS, MOST_LEVELS, NONE, WHOLE, Columns
 from dure.world.compiled import compiled, entry_point
 from dure.world.node_sets import lowest_bit
+from dure.world.slices import best_slices
 
 
 @compiled
@@ -63,25 +66,12 @@ def _remember_hopeless(columns: Columns, job: int, gpu_class: int, ends_ms: int)
 
 
 @compiled
-def _allowed(columns: Columns, job: int, pool: int) -> bool:
-    return columns.jobs[job].sites >> columns.pools[pool].site & 1 == 1
-
-
-@entry_point
-def has_room(columns: Columns, job: int, node: int) -> bool:
-    """True when the node's free CPUs and memory are enough for one rank of the job."""
-    record = columns.jobs[job]
-    place = columns.nodes[node]
-    return place.free_cpus_milli >= record.cpus_milli and place.free_memory_mib >= record.memory_mib
-
-
-@compiled
 def _place_on_one_node(columns: Columns, job: int, gpu_class: int, gpus: int, ends_ms: int) -> bool:
     first = columns.classes[gpu_class].first_pool
     last = first + columns.classes[gpu_class].pool_count
     for level in range(gpus, MOST_LEVELS):
         for pool in range(first, last):
-            if columns.idle_counts[pool, level] == 0 or not _allowed(columns, job, pool):
+            if columns.idle_counts[pool, level] == 0 or not is_allowed(columns, job, pool):
                 continue
             node = next_node(columns, pool, level, 0)
             while node != NONE:
@@ -116,7 +106,7 @@ def _place_gang(columns: Columns, job: int, gpu_class: int, gpus: int, ends_ms: 
         best_count = NONE
         for pool in range(first, last):
             count = nodes_with(columns, pool, gpus)
-            if count < wanted or not _allowed(columns, job, pool):
+            if count < wanted or not is_allowed(columns, job, pool):
                 continue
             if count < tried_count or (count == tried_count and pool <= tried_pool):
                 continue
@@ -157,33 +147,14 @@ def _fill_gang(columns: Columns, job: int, pool: int, gpus: int, ends_ms: int) -
 
 @compiled
 def _place_part(columns: Columns, job: int, gpu_class: int, ends_ms: int) -> bool:
-    """Chooses a node and, in `chosen[1]`, the GPU."""
-    first = columns.classes[gpu_class].first_pool
-    last = first + columns.classes[gpu_class].pool_count
-    milli = columns.jobs[job].gpus_milli
-    best_left = WHOLE
-    for pool in range(first, last):
-        if columns.pools[pool].shared_nodes == 0 or not _allowed(columns, job, pool):
-            continue
-        start = columns.pools[pool].first_node
-        for node in range(start, start + columns.pools[pool].node_count):
-            place_record = columns.nodes[node]
-            if place_record.shared == 0 or place_record.state != NODE_UP or not has_room(columns, job, node):
-                continue
-            for gpu in range(place_record.gpus):
-                left = columns.gpu_free_milli[node, gpu] - milli
-                if place_record.idle_mask >> gpu & 1 == 1 or left < 0 or left >= best_left:
-                    continue
-                if spoils_reservation(columns, node, 1, ends_ms) > 0:
-                    continue
-                best_left = left
-                columns.chosen[0] = node
-                columns.chosen[1] = gpu
-    if best_left < WHOLE:
+    """Beside other parts; else on the lowest idle GPU of the node where one whole GPU would go."""
+    if place_beside_parts(columns, job, gpu_class, ends_ms):
         return True
-    if not _place_on_one_node(columns, job, gpu_class, 1, ends_ms):
+    if columns.classes[gpu_class].idle == 0 or not _place_on_one_node(columns, job, gpu_class, 1, ends_ms):
         return False
+    record = columns.jobs[job]
     columns.chosen[1] = lowest_bit(columns.nodes[columns.chosen[0]].idle_mask)
+    columns.chosen[2] = best_slices(0, record.slices, record.slice_starts)
     return True
 
 
@@ -195,7 +166,7 @@ def occupy_chosen(columns: Columns, job: int) -> None:
     """
     record = columns.jobs[job]
     if 0 < record.gpus_milli < WHOLE:
-        hold(columns, job, columns.chosen[0], 1 << columns.chosen[1], record.gpus_milli, 1)
+        hold_part(columns, job, columns.chosen[0], columns.chosen[1], columns.chosen[2])
         return
     gpus = record.gpus_milli // WHOLE
     for rank in range(record.nodes - 1, -1, -1):

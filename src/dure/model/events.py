@@ -61,6 +61,8 @@ class JobSubmitted(Event, frozen=True, kw_only=True, omit_defaults=True, tag="jo
     not_after_ms: int = 0
     deadline_ms: int = 0
     """When it may start, as in `JobSpec`; 0 for no such bound."""
+    mig: tuple[str, ...] = ()
+    """The MIG profile wanted of each class in `gpus`, in the same order; empty for a job without MIG."""
 
 
 class AccessRefused(Event, frozen=True, kw_only=True, omit_defaults=True, tag="access-refused"):

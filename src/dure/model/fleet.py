@@ -6,6 +6,8 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from dure.model.mig import MigProfile
+
 MOST_GPUS_PER_NODE = 16
 MOST_SITES = 60
 
@@ -14,6 +16,22 @@ class Engine(StrEnum):
     """What starts processes at a site."""
 
     LOCAL = "local"
+
+
+class PartsOffered(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Which parts of a GPU jobs may ask for, in thousandths: multiples of a step, and sizes listed one by one."""
+
+    step_milli: int = 1
+    """0 when only the listed sizes are offered."""
+    sizes_milli: tuple[int, ...] = ()
+
+    def include(self, milli: int) -> bool:
+        """True when a part of this size is offered."""
+        return milli in self.sizes_milli or (self.step_milli > 0 and milli % self.step_milli == 0)
+
+
+ANY_PART = PartsOffered()
+"""What a class offers that does not say: one object, because fields that are at their default are not written."""
 
 
 class GpuClass(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -25,6 +43,13 @@ class GpuClass(Struct, frozen=True, kw_only=True, omit_defaults=True):
     name: str
     exchange_milli: int = 1000
     half_life_ms: int = 0
+    parts: PartsOffered = ANY_PART
+    mig: tuple[MigProfile, ...] = ()
+    """The MIG profiles that jobs may ask for, smallest first. They say all that replaying a ledger needs to know."""
+
+    def mig_profile(self, name: str) -> MigProfile | None:
+        """The profile of this name, if jobs may ask for it."""
+        return next((each for each in self.mig if each.name == name), None)
 
 
 class NodeGroup(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -22,10 +22,14 @@ class Within(StrEnum):
 
 
 class GpuRequest(Struct, frozen=True, kw_only=True):
-    """GPUs per node of one class. An empty `gpu_class` means any; `milli` below 1000 is a part of one GPU."""
+    """GPUs per node of one class. An empty `gpu_class` means any; `milli` below 1000 is a part of one GPU.
+
+    With a MIG `profile`, it is one slice of that size, and `milli` is 0 until the class says what it counts.
+    """
 
     gpu_class: str
     milli: int
+    profile: str = ""
 
 
 class Checkpoint(Struct, frozen=True, kw_only=True):

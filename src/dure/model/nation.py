@@ -41,6 +41,10 @@ class Nation(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
         """Every node group with its site, in placement order."""
         return [(site, group) for site in self.sites for group in site.nodes]
 
+    def gpu_class(self, name: str) -> GpuClass | None:
+        """The class of exactly this name."""
+        return self._classes_by_name.get(name)
+
     def capacity_milli(self, gpu_class: str) -> int:
         """GPUs of a class in the whole fleet, in thousandths."""
         return sum(group.count * group.gpus * 1000 for _, group in self.node_groups() if group.gpu_class == gpu_class)
@@ -53,6 +57,10 @@ class Nation(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
     def _owners(self) -> dict[str, Organisation]:
         """Organisations by project; the first that names a project has it."""
         return {project: each for each in reversed(self.organisations) for project in each.projects}
+
+    @cached_property
+    def _classes_by_name(self) -> dict[str, GpuClass]:
+        return {each.name: each for each in self.gpu_classes}
 
     @cached_property
     def _shares_by_name(self) -> dict[str, Share]:

@@ -13,6 +13,10 @@ class Placement(Struct, frozen=True, kw_only=True, omit_defaults=True):
     node: str
     gpus: tuple[int, ...]
     milli: int
+    profile: str = ""
+    """The MIG profile of the slice it gets of that GPU; empty without MIG."""
+    slices: tuple[int, ...] = ()
+    """The memory slices of that GPU which are its own."""
 
 
 class StopReason(StrEnum):

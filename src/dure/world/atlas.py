@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from dure.model.events import JobSubmitted
 from dure.model.nation import Nation
 from dure.model.organisations import UNLIMITED_MILLI
 from dure.world.building import PoolShape, Shape, ShareShape
@@ -132,6 +133,15 @@ class Atlas:
         for position, name in enumerate(names or self._classes[:7]):
             packed |= (self._class_index[name] + 1) << (CHOICE_BITS * position)
         return packed
+
+    def slices_wanted(self, job: JobSubmitted) -> dict[str, int]:
+        """How many memory slices of a GPU a job wants by MIG, and a bit per one at which they may begin."""
+        if not job.mig:
+            return {"slices": 0, "slice_starts": 0}
+        gpu_class = self.nation.gpu_class(job.gpus[0][0])
+        profile = gpu_class.mig_profile(job.mig[0]) if gpu_class else None
+        assert profile is not None, f"{job.job} wants {job.mig[0]}, which intake would have refused"
+        return {"slices": profile.memory_slices, "slice_starts": sum(1 << start for start in profile.starts)}
 
     def site_mask(self, names: Sequence[str]) -> int:
         """One bit per site."""

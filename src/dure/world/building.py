@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from dure.model.fleet import Timing
-from dure.world import node_sets
+from dure.world import node_sets, parts
 from dure.world.columns import (
     ALL_SITES,
     ALLOCATION,
@@ -92,24 +92,27 @@ def build(shape: Shape, jobs: int) -> Columns:
     gpus = sum(pool.nodes * max(1, pool.gpus) for pool in shape.pools)
     pools, words = _pools(shape.pools)
     calendar_rows = max(1, sum(pool.gpus for pool in shape.pools))
+    classes, part_words = _classes(shape)
     shares = len(shape.shares) + 1
     columns = Columns(
         jobs=empty_jobs(jobs),
         nodes=records(NODE, max(1, nodes)),
         gpu_free_milli=np.zeros((max(1, nodes), MOST_GPUS), dtype=np.int64),
+        gpu_slices=np.zeros((max(1, nodes), MOST_GPUS), dtype=np.int64),
         allocations=records(ALLOCATION, 2 * gpus + jobs + 1),
         pools=pools,
         idle_counts=np.zeros((max(1, len(shape.pools)), MOST_LEVELS), dtype=np.int64),
         shares=records(SHARE, shape.classes * shares),
-        classes=records(CLASS, shape.classes),
+        classes=classes,
         counters=records(COUNTERS, 1),
         idle_sets=np.zeros(words, dtype=np.int64),
+        part_sets=np.zeros(part_words, dtype=np.int64),
         timer_due_ms=np.zeros(jobs, dtype=np.int64),
         timer_job=np.zeros(jobs, dtype=np.int64),
         timer_slot=np.full(jobs, NONE, dtype=np.int64),
         plan=records(PLAN, PLAN_ROWS),
         reservations=records(RESERVATION, shape.classes),
-        chosen=np.zeros(max(2, nodes), dtype=np.int64),
+        chosen=np.zeros(max(3, nodes), dtype=np.int64),
         ready_slots=np.full((max(1, nodes), MOST_LEVELS), NOT_READY, dtype=np.int64),
         calendar=np.zeros(calendar_rows * CALENDAR_ROW, dtype=np.int64),
         victims=np.zeros((CANDIDATE_VICTIMS, 3), dtype=np.int64),
@@ -206,6 +209,21 @@ def _pools(shapes: Sequence[PoolShape]) -> tuple[Records, int]:
         node += shape.nodes
         calendar_row += shape.gpus
     return pools, max(1, words)
+
+
+def _classes(shape: Shape) -> tuple[Records, int]:
+    """Classes with their nodes, which follow each other, and the words of all indexes of GPUs in parts."""
+    classes = records(CLASS, shape.classes)
+    words = 0
+    node = 0
+    for gpu_class in range(shape.classes):
+        record = classes[gpu_class]
+        record.first_node = node
+        record.node_count = sum(pool.nodes for pool in shape.pools if pool.gpu_class == gpu_class)
+        record.first_part_word = words
+        words += int(parts.words_for(int(record.node_count)))
+        node += int(record.node_count)
+    return classes, words
 
 
 def set_sizes(nodes: int) -> tuple[int, int, int, int]:

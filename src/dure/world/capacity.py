@@ -10,6 +10,8 @@ from dure.world.columns import (
     Columns,
 )
 from dure.world.compiled import compiled, entry_point
+from dure.world.parts import ALL_SLICES, SLICES, index_node, set_left
+from dure.world.slices import best_slices
 
 
 @compiled
@@ -39,8 +41,10 @@ def set_node_state(columns: Columns, node: int, state: int) -> None:
         change = 1 if state == NODE_UP else -1
         if state == NODE_UP:
             node_sets.add(columns.idle_sets, base, sizes, record.position)
+            index_node(columns, node, True)
         else:
             node_sets.remove(columns.idle_sets, base, sizes, record.position)
+            index_node(columns, node, False)
         columns.idle_counts[record.pool, record.idle] += change
         pool.idle += change * record.idle
         columns.classes[pool.gpu_class].idle += change * record.idle
@@ -83,8 +87,20 @@ def lowest(mask: int, count: int) -> int:
 def hold(columns: Columns, job: int, node: int, mask: int, milli: int, wanted: int) -> None:
     """Give a job GPUs of a node: `wanted` of them in the end, those in `mask` now; CPUs and memory at once.
 
-    `milli` below 1000 takes a part of the one GPU in the mask. Other GPUs in the mask must be idle.
+    GPUs in the mask must be idle. `milli` below 1000 takes a part of the one GPU in it, and MIG slices where they leave
+    most places.
     """
+    _hold(columns, job, node, mask, milli, wanted, 0)
+
+
+@entry_point
+def hold_part(columns: Columns, job: int, node: int, gpu: int, slices: int) -> None:
+    """Give a job its part of one GPU, which must have as much left; `slices` are those it gets if it wants MIG."""
+    _hold(columns, job, node, 1 << gpu, columns.jobs[job].gpus_milli, 1, slices)
+
+
+@compiled
+def _hold(columns: Columns, job: int, node: int, mask: int, milli: int, wanted: int, slices: int) -> None:
     counters = columns.counters[0]
     allocation = counters.first_free_allocation
     record = columns.allocations[allocation]
@@ -95,6 +111,7 @@ def hold(columns: Columns, job: int, node: int, mask: int, milli: int, wanted: i
     record.node = node
     record.gpu_mask = 0
     record.milli = milli
+    record.slices = ALL_SLICES if owner.slices == SLICES else slices
     record.wanted = wanted
     record.next_of_job = owner.first_allocation
     owner.first_allocation = allocation
@@ -119,14 +136,7 @@ def _give(columns: Columns, node: int, allocation: int, mask: int) -> None:
     record.gpu_mask |= mask
     place.owed -= count
     if record.milli < WHOLE and count == 1:
-        gpu = node_sets.lowest_bit(mask)
-        if place.idle_mask & mask != 0:
-            place.shared += 1
-            if place.shared == 1:
-                columns.pools[place.pool].shared_nodes += 1
-            place.idle_mask &= ~mask
-            set_idle(columns, node, place.idle - 1)
-        columns.gpu_free_milli[node, gpu] -= record.milli
+        _give_part(columns, node, allocation, node_sets.lowest_bit(mask))
         return
     gpu_free = columns.gpu_free_milli
     rest = mask
@@ -135,6 +145,21 @@ def _give(columns: Columns, node: int, allocation: int, mask: int) -> None:
         rest &= rest - 1
     place.idle_mask &= ~mask
     set_idle(columns, node, place.idle - count)
+
+
+@compiled
+def _give_part(columns: Columns, node: int, allocation: int, gpu: int) -> None:
+    record = columns.allocations[allocation]
+    place = columns.nodes[node]
+    owner = columns.jobs[record.job]
+    used = columns.gpu_slices[node, gpu]
+    if owner.slices > 0 and record.slices == 0:
+        record.slices = best_slices(used, owner.slices, owner.slice_starts)
+    if place.idle_mask >> gpu & 1 == 1:
+        place.idle_mask &= ~(1 << gpu)
+        place.shared += 1
+        set_idle(columns, node, place.idle - 1)
+    set_left(columns, node, gpu, columns.gpu_free_milli[node, gpu] - record.milli, used | record.slices)
 
 
 @compiled
@@ -158,33 +183,39 @@ def let_go(columns: Columns, allocation: int) -> None:
     columns.classes[columns.pools[place.pool].gpu_class].hopeless = 0
     mask = record.gpu_mask
     milli = record.milli
+    slices = record.slices
     record.next_of_job = counters.first_free_allocation
     counters.first_free_allocation = allocation
     if mask != 0:
-        _make_idle(columns, node, mask, milli)
+        if milli < WHOLE:
+            _take_part_back(columns, node, node_sets.lowest_bit(mask), milli, slices)
+        else:
+            _make_idle(columns, node, mask)
         if place.owed > 0:
             _serve_claims(columns, node)
 
 
 @compiled
-def _make_idle(columns: Columns, node: int, mask: int, milli: int) -> None:
+def _take_part_back(columns: Columns, node: int, gpu: int, milli: int, slices: int) -> None:
+    place = columns.nodes[node]
+    left = columns.gpu_free_milli[node, gpu] + milli
+    set_left(columns, node, gpu, left, columns.gpu_slices[node, gpu] & ~slices)
+    if left == WHOLE:
+        place.idle_mask |= 1 << gpu
+        place.shared -= 1
+        set_idle(columns, node, place.idle + 1)
+
+
+@compiled
+def _make_idle(columns: Columns, node: int, mask: int) -> None:
     place = columns.nodes[node]
     gpu_free = columns.gpu_free_milli
-    count = 0
     rest = mask
     while rest != 0:
-        gpu = node_sets.lowest_bit(rest)
-        gpu_free[node, gpu] += milli
-        if gpu_free[node, gpu] == WHOLE:
-            place.idle_mask |= rest & -rest
-            count += 1
+        gpu_free[node, node_sets.lowest_bit(rest)] = WHOLE
         rest &= rest - 1
-    if milli < WHOLE and count == 1:
-        place.shared -= 1
-        if place.shared == 0:
-            columns.pools[place.pool].shared_nodes -= 1
-    if count > 0:
-        set_idle(columns, node, place.idle + count)
+    place.idle_mask |= mask
+    set_idle(columns, node, place.idle + bits(mask))
 
 
 @compiled

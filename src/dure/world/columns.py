@@ -6,7 +6,7 @@ numbers; `NONE` (-1) is no row. Times are in milliseconds, GPUs in thousandths (
 | array | one record per |
 |---|---|
 | `jobs` | job that is not final (in the twin: every job of the run) |
-| `nodes`, `gpu_free_milli` | node; and per node, what is free of each GPU |
+| `nodes`, `gpu_free_milli`, `gpu_slices` | node; and per node, what is free of each GPU, and its MIG slices in use |
 | `allocations` | job and node: the GPUs a job holds there, or still waits for when it claims them |
 | `pools` | (site, GPU class, node shape): nodes that only differ by number, contiguous |
 | `shares` | (GPU class, share); row = class x shares per class + share |
@@ -81,6 +81,8 @@ JOB = _records(
     "gpus_milli",  # per node
     "cpus_milli",  # per node
     "memory_mib",  # per node
+    "slices",  # memory slices of a GPU it wants by MIG; 0 without MIG
+    "slice_starts",  # bit per memory slice at which they may begin
     "limit_ms",
     "preemptible",
     "checkpoint_every_ms",  # 0: only when asked, or never
@@ -142,6 +144,7 @@ ALLOCATION = _records(
     "node",
     "gpu_mask",  # GPUs held now
     "milli",  # of each: 1000, or less for a part of one
+    "slices",  # bit per memory slice held of the one GPU; 0 without MIG
     "wanted",  # GPUs it will hold when complete
     "next_of_job",
     "previous_of_node",
@@ -163,7 +166,6 @@ POOL = _records(
     "words_3",
     "words",  # per set
     "idle",  # GPUs
-    "shared_nodes",  # nodes with a GPU in use by parts
     "first_calendar_row",  # one row per number of GPUs, from 1
     "reserved_by",  # class whose first blocked job holds a reservation here; NONE
 )
@@ -211,6 +213,9 @@ CLASS = _records(
     "root",  # share row
     "first_pool",
     "pool_count",
+    "first_node",
+    "node_count",
+    "first_part_word",  # of its index of GPUs in parts: see `dure.world.parts`
     "capacity",
     "half_life_ms",  # of usage in its tree
     "idle",  # whole GPUs
@@ -276,6 +281,8 @@ class Columns(NamedTuple):
     jobs: Records
     nodes: Records
     gpu_free_milli: Integers
+    gpu_slices: Integers
+    """[node, GPU] -> bit per memory slice in use by MIG; 0 while the GPU is not cut."""
     allocations: Records
     pools: Records
     idle_counts: Integers
@@ -285,6 +292,8 @@ class Columns(NamedTuple):
     counters: Records
     idle_sets: Integers
     """Per pool and number of idle GPUs, the set of nodes."""
+    part_sets: Integers
+    """Per class and level of what is left, the set of nodes with such a GPU in parts: see `dure.world.parts`."""
     timer_due_ms: Integers
     timer_job: Integers
     timer_slot: Integers

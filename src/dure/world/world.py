@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Iterator
 from typing import assert_never
 
+from msgspec.structs import replace
+
 from dure.model.events import (
     AccessRefused,
     AnyEvent,
@@ -29,7 +31,7 @@ from dure.model.plan import Claim, Placement, Plan, Spare, Start, Stop, StopReas
 from dure.world import building, transitions
 from dure.world.agenda import Agenda
 from dure.world.atlas import NODE_STATE_CODES, Atlas
-from dure.world.capacity import hold, set_node_state
+from dure.world.capacity import hold, hold_part, set_node_state
 from dure.world.cards import (
     CANCELLED_AS,
     LONGEST_TIMELINE,
@@ -61,6 +63,7 @@ from dure.world.columns import (
     Columns,
 )
 from dure.world.node_states import change_node
+from dure.world.parts import SLICES
 from dure.world.running import add_preemptible
 from dure.world.turns import queue_order
 
@@ -216,8 +219,13 @@ class World:
     def _hold(self, row: int, placements: tuple[Placement, ...]) -> None:
         wanted = -(-int(self.columns.jobs[row].gpus_milli) // 1000)
         for placement in reversed(placements):
-            mask = sum(1 << gpu for gpu in placement.gpus)
-            hold(self.columns, row, self.atlas.node_index(placement.node), mask, placement.milli, wanted)
+            node = self.atlas.node_index(placement.node)
+            if placement.gpus and placement.milli < 1000:
+                slices = sum(1 << each for each in placement.slices)
+                hold_part(self.columns, row, node, placement.gpus[0], slices)
+            else:
+                mask = sum(1 << gpu for gpu in placement.gpus)
+                hold(self.columns, row, node, mask, placement.milli, wanted)
 
     def _submit(self, event: JobSubmitted) -> None:
         row = self._new_row(event.job)
@@ -436,6 +444,7 @@ class World:
             "gpus_milli": event.gpus[0][1] if event.gpus else 0,
             "cpus_milli": event.cpus * 1000,
             "memory_mib": event.memory_mib,
+            **self.atlas.slices_wanted(event),
             "limit_ms": event.time_ms,
             "preemptible": int(event.preemptible),
             "checkpoint_every_ms": event.checkpoint_every_ms,
@@ -492,9 +501,17 @@ class World:
             mask = int(record.gpu_mask)
             gpus = tuple(gpu for gpu in range(MOST_GPUS) if mask >> gpu & 1)
             node = self.atlas.node_name(int(record.node))
-            placements.append(Placement(node=node, gpus=gpus, milli=int(record.milli)))
+            placement = Placement(node=node, gpus=gpus, milli=int(record.milli))
+            placements.append(self._with_slices(placement, row, int(record.slices)) if record.slices else placement)
             at = int(record.next_of_job)
         return tuple(placements)
+
+    def _with_slices(self, placement: Placement, row: int, mask: int) -> Placement:
+        event = self.jobs[self._job_at_row[row]].submitted
+        classes = [name for name, _ in event.gpus]
+        profile = event.mig[classes.index(self.atlas.class_name(int(self.columns.jobs[row].gpu_class)))]
+        slices = tuple(each for each in range(SLICES) if mask >> each & 1) if placement.gpus else ()
+        return replace(placement, profile=profile, slices=slices)
 
     def shares(self) -> list[ShareCard]:
         """Every share and class, parents first, in the order of the nation's document."""
