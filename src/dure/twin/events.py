@@ -38,7 +38,7 @@ from dure.world.columns import (
     Records,
     records,
 )
-from dure.world.compiled import compiled, entry_point
+from dure.world.compiled import background_entry_point, compiled
 from dure.world.node_states import change_node
 from dure.world.timers import add_timer, drop_timer
 from dure.world.transitions import demand_milli, next_due_ms, put_in_queue, release
@@ -129,7 +129,7 @@ def new_run(submit_ms: Integers, faults: Records, jobs: int, shares: int, keep_l
     )
 
 
-@entry_point
+@background_entry_point
 def advance(columns: Columns, run: Run, until_ms: int, most_events: int) -> int:
     """Run until nothing more happens by `until_ms` (DONE), after `most_events` (PAUSED), or until the log is full."""
     clock = run.clock[0]

@@ -192,6 +192,12 @@ def copy(columns: Columns) -> Columns:
     return Columns(*(column.copy() for column in columns))
 
 
+def copy_rows(columns: Columns, rows: int) -> Columns:
+    """A copy with room for no more than the first `rows` jobs, which must be all there are."""
+    of_jobs = ("jobs", "timer_due_ms", "timer_job", "timer_slot")
+    return copy(columns._replace(**{name: getattr(columns, name)[:rows] for name in of_jobs}))
+
+
 def _pools(shapes: Sequence[PoolShape]) -> tuple[Records, int]:
     pools = records(POOL, max(1, len(shapes)))
     words = 0

@@ -36,6 +36,14 @@ def entry_point(function: Function) -> Function:
     return _compile(function, no_cpython_wrapper=False)
 
 
+def background_entry_point(function: Function) -> Function:
+    """Compile a function that Python calls and that may run for long: other threads go on meanwhile.
+
+    Whoever calls it sees to it that nobody else touches its arrays.
+    """
+    return _compile(function, no_cpython_wrapper=False, nogil=True)
+
+
 def _compile(function: Function, **options: Any) -> Function:
     dispatcher: Any = numba.njit(**(_OPTIONS | options))(function)
     if is_compiling():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy as copying
 from collections import deque
 from collections.abc import Iterator
+from itertools import islice
 from typing import assert_never
 
 from msgspec.structs import replace
@@ -533,6 +534,10 @@ class World:
         """Jobs that hold GPUs (starting, running, warned, stopping), oldest start first."""
         running = [card for card in self._active_cards() if not card.state.is_waiting]
         return sorted(running, key=lambda card: (card.started_at_ms or 0, card.row))
+
+    def latest_final(self, most: int) -> Iterator[JobCard]:
+        """The jobs that became final last, latest first."""
+        return (self.jobs[job] for job in islice(reversed(self._final), most))
 
     def _active_cards(self) -> Iterator[JobCard]:
         return (self.jobs[job] for job in self._job_at_row if job)
