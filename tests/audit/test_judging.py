@@ -21,7 +21,7 @@ from dure.model.events import (
 from dure.model.jobs import Outcome
 from dure.model.nation import Nation
 from dure.model.plan import Claim, Decision, Placement, Plan, Spare, Start, Stop, StopReason, Warn
-from tests.kernel.nations import HOUR, MINUTE, TIMING, job, nation, share
+from tests.kernel.nations import HOUR, MINUTE, TIMING, job, nation, reservation, share
 
 OWNED = nation([share("owner", guarantee=8), share("guest", limit=12)], nodes=2, sites=2, classes=("H100", "H200"))
 OLD = TIMING.protected_ms
@@ -339,6 +339,77 @@ def test_a_job_starts_within_its_dates(dates: dict[str, int], now_ms: int, rules
 def test_a_job_that_once_started_in_time_may_start_again_later() -> None:
     found = books(job("j", "guest", 1, not_after_ms=HOUR), start("j", at(0, 0)), ended("j", Outcome.NODE_LOST))
     assert broken(found, start("j", at(0, 0), attempt=2), now_ms=2 * HOUR) == []
+
+
+KEPT = replace(OWNED, reservations=(reservation("lesson", 2 * HOUR, 3 * HOUR, 0, share="owner"),))
+GRACE = TIMING.grace_ms
+
+
+@pytest.mark.parametrize(
+    ("who", "number", "time_ms", "now_ms", "rules"),
+    [
+        ("guest", 0, 2 * HOUR - GRACE + 1, 0, ["node-reserved"]),
+        ("guest", 0, 2 * HOUR - GRACE, 0, []),
+        ("guest", 0, HOUR, 3 * HOUR - 1, ["node-reserved"]),
+        ("guest", 0, HOUR, 3 * HOUR, []),
+        ("guest", 1, 9 * HOUR, 0, []),
+        ("owner", 0, 9 * HOUR, 0, []),
+    ],
+)
+def test_nobody_else_is_on_a_reserved_node(who: str, number: int, time_ms: int, now_ms: int, rules: list[str]) -> None:
+    found = books(job("j", who, 1, time_ms=time_ms), declared=KEPT)
+    assert broken(found, start("j", at(number, 0), borrowed=who == "guest"), now_ms=now_ms) == rules
+
+
+def test_a_claim_counts_the_time_its_victims_have() -> None:
+    kept = replace(OWNED, reservations=(reservation("lesson", 2 * HOUR, 3 * HOUR, 0),))
+    latest = 2 * HOUR - TIMING.warning_ms - 2 * GRACE
+    for time_ms, rules in ((latest, []), (latest + 1, ["node-reserved"])):
+        found = books(job("d", "owner", 8, time_ms=time_ms), declared=kept)
+        assert broken(found, claim("d", at(0))) == rules
+
+
+def leaving(number: int = 0, *, preemptible: bool = True, owner: str = "guest") -> Books:
+    """A job that may run for nine hours, on a node that is kept for the owner from the second hour on."""
+    asked = job("g", owner, 8, time_ms=9 * HOUR, preemptible=preemptible)
+    found = books(asked, start("g", at(number, *ALL), borrowed=owner == "guest"))
+    found.apply(NationApplied(at_ms=0, by="test", nation=KEPT))
+    return found
+
+
+NOTICE_AT = 2 * HOUR - TIMING.warning_ms - GRACE
+
+
+def leave(name: str = "g", stop_at_ms: int = 2 * HOUR - GRACE, reservation: str = "lesson") -> Warn:
+    return Warn(job=name, attempt=1, claimant="", stop_at_ms=stop_at_ms, reservation=reservation)
+
+
+def test_a_job_leaves_for_a_reservation_of_somebody_else_when_it_is_near() -> None:
+    assert broken(leaving(), leave(), now_ms=NOTICE_AT) == []
+    assert broken(leaving(), leave(), now_ms=NOTICE_AT - 1) == ["warned-too-early"]
+    assert broken(leaving(), leave(), now_ms=NOTICE_AT + 1) == ["warned-too-late"]
+    assert broken(leaving(number=1), leave(), now_ms=NOTICE_AT) == ["leaves-for-nobody"]
+    assert broken(leaving(owner="owner"), leave(), now_ms=NOTICE_AT) == ["leaves-for-nobody"]
+    assert broken(leaving(), leave(reservation="other"), now_ms=NOTICE_AT) == ["leaves-for-nobody"]
+
+
+def test_who_leaves_for_a_reservation_is_stopped_when_its_warning_ends() -> None:
+    found = leaving()
+    found.apply(Planned(at_ms=NOTICE_AT, plan=Plan(at_ms=NOTICE_AT, decisions=(leave(),))))
+    stop_at = 2 * HOUR - GRACE
+    assert broken(found, stop("g", StopReason.RESERVED), now_ms=stop_at - 1) == ["stopped-before-warning-ended"]
+    assert broken(found, stop("g", StopReason.RESERVED), now_ms=stop_at) == []
+    assert broken(leaving(), stop("g", StopReason.RESERVED), now_ms=stop_at) == ["stopped-before-warning-ended"]
+
+
+def test_who_left_for_a_reservation_may_reclaim_afterwards() -> None:
+    found = leaving(owner="owner")
+    found.apply(NationApplied(at_ms=0, by="test", nation=replace(KEPT, reservations=())))
+    moved = replace(KEPT, reservations=(reservation("lesson", 2 * HOUR, 3 * HOUR, 0),))
+    found.apply(NationApplied(at_ms=0, by="test", nation=moved))
+    found.apply(Planned(at_ms=NOTICE_AT, plan=Plan(at_ms=NOTICE_AT, decisions=(leave(),))))
+    found.apply(ended("g", Outcome.PREEMPTED))
+    assert broken(found, claim("g", at(1)), now_ms=NOTICE_AT) == []
 
 
 def test_a_share_pays_off_what_it_took_back_before_it_takes_more() -> None:

@@ -217,7 +217,7 @@ def test_more_than_sixty_sites_are_refused() -> None:
 
 
 def test_every_check_is_in_use(nation: Nation) -> None:
-    assert len({*NAME_CHECKS, *AMOUNT_CHECKS}) == 14
+    assert len({*NAME_CHECKS, *AMOUNT_CHECKS}) == 16
     assert check_nation(nation) == []
 
 

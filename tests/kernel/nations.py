@@ -9,6 +9,7 @@ from dure.model.fleet import GpuClass, NodeGroup, Site, Timing
 from dure.model.mig import profiles_of
 from dure.model.nation import Nation
 from dure.model.organisations import UNLIMITED_MILLI, Organisation, OrganisationKind, Share, ShareAmount
+from dure.model.reservations import Reservation
 from dure.world.world import World
 
 WHOLE = 1000
@@ -50,6 +51,7 @@ def nation(
     timing: Timing = TIMING,
     classes: Sequence[str] = ("H100",),
     cpus: int = 64,
+    reservations: Sequence[Reservation] = (),
 ) -> Nation:
     """`nodes` nodes of each class at each site; every leaf share is an organisation with one project of its name.
 
@@ -63,7 +65,14 @@ def nation(
         organisations=tuple(_organisation(name) for name in leaves),
         shares=tuple(shares),
         timing=timing,
+        reservations=tuple(reservations),
     )
+
+
+def reservation(name: str, from_ms: int, until_ms: int, *nodes: int, share: str = "") -> Reservation:
+    """Some H100 nodes of the first site, by number, for a share or for maintenance."""
+    names = tuple(f"s0-h100-{number:04d}" for number in nodes)
+    return Reservation(name=name, from_ms=from_ms, until_ms=until_ms, share=share, nodes=names, chosen=names)
 
 
 def _site(number: int, nodes: int, gpus: int, classes: Sequence[str], cpus: int) -> Site:

@@ -28,6 +28,7 @@ ENDS = {
     StopReason.TIME_LIMIT: Outcome.TIME_LIMIT,
     StopReason.CANCELLED: Outcome.CANCELLED,
     StopReason.NODE_LOST: Outcome.NODE_LOST,
+    StopReason.RESERVED: Outcome.PREEMPTED,
 }
 
 

@@ -17,7 +17,7 @@ from dure.model.blockers import Blocker, BlockerCode
 from dure.model.jobs import Outcome
 from dure.reports.wording import unblock
 from dure.world.columns import records
-from tests.kernel.nations import HOUR, MINUTE, TIMING, job, nation, share
+from tests.kernel.nations import HOUR, MINUTE, TIMING, job, nation, reservation, share
 from tests.kernel.story import Story
 
 GUEST = [share("guest")]
@@ -144,6 +144,13 @@ def reclaim_rate() -> Story:
     return story
 
 
+def reserved_in_advance() -> Story:
+    kept = reservation("cooling", HOUR, 3 * HOUR, 0)
+    story = Story(nation(GUEST, nodes=1, reservations=[kept]))
+    story.submit(job("j", "guest", time_ms=2 * HOUR))
+    return story
+
+
 STOPPED_AT = TIMING.protected_ms + TIMING.warning_ms + TIMING.grace_ms
 SITUATIONS: list[tuple[Callable[[], Story], Blocker]] = [
     (dependency, Blocker(code=BlockerCode.HELD_BY_DEPENDENCY, holders=("a",))),
@@ -164,6 +171,10 @@ SITUATIONS: list[tuple[Callable[[], Story], Blocker]] = [
         Blocker(code=BlockerCode.RECLAIM_RATE, share="owner", until_ms=TIMING.protected_ms + HOUR // 2),
     ),
     (reclaimed, Blocker(code=BlockerCode.RECLAIMED_BEFORE, share="owner")),
+    (
+        reserved_in_advance,
+        Blocker(code=BlockerCode.RESERVED_IN_ADVANCE, holders=("cooling",), until_ms=3 * HOUR),
+    ),
     (reserved, Blocker(code=BlockerCode.RESERVED_FOR_HEAD, holders=("head",), until_ms=HOUR)),
     (behind, Blocker(code=BlockerCode.BEHIND_IN_QUEUE, share="guest", holders=("second", "first"))),
 ]

@@ -78,6 +78,7 @@ class Books:
         entry = self._page.jobs.get(event.job)
         if entry is None or entry.attempt != event.attempt or entry.state in (WAITING, CLAIMED):
             return
+        made_way = entry.leaves
         self._page.leave(event.job)
         entry = self._page.jobs[event.job]
         goes_on = {Outcome.PREEMPTED, Outcome.NODE_LOST, Outcome.NEVER_STARTED, Outcome.FAILED}
@@ -86,7 +87,7 @@ class Books:
             del self._page.jobs[event.job]
         elif event.outcome is Outcome.FAILED:
             self._page.jobs[event.job] = replace(entry, failures=failures)
-        elif event.outcome is Outcome.PREEMPTED:
+        elif event.outcome is Outcome.PREEMPTED and not made_way:
             self._page.jobs[event.job] = replace(entry, times_preempted=entry.times_preempted + 1)
 
     def _drop_claims_on(self, node: str) -> None:
@@ -109,6 +110,10 @@ class Books:
         page.nation = nation
         page.tree = Tree(nation)
         page.nodes = {name: (site, group) for site, group in nation.node_groups() for name in group.node_names()}
+        page.reservations = {}
+        for each in nation.reservations:
+            for node in each.chosen:
+                page.reservations.setdefault(node, []).append(each)
         page.charged.clear()
         self._forget_rates_of_the_gone(nation)
         for job, entry in list(page.jobs.items()):

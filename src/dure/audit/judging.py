@@ -11,6 +11,7 @@ from dure.audit.parts import judge_parts
 from dure.audit.violations import Violation
 from dure.model.organisations import UNLIMITED_MILLI
 from dure.model.plan import Claim, Placement, Plan, Spare, Start, Stop, StopReason, Warn
+from dure.model.reservations import Reservation
 
 
 def judge(page: Page, plan: Plan, now_ms: int) -> list[Violation]:
@@ -69,6 +70,7 @@ def _judge_start(page: Page, entry: Entry, start: Start, now_ms: int) -> Finding
     yield from _judge_capacity(page, entry, start.placements)
     yield from judge_parts(page, entry, start.gpu_class, start.placements)
     if entry.state == WAITING:
+        yield from _judge_reservations(page, entry, start.placements, now_ms, 0)
         yield from _judge_quota(page, entry, start.gpu_class)
         covered = page.tree.covered(start.gpu_class, entry.share, entry.amount, page.charged)
         if entry.amount and start.borrowed == bool(covered):
@@ -86,6 +88,21 @@ def _judge_dates(entry: Entry, now_ms: int) -> Findings:
         yield "starts-too-late", f"not after {asked.not_after_ms}"
     if asked.deadline_ms and now_ms + asked.time_ms > asked.deadline_ms:
         yield "ends-too-late", f"it may run until {now_ms + asked.time_ms}, and must end by {asked.deadline_ms}"
+
+
+def _judge_reservations(
+    page: Page, entry: Entry, placements: tuple[Placement, ...], now_ms: int, delay_ms: int
+) -> Findings:
+    """Nobody is on a node when a reservation of somebody else begins, all its time and its grace long."""
+    gone_ms = now_ms + delay_ms + entry.submitted.time_ms + page.nation.timing.grace_ms
+    for placement in placements:
+        for each in page.reservations.get(placement.node, []):
+            if each.overlaps(now_ms, gone_ms) and not _is_own(page, entry, each):
+                yield "node-reserved", f"{placement.node} is kept for {each.name} from {each.from_ms}"
+
+
+def _is_own(page: Page, entry: Entry, reservation: Reservation) -> bool:
+    return bool(reservation.share) and reservation.share in page.tree.path(entry.share)
 
 
 def _judge_place(page: Page, entry: Entry, decision: Start | Claim) -> Findings:
@@ -145,6 +162,8 @@ def _judge_claim(page: Page, entry: Entry, claim: Claim, plan: Plan) -> Findings
         yield "victim-reclaims", "a job that was reclaimed never reclaims"
     if not page.tree.covered(claim.gpu_class, entry.share, entry.amount, page.charged):
         yield "claims-beyond-guarantee", f"no guarantee covers share {entry.share}"
+    until_victims_are_gone_ms = page.nation.timing.warning_ms + page.nation.timing.grace_ms
+    yield from _judge_reservations(page, entry, claim.placements, plan.at_ms, until_victims_are_gone_ms)
     yield from _judge_place(page, entry, claim)
     yield from _judge_quota(page, entry, claim.gpu_class)
     yield from _judge_victims(page, entry, claim, plan)
@@ -209,10 +228,13 @@ def _judge_warning(page: Page, entry: Entry, warning: Warn, plan: Plan, now_ms: 
         yield "warned-while-not-running", f"it is {entry.state}"
     if not entry.submitted.preemptible:
         yield "victim-not-preemptible", "it may not be reclaimed"
-    if now_ms < entry.started_at_ms + timing.protected_ms:
-        yield "victim-protected", f"it has run {now_ms - entry.started_at_ms} ms of {timing.protected_ms}"
     if warning.stop_at_ms < now_ms + timing.warning_ms:
         yield "warned-too-late", f"stop at {warning.stop_at_ms}, now {now_ms}"
+    if not warning.claimant:
+        yield from _judge_leaving(page, entry, warning, now_ms)
+        return
+    if now_ms < entry.started_at_ms + timing.protected_ms:
+        yield "victim-protected", f"it has run {now_ms - entry.started_at_ms} ms of {timing.protected_ms}"
     claims = {each.job for each in plan.decisions if isinstance(each, Claim)}
     if warning.claimant not in claims:
         yield "warned-for-nobody", f"{warning.claimant} claims nothing in this plan"
@@ -224,6 +246,18 @@ def _judge_warning(page: Page, entry: Entry, warning: Warn, plan: Plan, now_ms: 
     side = page.tree.claimant_side(entry.share, claimant.share)
     if page.charged.get((entry.gpu_class, side), 0) > page.tree.amount(entry.gpu_class, side).guarantee_milli:
         yield "reclaims-beyond-guarantee", f"share {side} would exceed its guarantee"
+
+
+def _judge_leaving(page: Page, entry: Entry, warning: Warn, now_ms: int) -> Findings:
+    """A job leaves only for a reservation of somebody else, on a node of its own, that begins before it is gone."""
+    timing = page.nation.timing
+    gone_ms = entry.started_at_ms + entry.submitted.time_ms + timing.grace_ms
+    kept = [each for node in entry.placements for each in page.reservations.get(node.node, [])]
+    named = [each for each in kept if each.name == warning.reservation and not _is_own(page, entry, each)]
+    if not any(each.overlaps(now_ms, gone_ms) for each in named):
+        yield "leaves-for-nobody", f"nothing is reserved for {warning.reservation} where it runs"
+    elif now_ms < min(each.from_ms for each in named) - timing.warning_ms - timing.grace_ms:
+        yield "warned-too-early", f"the reservation {warning.reservation} is not so near"
 
 
 def _judge_spare(entry: Entry) -> Findings:
@@ -244,6 +278,9 @@ def _judge_stop(page: Page, entry: Entry, stop: Stop, now_ms: int) -> Findings:
         case StopReason.CANCELLED:
             if not entry.cancelled:
                 yield "stopped-uncancelled", "nobody asked for it"
+        case StopReason.RESERVED:
+            if entry.state != WARNED or not entry.leaves or now_ms < entry.stop_at_ms:
+                yield "stopped-before-warning-ended", f"now {now_ms}, promised {entry.stop_at_ms}"
         case StopReason.NODE_LOST:
             if not entry.node_lost:
                 yield "stopped-on-healthy-node", "none of its nodes went down"

@@ -16,6 +16,7 @@ from dure.model.fleet import NodeGroup, Site
 from dure.model.nation import Nation
 from dure.model.organisations import UNLIMITED_MILLI
 from dure.model.plan import Claim, Placement, Spare, Start, Stop, Warn
+from dure.model.reservations import Reservation
 from dure.model.units import HOUR_MS
 
 WAITING, CLAIMED, RUNNING, WARNED, STOPPING = "waiting", "claimed", "running", "warned", "stopping"
@@ -40,6 +41,8 @@ class Entry(Struct, frozen=True, kw_only=True):
     claimant: str = ""
     cancelled: bool = False
     node_lost: bool = False
+    leaves: bool = False
+    """It was warned because a node it runs on is reserved, not for the sake of another job."""
 
     @property
     def amount(self) -> int:
@@ -59,6 +62,8 @@ class Page:
         self.nation: Nation = below.nation if below else Nation()
         self.tree: Tree = below.tree if below else Tree(Nation())
         self.nodes: dict[str, tuple[Site, NodeGroup]] = below.nodes if below else {}
+        self.reservations: dict[str, list[Reservation]] = below.reservations if below else {}
+        """By node."""
         self.jobs: MutableMapping[str, Entry] = ChainMap({}, below.jobs) if below else {}
         self.charged: MutableMapping[tuple[str, str], int] = ChainMap({}, below.charged) if below else {}
         self.gpus: MutableMapping[tuple[str, int], int] = ChainMap({}, below.gpus) if below else {}
@@ -151,16 +156,18 @@ class Page:
                 self.hold_beside(decision.job, decision.placements, 1)
                 self.charge(decision.job, True)
             case Warn():
-                self.charge(decision.job, False)
-                self.take_back(entry.gpu_class, decision.job, decision.claimant, at_ms)
+                if decision.claimant:
+                    self.charge(decision.job, False)
+                    self.take_back(entry.gpu_class, decision.job, decision.claimant, at_ms)
                 self.jobs[decision.job] = replace(
                     self.jobs[decision.job],
                     state=WARNED,
                     claimant=decision.claimant,
                     stop_at_ms=decision.stop_at_ms,
+                    leaves=not decision.claimant,
                 )
             case Spare():
-                self.jobs[decision.job] = replace(entry, state=RUNNING, claimant="")
+                self.jobs[decision.job] = replace(entry, state=RUNNING, claimant="", leaves=False)
                 self.charge(decision.job, True)
             case Stop():
                 self.jobs[decision.job] = replace(entry, state=STOPPING)
@@ -181,5 +188,11 @@ class Page:
         ):
             self.jobs[other] = replace(self.jobs[other], claimant="")
         self.jobs[job] = replace(
-            self.jobs[job], state=WAITING, placements=(), claimant="", gpu_class="", node_lost=False
+            self.jobs[job],
+            state=WAITING,
+            placements=(),
+            claimant="",
+            gpu_class="",
+            node_lost=False,
+            leaves=False,
         )

@@ -33,6 +33,8 @@ def apply(file: str, dry_run: bool, json_wanted: bool) -> None:
     stands = msgspec.json.decode(answer, type=NationStands)
     for change in stands.changes:
         click.echo(change)
+    for note in stands.notes:
+        click.echo(f"  {note}")
     click.echo(_conclusion(len(stands.changes), stands.applied))
 
 

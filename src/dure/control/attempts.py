@@ -27,6 +27,7 @@ _STOPPED_AS = {
     StopReason.TIME_LIMIT: Outcome.TIME_LIMIT,
     StopReason.CANCELLED: Outcome.CANCELLED,
     StopReason.NODE_LOST: Outcome.NODE_LOST,
+    StopReason.RESERVED: Outcome.PREEMPTED,
 }
 
 

@@ -114,6 +114,8 @@ class NationStands(Struct, frozen=True, kw_only=True):
 
     changes: tuple[str, ...]
     applied: bool
+    notes: tuple[str, ...] = ()
+    """Which nodes new reservations get, and which jobs are still there when they begin."""
 
 
 class NotDoneCode(StrEnum):

@@ -8,6 +8,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from dure.intake.refusals import Refusal, RefusalCode
+from dure.intake.reservations import reservation_facts
 from dure.model.fleet import GpuClass, NodeGroup
 from dure.model.nation import Nation
 from dure.model.organisations import UNLIMITED_MILLI, ShareAmount
@@ -79,7 +80,8 @@ def _facts(nation: Nation) -> Facts:
     facts |= _fleet_facts(nation)
     facts |= _people_facts(nation)
     facts |= _share_facts(nation)
-    return facts | _dataset_facts(nation)
+    facts |= _dataset_facts(nation)
+    return facts | {f"reservation {each.name}": {**reservation_facts(each)} for each in nation.reservations}
 
 
 def _order_of_everything(nation: Nation) -> Details:

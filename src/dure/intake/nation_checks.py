@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from dure.intake.nation_index import NationIndex
 from dure.intake.refusals import Problem, did_you_mean, shown
+from dure.intake.reservations import reservations_fit_the_fleet, reservations_name_what_there_is
 from dure.model.datasets import DataClass
 from dure.model.fleet import MOST_SITES
 from dure.model.nation import Nation
@@ -42,6 +43,7 @@ def names_are_unique(nation: Nation) -> Iterator[Problem]:
     yield from _repeated("organisations", [each.name for each in nation.organisations], "organisation")
     yield from _repeated_at(_share_fields(nation), "share")
     yield from _repeated("datasets", [each.name for each in nation.datasets], "dataset")
+    yield from _repeated("reservations", [each.name for each in nation.reservations], "reservation")
 
 
 def gpu_classes_differ_by_more_than_capitals(nation: Nation) -> Iterator[Problem]:
@@ -219,8 +221,14 @@ NAME_CHECKS: tuple[Check, ...] = (
     share_tree_is_not_too_deep,
     shares_take_jobs_at_the_leaves,
     leaves_have_a_namesake,
+    reservations_name_what_there_is,
 )
-AMOUNT_CHECKS: tuple[Check, ...] = (every_gpu_class_has_nodes, guarantees_add_up, amounts_of_a_share_agree)
+AMOUNT_CHECKS: tuple[Check, ...] = (
+    every_gpu_class_has_nodes,
+    guarantees_add_up,
+    amounts_of_a_share_agree,
+    reservations_fit_the_fleet,
+)
 
 
 def _problem(field: str, value: str, message: str, hint: str) -> Problem:

@@ -30,6 +30,7 @@ from dure.intake.fields import (
     whole_number,
 )
 from dure.intake.nation_checks import check_nation
+from dure.intake.reservations import read_reservations, reservation_document
 from dure.model.datasets import DataClass, Dataset, Purpose
 from dure.model.fleet import MOST_GPUS_PER_NODE, Engine, GpuClass, NodeGroup, Site, Timing
 from dure.model.nation import Nation
@@ -46,7 +47,7 @@ MOST_CPUS = 4_096
 LARGEST_WEIGHT = 1_000_000
 LARGEST_EXCHANGE_MILLI = 1_000_000
 
-_SECTIONS = ("gpu_classes", "timing", "sites", "organisations", "shares", "datasets")
+_SECTIONS = ("gpu_classes", "timing", "sites", "organisations", "shares", "datasets", "reservations")
 _SITE = ("name", "title", "country", "owner", "engine", "nodes")
 _NODES = ("name", "count", "gpus", "cpus", "memory")
 _ORGANISATION = ("name", "kind", "country", "parent_country", "title", "projects")
@@ -78,6 +79,7 @@ def nation_from_document(document: object) -> Nation:
         organisations=entry.optional("organisations", _organisations, ()),
         shares=tuple(share.in_order_of(classes) for share in shares),
         datasets=entry.optional("datasets", _datasets, ()),
+        reservations=entry.optional("reservations", read_reservations, ()),
     )
     problems.extend(check_nation(nation, with_amounts=not problems.found))
     problems.raise_if_any()
@@ -98,6 +100,7 @@ def nation_to_document(nation: Nation) -> Document:
         "organisations": [_organisation_document(each) for each in nation.organisations],
         "shares": _share_documents(nation.shares),
         "datasets": [_dataset_document(each) for each in nation.datasets],
+        "reservations": [reservation_document(each) for each in nation.reservations],
     }
     return _without_empty(sections)
 

@@ -59,6 +59,8 @@ class RefusalCode(StrEnum):
     NODE_GROUP_IN_USE = "node-group-in-use"
     GPU_CLASS_IN_USE = "gpu-class-in-use"
     DATASET_IN_USE = "dataset-in-use"
+    RESERVATION_IN_THE_PAST = "reservation-in-the-past"
+    RESERVATION_CLASHES = "reservation-clashes"
 
 
 class Refusal(Struct, frozen=True, kw_only=True):

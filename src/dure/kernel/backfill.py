@@ -9,7 +9,9 @@ looks at nodes one by one is ours.)
 
 from __future__ import annotations
 
+from dure.kernel.bookings import booked_shadow_ms, booked_spare
 from dure.kernel.calendar import bring_up_to_date, idle_at, kth_ready, ready_count, slot_ms
+from dure.world.bookings import booked_until
 from dure.world.columns import (
     CHOICE_BITS,
     CHOICE_MASK,
@@ -46,6 +48,8 @@ def shadow_ms(columns: Columns, job: int, pool: int, now_ms: int) -> int:
     if gpus == 0:
         return now_ms if area.node_count >= record.nodes else NEVER
     bring_up_to_date(columns, now_ms)
+    if area.bookings > 0:
+        return booked_shadow_ms(columns, job, pool, now_ms)
     slot = kth_ready(columns, pool, gpus, record.nodes)
     if slot == NOT_READY:
         return NEVER
@@ -84,6 +88,8 @@ def _spare_nodes(columns: Columns, gpu_class: int) -> int:
     reservation = columns.reservations[gpu_class]
     if reservation.gpus == 0:
         return UNLIMITED
+    if columns.pools[reservation.pool].bookings > 0:
+        return booked_spare(columns, reservation.job, reservation.pool, reservation.gpus, reservation.shadow_ms)
     slot = kth_ready(columns, reservation.pool, reservation.gpus, reservation.nodes)
     return ready_count(columns, reservation.pool, reservation.gpus, slot) - reservation.nodes
 
@@ -112,4 +118,7 @@ def spoils_reservation(columns: Columns, node: int, gpus: int, ends_ms: int) -> 
     if ends_ms <= reservation.shadow_ms:
         return 0
     idle = idle_at(columns, node, reservation.shadow_ms)
-    return 1 if idle - gpus < reservation.gpus <= idle else 0
+    if not idle - gpus < reservation.gpus <= idle:
+        return 0
+    head_ends_ms = reservation.shadow_ms + columns.jobs[reservation.job].limit_ms
+    return 1 if booked_until(columns, reservation.job, node, reservation.shadow_ms, head_ends_ms) == NONE else 0

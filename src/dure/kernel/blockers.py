@@ -11,6 +11,7 @@ import numpy as np
 
 from dure.kernel.placing import nodes_with
 from dure.kernel.room import has_room
+from dure.world.bookings import booked_until
 from dure.world.capacity import next_node
 from dure.world.columns import (
     CHOICE_BITS,
@@ -19,6 +20,7 @@ from dure.world.columns import (
     HELD,
     MOST_LEVELS,
     NEVER,
+    NODE_UP,
     NONE,
     QUEUED,
     RUNNING,
@@ -46,9 +48,10 @@ from dure.world.transitions import demand_milli, share_row
     NOT_ENOUGH_CPU_OR_MEMORY,
     WAITING_FOR_VICTIMS,
     RECLAIMED_BEFORE,
+    RESERVED_IN_ADVANCE,
     RESERVED_FOR_HEAD,
     BEHIND_IN_QUEUE,
-) = range(13)
+) = range(14)
 
 FINDING = np.dtype(
     [
@@ -59,6 +62,7 @@ FINDING = np.dtype(
             "share",  # share row it is about; NONE
             "short_milli",
             "job",  # job row it is about; NONE
+            "booking",  # booking it is about; NONE
             "until_ms",  # NEVER when not known
         )
     ]
@@ -104,6 +108,8 @@ def find_blockers(columns: Columns, job: int, shapes: Records, found: Records) -
         count = _blockers_of_class(columns, job, (choices & CHOICE_MASK) - 1, shapes, found, count)
         choices >>= CHOICE_BITS
     if count == 0:
+        count = kept_off(columns, job, found, count)
+    if count == 0:
         count = _reservations(columns, job, found, count)
     if record.previous != NONE:
         count = _note(found, count, BEHIND_IN_QUEUE, NONE, record.queue, 0)
@@ -135,6 +141,7 @@ def _take_first(found: Records, count: int, firsts: Records, job: int) -> None:
     best = found[first]
     _note(firsts, job, best.code if count > 0 else NONE, best.gpu_class, best.share, best.short_milli)
     firsts[job].job = best.job
+    firsts[job].booking = best.booking
     firsts[job].until_ms = best.until_ms
 
 
@@ -146,6 +153,7 @@ def _note(found: Records, index: int, code: int, gpu_class: int, share: int, sho
     row.share = share
     row.short_milli = short_milli
     row.job = NONE
+    row.booking = NONE
     row.until_ms = NEVER
     return index + 1
 
@@ -213,6 +221,41 @@ def _reservations(columns: Columns, job: int, found: Records, count: int) -> int
             found[count - 1].job = reservation.job
             found[count - 1].until_ms = reservation.shadow_ms
     return count
+
+
+@entry_point
+def kept_off(columns: Columns, job: int, found: Records, count: int) -> int:
+    """Idle nodes that would do are reserved for others before the job would be gone: the booking that ends first."""
+    choices = columns.jobs[job].choices
+    while choices != 0 and columns.counters[0].bookings > 0:
+        gpu_class = (choices & CHOICE_MASK) - 1
+        choices >>= CHOICE_BITS
+        booking = _opens_first(columns, job, gpu_class)
+        if booking != NONE:
+            count = _note(found, count, RESERVED_IN_ADVANCE, gpu_class, NONE, 0)
+            found[count - 1].booking = booking
+            found[count - 1].until_ms = columns.bookings[booking].until_ms
+    return count
+
+
+@compiled
+def _opens_first(columns: Columns, job: int, gpu_class: int) -> int:
+    """Of the bookings that keep a job off idle nodes of a class which would do, the one that ends first; else NONE."""
+    record = columns.jobs[job]
+    gpus = (record.gpus_milli + WHOLE - 1) // WHOLE
+    now_ms = columns.counters[0].now_ms
+    best = NONE
+    for booking in range(columns.counters[0].bookings):
+        booked = columns.bookings[booking]
+        place = columns.nodes[booked.node]
+        area = columns.pools[place.pool]
+        may_run = area.gpu_class == gpu_class and record.sites >> area.site & 1 == 1
+        if not may_run or place.state != NODE_UP or place.idle < gpus or not has_room(columns, job, booked.node):
+            continue
+        keeps_off = booked.until_ms == booked_until(columns, job, booked.node, now_ms, now_ms + record.limit_ms)
+        if keeps_off and (best == NONE or booked.until_ms < columns.bookings[best].until_ms):
+            best = booking
+    return best
 
 
 @compiled

@@ -106,6 +106,13 @@ def slot_ms(columns: Columns, slot: int) -> int:
 
 
 @compiled
+def slot_of(columns: Columns, at_ms: int) -> int:
+    """The last slot of the calendar whose nodes are all ready by a time."""
+    slot = at_ms // MINUTE_MS - columns.counters[0].calendar_origin
+    return READY_NOW if slot < 0 else min(slot, CALENDAR_MINUTES - 1)
+
+
+@compiled
 def bring_up_to_date(columns: Columns, now_ms: int) -> None:
     """Count the nodes anew that changed since the last time."""
     counters = columns.counters[0]

@@ -1,10 +1,11 @@
 """decide(world, now): one numbered paragraph.
 
-1. Stop what is due: warned jobs whose time has come, jobs over their time limit, jobs somebody wants gone.
+1. Warn who must be gone when a reservation ahead of time begins. Stop what is due: warned jobs whose time has come,
+   jobs over their time limit, jobs somebody wants gone.
 2. Start claimed jobs whose victims have all yielded.
-3. Per GPU class that changed: first everyone within a guarantee, then the surplus in fair order. A job that fits
-   starts; one that does not but is within its guarantee reclaims; the first of the others gets a reservation, and those
-   behind it may start where they do not delay it.
+3. Per GPU class that changed: first jobs on nodes that are reserved for their share now, then everyone within a
+   guarantee, then the surplus in fair order. A job that fits starts; one that does not but is within its guarantee
+   reclaims; the first of the others gets a reservation, and those behind it may start where they do not delay it.
 4. Start claims that need no victim: a guarantee outranks the reservation of a borrower.
 
 Other policies leave parts of step 3 out (`dure.kernel.policies`). Under `fifo` and `sjf` it is one queue, and the first
@@ -14,6 +15,7 @@ job that does not fit stops the pass.
 from __future__ import annotations
 
 from dure.kernel.backfill import clear_reservation, reserve
+from dure.kernel.bookings import fits_on_bookings, turn_bookings
 from dure.kernel.order import begin_pass, next_guaranteed_share, next_job, next_share, skip_job, skip_share
 from dure.kernel.placing import occupy_chosen, place
 from dure.kernel.plan_rows import add_row, is_full
@@ -31,6 +33,7 @@ from dure.world.columns import (
     ORDER_PRIORITY,
     STOP_NONE,
     STOP_RECLAIMED,
+    STOP_RESERVED,
     STOP_TIME_LIMIT,
     WARNED,
     Columns,
@@ -38,6 +41,9 @@ from dure.world.columns import (
 from dure.world.compiled import compiled, entry_point
 from dure.world.quota import OVER_LIMIT, ROOM, shortage
 from dure.world.transitions import claim_is_complete, demand_milli, share_row, spare, start, start_claimed, stop
+
+LEAST_TRIES = 4
+"""Jobs of one share that are tried in vain before the share must wait, however many others there are."""
 
 # What became of a try, worst first: a job's verdict is the best over its choices.
 OVER_SHARE_LIMIT, NOT_ALLOWED_TO_BORROW, QUOTA_IN_USE, DOES_NOT_FIT, STARTED = range(5)
@@ -58,6 +64,8 @@ def decide_columns(columns: Columns, now_ms: int) -> int:
         counters.wake_ms = NEVER
         for gpu_class in range(counters.classes):
             columns.classes[gpu_class].dirty = ANEW
+    if counters.booking_wake_ms <= now_ms:
+        turn_bookings(columns, now_ms)
     _stop_what_is_due(columns, now_ms)
     _start_complete_claims(columns, now_ms)
     if counters.order >= ORDER_PRIORITY:
@@ -79,9 +87,11 @@ def _stop_what_is_due(columns: Columns, now_ms: int) -> None:
             spare(columns, job, now_ms)
             add_row(columns, DO_SPARE, job, NONE, NEVER, 0)
             continue
-        if record.stop_reason == STOP_NONE:
-            in_time = now_ms < record.started_ms + record.limit_ms
-            record.stop_reason = STOP_RECLAIMED if in_time else STOP_TIME_LIMIT
+        if record.stop_reason == STOP_NONE or record.stop_reason == STOP_RESERVED:
+            if now_ms >= record.started_ms + record.limit_ms:
+                record.stop_reason = STOP_TIME_LIMIT
+            elif record.stop_reason == STOP_NONE:
+                record.stop_reason = STOP_RECLAIMED
         stop(columns, job, record.stop_reason, now_ms)
         add_row(columns, DO_STOP, job, NONE, now_ms, record.stop_reason)
         if is_full(columns):
@@ -106,6 +116,8 @@ def _share_out(columns: Columns, gpu_class: int, now_ms: int) -> None:
     if record.dirty == ANEW:
         clear_reservation(columns, gpu_class)
         begin_pass(columns, gpu_class)
+        if columns.counters[0].open_bookings > 0:
+            _serve_bookings(columns, gpu_class, now_ms)
     while record.budget > 0 and not (record.borrowing == 0 and _nothing_left(columns, gpu_class)):
         share = next_guaranteed_share(columns, gpu_class, now_ms)
         if share == NONE:
@@ -123,6 +135,31 @@ def _share_out(columns: Columns, gpu_class: int, now_ms: int) -> None:
             columns.counters[0].plan_full = 1
             return
     record.dirty = CLEAN
+
+
+@compiled
+def _serve_bookings(columns: Columns, gpu_class: int, now_ms: int) -> None:
+    """Jobs of shares for which nodes are reserved now start there first: nobody else may use those nodes."""
+    columns.counters[0].only_booked = 1
+    share = columns.classes[gpu_class].first_active
+    while share != NONE:
+        following = columns.shares[share].next_active
+        if columns.shares[share].booked == 1:
+            _start_on_bookings(columns, share, now_ms)
+        share = following
+    columns.counters[0].only_booked = 0
+
+
+@compiled
+def _start_on_bookings(columns: Columns, share: int, now_ms: int) -> None:
+    """Start what fits of a share's queue, in its order, on the nodes reserved for it; give up after a few in vain."""
+    failures = 0
+    job = columns.shares[share].queue_first
+    while job != NONE and failures < LEAST_TRIES and not is_full(columns):
+        following = columns.jobs[job].next
+        if not fits_on_bookings(columns, job, now_ms) or _try_choices(columns, job, now_ms) != STARTED:
+            failures += 1
+        job = following
 
 
 @compiled
@@ -155,7 +192,7 @@ def _serve(columns: Columns, share: int, gpu_class: int, now_ms: int) -> None:
         return
     if record.blocked == NONE:
         record.blocked = job
-    skip_job(columns, share, max(4, columns.counters[0].backfill_depth // max(1, record.active)))
+    skip_job(columns, share, max(LEAST_TRIES, columns.counters[0].backfill_depth // max(1, record.active)))
 
 
 @compiled

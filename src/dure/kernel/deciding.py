@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dure.kernel.decide import decide_columns
 from dure.model.plan import Claim, Decision, Plan, Spare, Start, Stop, StopReason, Warn
-from dure.world.columns import DO_CLAIM, DO_SPARE, DO_START, DO_STOP, DO_WARN
+from dure.world.columns import DO_CLAIM, DO_SPARE, DO_START, DO_STOP, DO_WARN, NONE
 from dure.world.world import STOP_CODES, World
 
 _REASONS: dict[int, StopReason] = {code: reason for reason, code in STOP_CODES.items()}
@@ -41,8 +41,7 @@ def _decision(world: World, index: int) -> Decision:
     if kind == DO_CLAIM:
         return _claim(world, job, name)
     if kind == DO_WARN:
-        claimant = world.job_at(int(row.other))
-        return Warn(job=name, attempt=int(row.attempt), claimant=claimant, stop_at_ms=int(row.at_ms))
+        return _warn(world, index, name)
     if kind == DO_SPARE:
         return Spare(job=name, attempt=int(row.attempt))
     assert kind == DO_STOP
@@ -59,6 +58,15 @@ def _start(world: World, job: int, name: str, attempt: int) -> Start:
         gpu_class=_class_used(world, job),
         placements=placements,
         borrowed=bool(world.columns.jobs[job].borrowed),
+    )
+
+
+def _warn(world: World, index: int, name: str) -> Warn:
+    row = world.columns.plan[index]
+    claimant = world.job_at(int(row.other)) if row.other != NONE else ""
+    reservation = "" if claimant else world.nation.reservations[int(row.reason)].name
+    return Warn(
+        job=name, attempt=int(row.attempt), claimant=claimant, stop_at_ms=int(row.at_ms), reservation=reservation
     )
 
 

@@ -19,6 +19,7 @@ from dure.kernel.blockers import (
     SHAPES_REMEMBERED,
     find_blockers,
     first_blockers,
+    kept_off,
     largest_under,
     place_in_queue,
     protected_borrowers,
@@ -44,6 +45,7 @@ CODES = {
     blockers.NOT_ENOUGH_CPU_OR_MEMORY: BlockerCode.NOT_ENOUGH_CPU_OR_MEMORY,
     blockers.WAITING_FOR_VICTIMS: BlockerCode.WAITING_FOR_VICTIMS,
     blockers.RECLAIMED_BEFORE: BlockerCode.RECLAIMED_BEFORE,
+    blockers.RESERVED_IN_ADVANCE: BlockerCode.RESERVED_IN_ADVANCE,
     blockers.RESERVED_FOR_HEAD: BlockerCode.RESERVED_FOR_HEAD,
     blockers.BEHIND_IN_QUEUE: BlockerCode.BEHIND_IN_QUEUE,
 }
@@ -84,6 +86,7 @@ def warm_up() -> None:
     world = World()
     columns, kept = world.columns, np.zeros((MOST_HOLDERS, 2), dtype=np.int64)
     find_blockers(columns, 0, records(SHAPE, _SHAPES_OF_ONE), records(FINDING, MOST_FINDINGS))
+    kept_off(columns, 0, records(FINDING, MOST_FINDINGS), 0)
     protected_borrowers(columns, 0, 0, 0, 0, kept)
     largest_under(columns, 0, 0, kept)
     place_in_queue(columns, 0)
@@ -157,6 +160,9 @@ def _queued(world: World, card: JobCard, now_ms: int) -> list[Blocker]:
         reasons.append(_in_full(world, card, found[index], now_ms))
         if reasons[-1].code in _NOT_ENOUGH_NOW:
             reasons += _not_given_back_yet(world, card, int(found[index].gpu_class), now_ms)
+    if all(each.code is not BlockerCode.RESERVED_IN_ADVANCE for each in reasons):
+        kept = range(int(kept_off(world.columns, card.row, found, 0)))
+        reasons += [_blocker(world, card, found[index]) for index in kept]
     return reasons
 
 
@@ -173,9 +179,16 @@ def _blocker(world: World, card: JobCard, finding: Records) -> Blocker:
         nodes=nodes,
         per_node_milli=int(world.columns.jobs[card.row].gpus_milli) if nodes else 0,
         guaranteed=code is BlockerCode.NOT_LENT and _is_guaranteed(world, card, share),
-        holders=(world.job_at(int(finding.job)),) if finding.job != NONE else (),
+        holders=_named(world, finding),
         until_ms=int(finding.until_ms) if finding.until_ms < NEVER else None,
     )
+
+
+def _named(world: World, finding: Records) -> tuple[str, ...]:
+    """The job or the reservation that a finding is about."""
+    if finding.booking != NONE:
+        return (world.nation.reservations[int(world.columns.bookings[int(finding.booking)].reservation)].name,)
+    return (world.job_at(int(finding.job)),) if finding.job != NONE else ()
 
 
 def _is_guaranteed(world: World, card: JobCard, share: int) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dure.kernel.backfill import spoils_reservation
 from dure.kernel.room import has_room, is_allowed
+from dure.world.bookings import is_open
 from dure.world.columns import NONE, WHOLE, Columns
 from dure.world.compiled import compiled
 from dure.world.parts import CUT, gpu_at, next_level, next_node_at
@@ -71,9 +72,10 @@ def first_node_at(columns: Columns, job: int, gpu_class: int, level: int, ends_m
     while node != NONE:
         pool = columns.nodes[node].pool
         following = node + 1
+        is_open_to_it = has_room(columns, job, node) and is_open(columns, job, node, ends_ms)
         if not is_allowed(columns, job, pool):
             following = columns.pools[pool].first_node + columns.pools[pool].node_count
-        elif has_room(columns, job, node) and spoils_reservation(columns, node, 1, ends_ms) == 0:
+        elif is_open_to_it and spoils_reservation(columns, node, 1, ends_ms) == 0:
             return node
         node = next_node_at(columns, gpu_class, level, following)
     return NONE

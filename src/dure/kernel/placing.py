@@ -10,6 +10,7 @@ from __future__ import annotations
 from dure.kernel.backfill import spare_nodes, spend_spare, spoils_reservation
 from dure.kernel.parts import place_beside_parts
 from dure.kernel.room import has_room, is_allowed
+from dure.world.bookings import is_open
 from dure.world.capacity import hold, hold_part, lowest, next_node
 from dure.world.columns import MOST_GPUS, MOST_LEVELS, NONE, WHOLE, Columns
 from dure.world.compiled import compiled, entry_point
@@ -31,7 +32,7 @@ def place(columns: Columns, job: int, gpu_class: int, ends_ms: int) -> bool:
         placed = _place_on_one_node(columns, job, gpu_class, gpus, ends_ms)
     else:
         placed = _place_gang(columns, job, gpu_class, gpus, ends_ms)
-    if not placed:
+    if not placed and columns.counters[0].only_booked == 0:
         _remember_hopeless(columns, job, gpu_class, ends_ms)
     return placed
 
@@ -41,8 +42,10 @@ def _is_hopeless(columns: Columns, job: int, gpu_class: int, ends_ms: int) -> bo
     """True when a job that asks for no more in any respect did not fit, and nothing was given back since."""
     record = columns.jobs[job]
     known = columns.classes[gpu_class]
+    # Where a reservation is for its share, a job may fit although one like it does not.
     return (
         known.hopeless == 1
+        and columns.shares[record.share].booked == 0
         and record.nodes >= known.hopeless_nodes
         and record.gpus_milli >= known.hopeless_gpus_milli
         and record.cpus_milli >= known.hopeless_cpus_milli
@@ -75,7 +78,7 @@ def _place_on_one_node(columns: Columns, job: int, gpu_class: int, gpus: int, en
                 continue
             node = next_node(columns, pool, level, 0)
             while node != NONE:
-                if has_room(columns, job, node):
+                if has_room(columns, job, node) and is_open(columns, job, node, ends_ms):
                     spoils = spoils_reservation(columns, node, gpus, ends_ms)
                     if spoils <= spare_nodes(columns, pool):
                         spend_spare(columns, pool, spoils)
@@ -132,7 +135,7 @@ def _fill_gang(columns: Columns, job: int, pool: int, gpus: int, ends_ms: int) -
             continue
         node = next_node(columns, pool, level, 0)
         while node != NONE and found < wanted:
-            if has_room(columns, job, node):
+            if has_room(columns, job, node) and is_open(columns, job, node, ends_ms):
                 spoils = spoils_reservation(columns, node, gpus, ends_ms)
                 if spoiled + spoils <= spare:
                     spoiled += spoils

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from dure.kernel.borrowers import first_borrower, next_borrower, next_side
 from dure.kernel.plan_rows import add_row
+from dure.world.bookings import is_open
 from dure.world.capacity import bits, hold, lowest, next_node
 from dure.world.columns import (
     CANDIDATE_NODES,
@@ -56,6 +57,7 @@ def reclaim(columns: Columns, job: int, gpu_class: int, now_ms: int) -> bool:
     known.in_vain_cpus_milli = record.cpus_milli
     known.in_vain_memory_mib = record.memory_mib
     known.in_vain_sites = record.sites
+    known.in_vain_limit_ms = record.limit_ms if columns.counters[0].bookings > 0 else 0
     return False
 
 
@@ -77,6 +79,7 @@ def _is_in_vain(columns: Columns, job: int, share: int, gpu_class: int) -> bool:
         and record.cpus_milli >= known.in_vain_cpus_milli
         and record.memory_mib >= known.in_vain_memory_mib
         and record.sites & ~known.in_vain_sites == 0
+        and record.limit_ms >= known.in_vain_limit_ms
     )
 
 
@@ -107,10 +110,19 @@ def _list_idle_nodes(columns: Columns, job: int, pool: int) -> int:
             continue
         node = next_node(columns, pool, level, 0)
         while node != NONE and found < most:
-            _list_node(columns, job, node, found)
-            found += 1
+            if _stays_open(columns, job, node):
+                _list_node(columns, job, node, found)
+                found += 1
             node = next_node(columns, pool, level, columns.nodes[node].position + 1)
     return found
+
+
+@compiled
+def _stays_open(columns: Columns, job: int, node: int) -> bool:
+    """True when no reservation keeps a job off a node that claims it now and starts when the last victim has gone."""
+    counters = columns.counters[0]
+    start_ms = counters.now_ms + counters.warning_ms + counters.grace_ms
+    return is_open(columns, job, node, start_ms + columns.jobs[job].limit_ms)
 
 
 @compiled
@@ -141,7 +153,9 @@ def _list_nodes_of(columns: Columns, job: int, share: int, holder: int, found: i
         node = columns.allocations[at].node
         place = columns.nodes[node]
         at = columns.allocations[at].next_of_job
-        if place.candidate == NONE and place.state == NODE_UP and _might_yield(columns, job, share, node, gpus, now_ms):
+        if place.candidate != NONE or place.state != NODE_UP or not _stays_open(columns, job, node):
+            continue
+        if _might_yield(columns, job, share, node, gpus, now_ms):
             _list_node(columns, job, node, found)
             found += 1
     return found

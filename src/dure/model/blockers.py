@@ -28,6 +28,7 @@ class BlockerCode(StrEnum):
     VICTIMS_PROTECTED = "victims-protected"
     RECLAIM_RATE = "reclaim-rate"
     RECLAIMED_BEFORE = "reclaimed-before"
+    RESERVED_IN_ADVANCE = "reserved-in-advance"
     RESERVED_FOR_HEAD = "reserved-for-head"
     BEHIND_IN_QUEUE = "behind-in-queue"
 

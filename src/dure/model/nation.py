@@ -9,6 +9,7 @@ from msgspec import Struct
 from dure.model.datasets import Dataset
 from dure.model.fleet import GpuClass, NodeGroup, Site, Timing
 from dure.model.organisations import Organisation, Share, ShareAmount
+from dure.model.reservations import Reservation
 
 
 class Nation(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
@@ -23,6 +24,7 @@ class Nation(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
     shares: tuple[Share, ...] = ()
     """Parents before children."""
     datasets: tuple[Dataset, ...] = ()
+    reservations: tuple[Reservation, ...] = ()
     timing: Timing = Timing()
 
     def organisation_of(self, project: str) -> Organisation | None:
@@ -36,6 +38,15 @@ class Nation(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
             return own
         owner = self.organisation_of(project)
         return self._shares_by_name.get(owner.name) if owner else None
+
+    def share_path(self, name: str) -> tuple[str, ...]:
+        """A share and those above it, nearest first; empty for no share."""
+        path = []
+        share = self._shares_by_name.get(name)
+        while share is not None:
+            path.append(share.name)
+            share = self._shares_by_name.get(share.parent) if share.parent else None
+        return tuple(path)
 
     def node_groups(self) -> list[tuple[Site, NodeGroup]]:
         """Every node group with its site, in placement order."""

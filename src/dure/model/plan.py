@@ -26,6 +26,7 @@ class StopReason(StrEnum):
     TIME_LIMIT = "time-limit"
     CANCELLED = "cancelled"
     NODE_LOST = "node-lost"
+    RESERVED = "reserved"
 
 
 class Start(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="start", tag_field="do"):
@@ -51,12 +52,16 @@ class Claim(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="claim", 
 
 
 class Warn(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="warn", tag_field="do"):
-    """Tell a borrower that it will be stopped at `stop_at_ms`, for `claimant`'s sake."""
+    """Tell a borrower that it will be stopped at `stop_at_ms`, for `claimant`'s sake.
+
+    Where there is no claimant, a node it runs on is kept for `reservation`.
+    """
 
     job: str
     attempt: int
     claimant: str
     stop_at_ms: int
+    reservation: str = ""
 
 
 class Spare(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="spare", tag_field="do"):

@@ -13,9 +13,16 @@ from dure.reports.jobs import TimelineLine
 
 LANGUAGES = ("en", "ko")
 MOST_HOLDERS = 3
-_AHEAD = frozenset({BlockerCode.HELD_BY_DEPENDENCY, BlockerCode.RESERVED_FOR_HEAD, BlockerCode.BEHIND_IN_QUEUE})
-"""Blockers whose holders are jobs that go first; the holders of others have GPUs."""
 _SILENT = frozenset({None, NoEta.NOT_ASKED, NoEta.NOT_WAITING})
+_AHEAD = frozenset(
+    {
+        BlockerCode.HELD_BY_DEPENDENCY,
+        BlockerCode.RESERVED_IN_ADVANCE,
+        BlockerCode.RESERVED_FOR_HEAD,
+        BlockerCode.BEHIND_IN_QUEUE,
+    }
+)
+"""Blockers whose holders are jobs or reservations that go first; the holders of others have GPUs."""
 _UNITS = (
     ("time.days", DAY_MS),
     ("time.hours", HOUR_MS),
@@ -122,6 +129,7 @@ class Phrases:
             site=site_title(line.site),
             attempt=line.attempt,
             exit_code=line.exit_code,
+            reservation=line.reservation,
         )
 
 

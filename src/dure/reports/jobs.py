@@ -89,6 +89,8 @@ class TimelineLine(Struct, frozen=True, kw_only=True):
     attempt: int = 0
     """The attempt that began or ended; 0 when the step is about none."""
     exit_code: int | None = None
+    reservation: str = ""
+    """The reservation for whose sake it must leave its node."""
     note: str
 
 
@@ -275,6 +277,7 @@ def _timeline_line(moment: Moment) -> TimelineLine:
         site=moment.site,
         attempt=moment.attempt,
         exit_code=moment.exit_code,
+        reservation=moment.reservation,
         note=what_happened(moment),
     )
 

@@ -22,6 +22,7 @@ _SHORT = {
     BlockerCode.VICTIMS_PROTECTED: "borrowers are still protected",
     BlockerCode.RECLAIM_RATE: "its share took back enough for now",
     BlockerCode.RECLAIMED_BEFORE: "was itself reclaimed",
+    BlockerCode.RESERVED_IN_ADVANCE: "idle nodes are reserved",
     BlockerCode.RESERVED_FOR_HEAD: "would delay the job at the head",
     BlockerCode.BEHIND_IN_QUEUE: "behind other jobs",
 }
@@ -52,6 +53,9 @@ _UNBLOCK = {
         "Its share took back as many GPUs as its reclaim_per_hour allows: the next may be taken then."
     ),
     BlockerCode.RECLAIMED_BEFORE: "A job that gave GPUs back never takes any back: it waits until some are idle.",
+    BlockerCode.RESERVED_IN_ADVANCE: (
+        "Idle nodes are reserved for others: it starts there when that is over, or before with a shorter limit."
+    ),
     BlockerCode.RESERVED_FOR_HEAD: (
         "It would delay a job whose turn is first; a shorter time limit might let it pass."
     ),
@@ -95,11 +99,13 @@ _HAPPENED = {
     MomentCode.ATTEMPT_STARTED: "attempt {attempt} at {site}",
     MomentCode.RUNNING: "running",
     MomentCode.MUST_YIELD: "must yield to {jobs}",
+    MomentCode.MUST_LEAVE: "must leave: its node is reserved for {reservation}",
     MomentCode.SPARED: "may go on after all",
     MomentCode.STOPPED_RECLAIMED: "stopped: reclaimed",
     MomentCode.STOPPED_TIME_LIMIT: "stopped: time limit",
     MomentCode.STOPPED_CANCELLED: "stopped: cancelled",
     MomentCode.STOPPED_NODE_LOST: "stopped: node lost",
+    MomentCode.STOPPED_RESERVED: "stopped: its node is reserved",
     MomentCode.ATTEMPT_PREEMPTED: "attempt {attempt} ended: preempted",
     MomentCode.ATTEMPT_NODE_LOST: "attempt {attempt} ended: node lost",
     MomentCode.ATTEMPT_NEVER_STARTED: "attempt {attempt} ended: never started",
@@ -182,7 +188,11 @@ def _assumed(assumption: Assumption) -> str:
 def what_happened(moment: Moment) -> str:
     """One step of a job's life as a phrase for a timeline."""
     return _HAPPENED[moment.what].format(
-        jobs=", ".join(moment.jobs), site=moment.site, attempt=moment.attempt, exit_code=moment.exit_code
+        jobs=", ".join(moment.jobs),
+        site=moment.site,
+        attempt=moment.attempt,
+        exit_code=moment.exit_code,
+        reservation=moment.reservation,
     )
 
 

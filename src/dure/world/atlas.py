@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dure.model.events import JobSubmitted
 from dure.model.nation import Nation
 from dure.model.organisations import UNLIMITED_MILLI
-from dure.world.building import PoolShape, Shape, ShareShape
+from dure.world.building import BookingShape, PoolShape, Shape, ShareShape
 from dure.world.cards import NodeCard, ShareCard
 from dure.world.columns import (
     ALL_SITES,
@@ -76,7 +76,21 @@ class Atlas:
             shares=self._share_shapes(),
             timing=self.nation.timing,
             half_lives_ms=[each.half_life_ms for each in self.nation.gpu_classes],
+            bookings=self._booking_shapes(),
         )
+
+    def _booking_shapes(self) -> list[BookingShape]:
+        return [
+            BookingShape(
+                node=self._node_index[node],
+                from_ms=each.from_ms,
+                until_ms=each.until_ms,
+                share=self._share_index[each.share] - 1 if each.share else NONE,
+                reservation=number,
+            )
+            for number, each in enumerate(self.nation.reservations)
+            for node in each.chosen
+        ]
 
     def _share_shapes(self) -> list[ShareShape]:
         shapes = []

@@ -13,6 +13,7 @@ from dure.world.columns import (
     ALL_SITES,
     ALLOCATION,
     ANEW,
+    BOOKING,
     CALENDAR_MINUTES,
     CALENDAR_ROW,
     CANDIDATE_NODES,
@@ -72,6 +73,17 @@ class ShareShape:
 
 
 @dataclass(frozen=True)
+class BookingShape:
+    """A node of a reservation; `share` is the position of the share it is for in the list, NONE for maintenance."""
+
+    node: int
+    from_ms: int
+    until_ms: int
+    share: int
+    reservation: int
+
+
+@dataclass(frozen=True)
 class Shape:
     """All that is declared: what `build` needs to know. Share 0 of every class is the root, above all listed shares."""
 
@@ -84,6 +96,7 @@ class Shape:
     reclaims: bool = True
     half_lives_ms: Sequence[int] = ()
     """Per class; 0, or none at all, is that of the timing."""
+    bookings: Sequence[BookingShape] = ()
 
 
 def build(shape: Shape, jobs: int) -> Columns:
@@ -112,6 +125,7 @@ def build(shape: Shape, jobs: int) -> Columns:
         timer_slot=np.full(jobs, NONE, dtype=np.int64),
         plan=records(PLAN, PLAN_ROWS),
         reservations=records(RESERVATION, shape.classes),
+        bookings=records(BOOKING, max(1, len(shape.bookings))),
         chosen=np.zeros(max(3, nodes), dtype=np.int64),
         ready_slots=np.full((max(1, nodes), MOST_LEVELS), NOT_READY, dtype=np.int64),
         calendar=np.zeros(calendar_rows * CALENDAR_ROW, dtype=np.int64),
@@ -123,6 +137,7 @@ def build(shape: Shape, jobs: int) -> Columns:
     _add_nodes(columns, shape.pools)
     _add_classes(columns, shape)
     _plant_trees(columns, shape)
+    _book_nodes(columns, sorted(shape.bookings, key=lambda booking: (booking.node, booking.from_ms)))
     return columns
 
 
@@ -273,7 +288,7 @@ def _add_nodes(columns: Columns, shapes: Sequence[PoolShape]) -> None:
         nodes["idle_mask"] = (1 << shape.gpus) - 1
         nodes["cpus_milli"] = nodes["free_cpus_milli"] = shape.cpus_milli
         nodes["memory_mib"] = nodes["free_memory_mib"] = shape.memory_mib
-        nodes["first_allocation"] = nodes["candidate"] = NONE
+        nodes["first_allocation"] = nodes["candidate"] = nodes["first_booking"] = NONE
         columns.gpu_free_milli[rows, : shape.gpus] = WHOLE
         columns.idle_counts[index, shape.gpus] = shape.nodes
         pool.idle = shape.gpus * shape.nodes
@@ -329,6 +344,38 @@ def _set_amounts(columns: Columns, row: int, root: int, share: ShareShape, gpu_c
     record.limit = share.limit[gpu_class] if share.limit else UNLIMITED
     record.lend = share.lend[gpu_class] if share.lend else UNLIMITED
     record.reclaim_per_hour = share.reclaim_per_hour[gpu_class] if share.reclaim_per_hour else UNLIMITED
+
+
+def _book_nodes(columns: Columns, shapes: Sequence[BookingShape]) -> None:
+    """Thread the bookings, which come by node and time: those of a node, and those that are for somebody."""
+    counters = columns.counters[0]
+    counters.bookings, counters.first_share_booking = len(shapes), NONE
+    # The first decision looks at all of them, whatever time it is.
+    counters.booking_wake_ms = 0 if shapes else NEVER
+    for index in range(len(shapes) - 1, -1, -1):
+        shape, record = shapes[index], columns.bookings[index]
+        node = columns.nodes[shape.node]
+        record.node, record.from_ms, record.until_ms = shape.node, shape.from_ms, shape.until_ms
+        record.reservation, record.share = shape.reservation, NONE if shape.share == NONE else 1 + shape.share
+        record.next_of_node, record.next_for_share = node.first_booking, NONE
+        node.first_booking = index
+        pool = columns.pools[node.pool]
+        pool.first_booking, pool.bookings = index, pool.bookings + 1
+        if shape.share != NONE:
+            record.next_for_share, counters.first_share_booking = counters.first_share_booking, index
+            _mark_booked(columns, 1 + shape.share)
+
+
+def _mark_booked(columns: Columns, share: int) -> None:
+    """A reservation is for a share and all below it, in the tree of every class."""
+    shares = int(columns.counters[0].shares)
+    marked = {share}
+    # Children come after their parents.
+    for row in range(share, shares):
+        if row == share or int(columns.shares[row].parent) in marked:
+            marked.add(row)
+    for row in marked:
+        columns.shares["booked"][row::shares] = 1
 
 
 def _fill_pools(columns: Columns, root: int, shares: int) -> None:

@@ -25,11 +25,13 @@ class MomentCode(StrEnum):
     ATTEMPT_STARTED = "attempt-started"
     RUNNING = "running"
     MUST_YIELD = "must-yield"
+    MUST_LEAVE = "must-leave"
     SPARED = "spared"
     STOPPED_RECLAIMED = "stopped-reclaimed"
     STOPPED_TIME_LIMIT = "stopped-time-limit"
     STOPPED_CANCELLED = "stopped-cancelled"
     STOPPED_NODE_LOST = "stopped-node-lost"
+    STOPPED_RESERVED = "stopped-reserved"
     ATTEMPT_PREEMPTED = "attempt-preempted"
     ATTEMPT_NODE_LOST = "attempt-node-lost"
     ATTEMPT_NEVER_STARTED = "attempt-never-started"
@@ -47,6 +49,7 @@ STOPPED = {
     StopReason.TIME_LIMIT: MomentCode.STOPPED_TIME_LIMIT,
     StopReason.CANCELLED: MomentCode.STOPPED_CANCELLED,
     StopReason.NODE_LOST: MomentCode.STOPPED_NODE_LOST,
+    StopReason.RESERVED: MomentCode.STOPPED_RESERVED,
 }
 """What a job's timeline says when it is told to stop."""
 
@@ -77,6 +80,8 @@ class Moment(Struct, frozen=True, omit_defaults=True):
     site: str = ""
     attempt: int = 0
     exit_code: int | None = None
+    reservation: str = ""
+    """The reservation for whose sake it must leave its node."""
 
 
 class JobCard(Struct, kw_only=True):
@@ -104,6 +109,8 @@ class JobCard(Struct, kw_only=True):
     ended_at_ms: int | None = None
     claimant: str = ""
     """The job for whose sake this one was warned."""
+    reservation: str = ""
+    """The reservation for whose sake it was warned."""
     stop_at_ms: int | None = None
     stop_reason: StopReason | None = None
     cancel_requested: bool = False

@@ -11,6 +11,7 @@ numbers; `NONE` (-1) is no row. Times are in milliseconds, GPUs in thousandths (
 | `pools` | (site, GPU class, node shape): nodes that only differ by number, contiguous |
 | `shares` | (GPU class, share); row = class x shares per class + share |
 | `classes` | GPU class |
+| `bookings` | node of a reservation |
 | `counters` | the world: exactly one |
 """
 
@@ -53,7 +54,7 @@ HELD, QUEUED, CLAIMED, RUNNING, WARNED, STOPPING, GONE = range(7)
 DO_START, DO_CLAIM, DO_WARN, DO_SPARE, DO_STOP = range(5)
 
 # Why an attempt is stopped.
-STOP_NONE, STOP_RECLAIMED, STOP_TIME_LIMIT, STOP_CANCELLED, STOP_NODE_LOST = range(5)
+STOP_NONE, STOP_RECLAIMED, STOP_TIME_LIMIT, STOP_CANCELLED, STOP_NODE_LOST, STOP_RESERVED = range(6)
 
 # How the waiting are ordered. From ORDER_PRIORITY on every share has a queue of its own; before it all have one.
 ORDER_FIFO, ORDER_SJF, ORDER_PRIORITY, ORDER_FAIR_SHARE = range(4)
@@ -137,6 +138,7 @@ NODE = _records(
     "changed",  # 1 while listed: the calendar has to count it anew
     "next_changed",
     "candidate",  # scratch of reclaim: place among the candidate nodes; NONE
+    "first_booking",
 )
 
 ALLOCATION = _records(
@@ -167,6 +169,8 @@ POOL = _records(
     "words",  # per set
     "idle",  # GPUs
     "first_calendar_row",  # one row per number of GPUs, from 1
+    "first_booking",  # its bookings follow each other
+    "bookings",
     "reserved_by",  # class whose first blocked job holds a reservation here; NONE
 )
 
@@ -207,6 +211,8 @@ SHARE = _records(
     "in_vain_cpus_milli",
     "in_vain_memory_mib",
     "in_vain_sites",
+    "in_vain_limit_ms",
+    "booked",  # 1 when some reservation is for it, or for a share above it
 )
 
 CLASS = _records(
@@ -262,10 +268,25 @@ COUNTERS = _records(
     "warning_ms",
     "grace_ms",
     "backfill_depth",
+    "bookings",
+    "booking_wake_ms",  # when a booking next begins, ends, or needs its node cleared
+    "open_bookings",  # bookings for somebody that have begun and not ended
+    "first_share_booking",  # list of bookings for somebody
+    "only_booked",  # 1 while jobs are placed on nodes that are booked for their share and nowhere else
     "decisions",
 )
 
 PLAN = _records("kind", "job", "attempt", "other", "at_ms", "reason")
+
+BOOKING = _records(
+    "node",
+    "from_ms",
+    "until_ms",
+    "share",  # index of the share it is for; NONE for maintenance
+    "reservation",  # its number in the nation's document
+    "next_of_node",
+    "next_for_share",
+)
 
 RESERVATION = _records("job", "pool", "gpus", "nodes", "shadow_ms", "spare")
 
@@ -301,6 +322,8 @@ class Columns(NamedTuple):
     plan: Records
     reservations: Records
     """[class] what the first job that fits nowhere was promised."""
+    bookings: Records
+    """By node, and by the time at which they begin."""
     chosen: Integers
     """Nodes of the placement being built, in rank order."""
     ready_slots: Integers

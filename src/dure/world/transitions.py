@@ -18,6 +18,7 @@ from dure.world.columns import (
     QUEUED,
     RUNNING,
     STOP_NONE,
+    STOP_RESERVED,
     STOPPING,
     WARNED,
     WHOLE,
@@ -118,6 +119,9 @@ def _note_arrival(columns: Columns, job: int, gpu_class: int) -> None:
     if record.dirty == ANEW:
         return
     record.dirty = ARRIVALS
+    if share.booked == 1 and columns.counters[0].open_bookings > 0:
+        record.dirty = ANEW
+        return
     from_elsewhere = record.blocked != NONE and columns.jobs[record.blocked].queue != columns.jobs[job].queue
     if columns.jobs[job].next != NONE or from_elsewhere:
         record.dirty = ANEW
@@ -304,6 +308,20 @@ def warn(columns: Columns, job: int, claimant: int, stop_at_ms: int, now_ms: int
 
 
 @entry_point
+def warn_of_booking(columns: Columns, job: int, stop_at_ms: int) -> None:
+    """A job will be stopped at `stop_at_ms`, because its node is reserved. Nobody claims its quota: it keeps it."""
+    record = columns.jobs[job]
+    if may_be_preempted(columns, job):
+        drop_preemptible(columns, job, share_row(columns, job, record.gpu_class))
+    record.state = WARNED
+    record.claimant = NONE
+    record.stop_reason = STOP_RESERVED
+    set_timer(columns, job, min(record.expected_end_ms, stop_at_ms))
+    record.expected_end_ms = min(record.expected_end_ms, stop_at_ms + columns.counters[0].grace_ms)
+    note_other_end(columns, job)
+
+
+@entry_point
 def spare(columns: Columns, job: int, now_ms: int) -> None:
     """A warned job goes on undisturbed."""
     record = columns.jobs[job]
@@ -420,7 +438,7 @@ def withdraw(columns: Columns, job: int, now_ms: int, reason: int) -> int:
 @entry_point
 def next_due_ms(columns: Columns) -> int:
     """When `decide` has something to do by itself; NEVER if nothing is due."""
-    due = columns.counters[0].wake_ms
+    due = min(columns.counters[0].wake_ms, columns.counters[0].booking_wake_ms)
     if columns.counters[0].timers > 0:
         due = min(due, columns.timer_due_ms[0])
     return min(due, NEVER)

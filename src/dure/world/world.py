@@ -32,6 +32,7 @@ from dure.model.plan import Claim, Placement, Plan, Spare, Start, Stop, StopReas
 from dure.world import building, transitions
 from dure.world.agenda import Agenda
 from dure.world.atlas import NODE_STATE_CODES, Atlas
+from dure.world.bookings import booked_until
 from dure.world.capacity import hold, hold_part, set_node_state
 from dure.world.cards import (
     CANCELLED_AS,
@@ -59,6 +60,7 @@ from dure.world.columns import (
     STOP_NODE_LOST,
     STOP_NONE,
     STOP_RECLAIMED,
+    STOP_RESERVED,
     STOP_TIME_LIMIT,
     WARNED,
     Columns,
@@ -78,6 +80,7 @@ STOP_CODES = {
     StopReason.TIME_LIMIT: STOP_TIME_LIMIT,
     StopReason.CANCELLED: STOP_CANCELLED,
     StopReason.NODE_LOST: STOP_NODE_LOST,
+    StopReason.RESERVED: STOP_RESERVED,
 }
 
 
@@ -164,17 +167,23 @@ class World:
                     card.placements = decision.placements
                     self._move(card, Moment(plan.at_ms, JobState.CLAIMED, MomentCode.TAKES_GUARANTEE_BACK))
                 case Warn():
-                    card.claimant, card.stop_at_ms = decision.claimant, decision.stop_at_ms
-                    yields_to = (decision.claimant,)
-                    self._move(card, Moment(plan.at_ms, JobState.WARNED, MomentCode.MUST_YIELD, jobs=yields_to))
+                    self._record_warning(card, decision, plan.at_ms)
                 case Spare():
-                    card.claimant, card.stop_at_ms = "", None
+                    card.claimant, card.reservation, card.stop_at_ms = "", "", None
                     self._move(card, Moment(plan.at_ms, JobState.RUNNING, MomentCode.SPARED))
                 case Stop():
                     card.stop_reason = decision.reason
                     self._move(card, Moment(plan.at_ms, JobState.STOPPING, STOPPED[decision.reason]))
                 case _:
                     assert_never(decision)
+
+    def _record_warning(self, card: JobCard, warning: Warn, at_ms: int) -> None:
+        card.claimant, card.reservation, card.stop_at_ms = warning.claimant, warning.reservation, warning.stop_at_ms
+        if warning.reservation:
+            leaves_for = warning.reservation
+            self._move(card, Moment(at_ms, JobState.WARNED, MomentCode.MUST_LEAVE, reservation=leaves_for))
+        else:
+            self._move(card, Moment(at_ms, JobState.WARNED, MomentCode.MUST_YIELD, jobs=(warning.claimant,)))
 
     def _record_start(self, card: JobCard, start: Start, at_ms: int) -> None:
         card.attempt, card.site, card.gpu_class = start.attempt, start.site, start.gpu_class
@@ -202,6 +211,8 @@ class World:
                 expected_ms = at_ms + int(counters.warning_ms) + int(counters.grace_ms)
                 gpu_class = self._class_at(decision.placements[0])
                 transitions.claim(self.columns, row, gpu_class, expected_ms, at_ms)
+            case Warn() if decision.reservation:
+                transitions.warn_of_booking(self.columns, row, decision.stop_at_ms)
             case Warn():
                 claimant = self.jobs[decision.claimant].row
                 transitions.warn(self.columns, row, claimant, decision.stop_at_ms, at_ms)
@@ -296,6 +307,7 @@ class World:
             return
         transitions.release(self.columns, card.row, event.at_ms)
         card.exit_code = event.exit_code
+        left_for, card.reservation = card.reservation, ""
         card.placements, card.claimant, card.stop_at_ms = (), "", None
         match event.outcome:
             case Outcome.SUCCEEDED:
@@ -307,7 +319,7 @@ class World:
             case Outcome.FAILED:
                 self._fail(card, event)
             case Outcome.PREEMPTED | Outcome.NODE_LOST | Outcome.NEVER_STARTED:
-                self._requeue(card, event)
+                self._requeue(card, event, left_for)
             case _:
                 assert_never(event.outcome)
 
@@ -323,13 +335,14 @@ class World:
             self.columns.jobs[card.row].state = HELD
             self._move(card, _failure(event, JobState.HELD, MomentCode.ATTEMPT_FAILED_TRIES_AGAIN))
 
-    def _requeue(self, card: JobCard, event: AttemptEnded) -> None:
+    def _requeue(self, card: JobCard, event: AttemptEnded, left_for: str) -> None:
         if card.cancel_requested:
             self._finish(card, Moment(event.at_ms, JobState.CANCELLED, MomentCode.CANCELLED))
             return
         if event.outcome is Outcome.PREEMPTED:
             card.preemptions += 1
-            self.columns.jobs[card.row].times_reclaimed += 1
+            # Who made way for a reservation lost nothing borrowed, and may take its guarantee back elsewhere.
+            self.columns.jobs[card.row].times_reclaimed += 0 if left_for else 1
         transitions.put_in_queue(self.columns, card.row)
         self._move(card, Moment(event.at_ms, JobState.QUEUED, REQUEUED[event.outcome], attempt=event.attempt))
 
@@ -412,7 +425,20 @@ class World:
         if before.state in (RUNNING, WARNED):
             # A warned job has lost its claimant with the old columns, so it is looked at (and spared) at once.
             at_once = before.state == WARNED or before.stop_reason != STOP_NONE
-            transitions.set_timer(self.columns, row, at_ms if at_once else int(now.expected_end_ms))
+            due_ms = at_ms if at_once else int(now.expected_end_ms)
+            if before.stop_reason == STOP_RESERVED:
+                due_ms = self._bring_over_leaving(card, at_ms)
+            transitions.set_timer(self.columns, row, due_ms)
+
+    def _bring_over_leaving(self, card: JobCard, at_ms: int) -> int:
+        """When a job that must leave its node is looked at next: at once, and spared, if it may stay after all."""
+        record = self.columns.jobs[card.row]
+        limit_ms = int(record.started_ms + record.limit_ms)
+        nodes = [self.atlas.node_index(placement.node) for placement in card.placements]
+        if any(booked_until(self.columns, card.row, node, at_ms, limit_ms) != NONE for node in nodes):
+            return min(limit_ms, card.stop_at_ms or at_ms)
+        record.stop_reason = STOP_NONE
+        return at_ms
 
     def _jobs_on(self, node: int) -> list[int]:
         rows = []
