@@ -203,6 +203,15 @@ def test_a_part_of_a_gpu_is_told_as_a_fraction(engine: Engine) -> None:
     engine.run(launch("job.1", "env", "-0", placements=[Placement(node="seoul-0", gpus=(3,), milli=250)]))
     seen = environment_of(engine, "job.1")
     assert (seen["DURE_GPUS"], seen["DURE_GPU_FRACTION"]) == ("3", "0.25")
+    assert "DURE_GPU_PROFILE" not in seen
+
+
+def test_a_mig_slice_is_told_by_its_profile_and_its_memory_slices(engine: Engine) -> None:
+    half = Placement(node="seoul-0", gpus=(3,), milli=500, profile="3g.40gb", slices=(4, 5, 6, 7))
+    engine.run(launch("job.1", "env", "-0", placements=[half]))
+    seen = environment_of(engine, "job.1")
+    assert (seen["DURE_GPUS"], seen["CUDA_VISIBLE_DEVICES"], seen["DURE_GPU_FRACTION"]) == ("3", "3", "0.5")
+    assert (seen["DURE_GPU_PROFILE"], seen["DURE_GPU_SLICES"]) == ("3g.40gb", "4,5,6,7")
 
 
 def test_a_job_may_choose_its_visible_devices_but_not_who_it_is(engine: Engine) -> None:

@@ -189,4 +189,4 @@ def test_a_refusal_names_three_jobs_and_counts_the_rest(nation: Nation) -> None:
     answer = refuse_nation_change(nation, Nation(), jobs)
     assert answer is not None
     assert "in use by j0, j1, j2 and 2 more; cancel them" in answer.message
-    assert len(GUARDS) == 5
+    assert len(GUARDS) == 6

@@ -73,6 +73,9 @@ def _print_preview(preview: dict[str, Any]) -> None:
     for rank, placement in enumerate(preview["placements"]):
         gpus = ",".join(str(index) for index in placement["gpus"])
         part = f" ({placement['milli'] / 1000:g} of it)" if placement["milli"] < 1000 else ""
+        if placement.get("profile"):
+            slices = ",".join(str(each) for each in placement["slices"])
+            part = f" ({placement['profile']}, memory slices {slices})"
         click.echo(f"  rank {rank}: {placement['node']}" + (f" GPU {gpus}{part}" if gpus else ""))
     if preview["warned"]:
         click.echo(f"  asks to yield: {', '.join(preview['warned'])}")

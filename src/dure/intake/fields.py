@@ -30,6 +30,7 @@ GPU_CLASS = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,31}")
 COUNTRY = re.compile(r"[A-Z]{2}")
 _WHOLE = re.compile(r"[+-]?\d{1,15}")
 _GPUS = re.compile(r"(?:(?P<gpu_class>[A-Za-z][A-Za-z0-9._-]{0,31}):)?(?P<count>\d{1,7}(?:\.\d{1,3})?)")
+_SLICE = re.compile(r"(?:(?P<gpu_class>[A-Z][A-Z0-9._-]{0,31}):)?(?P<profile>\d{1,2}g\.\d{1,4}gb(?:\+\w+)?)", re.I)
 
 
 class Problems:
@@ -272,13 +273,15 @@ def gpu_count(problems: Problems, field: str, value: object) -> int:
 
 
 def gpu_request(problems: Problems, field: str, value: object) -> GpuRequest:
-    """GPUs as people write them: `H100:8`, `H100`, `8`, `0.5`. The class is empty when none is named."""
+    """GPUs as people write them: `H100:8`, `H100`, `8`, `0.5`, `H100:3g.40gb`. The class is empty if none is named."""
     written = _as_text(value)
     if written is None:
         problems.add(field, value, "is not a number of GPUs", "write it like H100:8, 8 or 0.5")
         return GpuRequest(gpu_class="", milli=0)
     if GPU_CLASS.fullmatch(written):
         return GpuRequest(gpu_class=written, milli=1000)
+    if cut := _SLICE.fullmatch(written):
+        return GpuRequest(gpu_class=cut["gpu_class"] or "", milli=0, profile=cut["profile"].lower())
     match = _GPUS.fullmatch(written)
     if match is None:
         message = "must not be negative" if re.match(r"(?:[^:]*:)?-\d", written) else "is not a number of GPUs"

@@ -123,11 +123,7 @@ def _check_together(problems: Problems, fields: Mapping[str, object], spec: dict
         problems.add("secrets", variable, "is also in env", "keep it in one of the two")
     if spec.get("within") is Within.NODE and spec.get("nodes", 1) > 1:
         problems.add("within", "node", f"{spec['nodes']} nodes cannot be within one node", "write within: site")
-    parts = [each for each in spec.get("gpus", ()) if 0 < each.milli < WHOLE_GPU_MILLI]
-    if parts and spec.get("nodes", 1) > 1:
-        problems.add(
-            "gpus", fields.get("gpus"), "part of a GPU cannot be asked for on more than one node", "use nodes: 1"
-        )
+    _check_choices(problems, fields, spec)
     _check_dates(problems, fields, spec)
     if not spec.get("gpus") and "cpus" not in fields:
         # A job that takes nothing would never wait and never be accounted for.
@@ -142,6 +138,19 @@ def _check_dates(problems: Problems, fields: Mapping[str, object], spec: dict[st
     if not_before_ms and 0 < spec.get("deadline_ms", 0) < not_before_ms + time_ms:
         message = f"leaves less than the time limit of {format_duration(time_ms)} after not_before"
         problems.add("deadline", fields["deadline"], message, "ask for less time, or for a later deadline")
+
+
+def _check_choices(problems: Problems, fields: Mapping[str, object], spec: dict[str, Any]) -> None:
+    """A part of a GPU is for one node; and what a job counts does not depend on which of its choices it gets."""
+    is_read = not any(problem.field.startswith("gpus") for problem in problems.found)
+    choices = spec.get("gpus", ()) if is_read else ()
+    written = fields.get("gpus")
+    parts = [each for each in choices if each.profile or 0 < each.milli < WHOLE_GPU_MILLI]
+    if parts and spec.get("nodes", 1) > 1:
+        problems.add("gpus", written, "part of a GPU cannot be asked for on more than one node", "use nodes: 1")
+    if len({(each.milli, bool(each.profile)) for each in choices}) > 1:
+        hint = "ask for the same number of each class, or only for MIG slices"
+        problems.add("gpus", written, "must ask for as much of each class", hint)
 
 
 def _command(problems: Problems, field: str, value: object) -> tuple[str, ...]:
@@ -207,13 +216,13 @@ def _gpus(problems: Problems, field: str, value: object) -> tuple[GpuRequest, ..
     if isinstance(value, list):
         return one_or_more(problems, field, value, _gpus_of_an_alternative, MOST_ALTERNATIVES)
     request = _gpus_of_one_choice(problems, field, value)
-    return (request,) if request.milli else ()
+    return (request,) if request.milli or request.profile else ()
 
 
 def _gpus_of_an_alternative(problems: Problems, field: str, value: object) -> GpuRequest:
     before = len(problems.found)
     request = _gpus_of_one_choice(problems, field, value)
-    if request.milli == 0 and len(problems.found) == before:
+    if request.milli == 0 and not request.profile and len(problems.found) == before:
         problems.add(field, value, "asks for no GPUs", "remove it")
     return request
 

@@ -7,9 +7,11 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from dure.intake.fractions import describe_mig, describe_parts, why_not_offered
 from dure.intake.refusals import Refusal, RefusalCode
 from dure.intake.reservations import reservation_facts
 from dure.model.fleet import GpuClass, NodeGroup
+from dure.model.jobs import GpuRequest
 from dure.model.nation import Nation
 from dure.model.organisations import UNLIMITED_MILLI, ShareAmount
 from dure.model.units import format_duration, format_gpus
@@ -97,7 +99,12 @@ def _order_of_everything(nation: Nation) -> Details:
 
 def _gpu_class_facts(gpu_class: GpuClass) -> Details:
     own_half_life = format_duration(gpu_class.half_life_ms) if gpu_class.half_life_ms else ""
-    return {"exchange": f"{gpu_class.exchange_milli / 1000}", "half-life": own_half_life}
+    return {
+        "exchange": f"{gpu_class.exchange_milli / 1000}",
+        "half-life": own_half_life,
+        "fractions": describe_parts(gpu_class.parts),
+        "MIG": describe_mig(gpu_class),
+    }
 
 
 def _timing_facts(nation: Nation) -> Details:
@@ -249,6 +256,30 @@ def gpu_classes_that_jobs_wait_for_stay(old: Nation, new: Nation, jobs: Sequence
     return None
 
 
+def fractions_that_jobs_want_stay(old: Nation, new: Nation, jobs: Sequence[JobCard]) -> Refusal | None:
+    """A part of a GPU stays on offer as long as a job that is not over asked for it, and a MIG profile what it is."""
+    for gpu_class in new.gpu_classes:
+        before = old.gpu_class(gpu_class.name)
+        for request, names in _requests_of(gpu_class.name, jobs).items():
+            same = before is None or before.mig_profile(request.profile) == gpu_class.mig_profile(request.profile)
+            if why_not_offered(gpu_class, request) or not same:
+                what = request.profile or format_gpus(request.milli)
+                message = f"{gpu_class.name}:{what} cannot be withdrawn or changed"
+                return _in_use(RefusalCode.FRACTION_IN_USE, f"gpu_classes.{gpu_class.name}", message, names)
+    return None
+
+
+def _requests_of(gpu_class: str, jobs: Sequence[JobCard]) -> dict[GpuRequest, list[str]]:
+    """What unfinished jobs asked of a class, and which jobs."""
+    requests: dict[GpuRequest, list[str]] = {}
+    for card in jobs:
+        for index, (name, milli) in enumerate(card.submitted.gpus):
+            if name == gpu_class:
+                profile = card.submitted.mig[index] if card.submitted.mig else ""
+                requests.setdefault(GpuRequest(gpu_class=name, milli=milli, profile=profile), []).append(card.job)
+    return requests
+
+
 def jobs_keep_a_site(old: Nation, new: Nation, jobs: Sequence[JobCard]) -> Refusal | None:
     """Of the sites policy let a job run at, one is still there."""
     remaining = {site.name for site in new.sites}
@@ -272,6 +303,7 @@ GUARDS: tuple[Guard, ...] = (
     projects_with_jobs_stay,
     nodes_with_jobs_stay,
     gpu_classes_that_jobs_wait_for_stay,
+    fractions_that_jobs_want_stay,
     jobs_keep_a_site,
     datasets_with_jobs_stay,
 )

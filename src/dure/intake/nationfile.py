@@ -29,10 +29,11 @@ from dure.intake.fields import (
     title,
     whole_number,
 )
+from dure.intake.fractions import fractions_document, mig_names, mig_offered, parts_offered
 from dure.intake.nation_checks import check_nation
 from dure.intake.reservations import read_reservations, reservation_document
 from dure.model.datasets import DataClass, Dataset, Purpose
-from dure.model.fleet import MOST_GPUS_PER_NODE, Engine, GpuClass, NodeGroup, Site, Timing
+from dure.model.fleet import ANY_PART, MOST_GPUS_PER_NODE, Engine, GpuClass, NodeGroup, Site, Timing
 from dure.model.nation import Nation
 from dure.model.organisations import UNLIMITED_MILLI, Organisation, OrganisationKind, Share, ShareAmount
 from dure.model.units import DAY_MS, LONGEST_DURATION_MS, SECOND_MS, WHOLE_GPU_MILLI, format_duration
@@ -53,6 +54,7 @@ _NODES = ("name", "count", "gpus", "cpus", "memory")
 _ORGANISATION = ("name", "kind", "country", "parent_country", "title", "projects")
 _SHARE = ("name", "guarantee", "lend", "limit", "reclaim_per_hour", "weight", "children")
 _DATASET = ("name", "owner", "classes", "jurisdiction", "purposes", "sites", "readers", "paths")
+_GPU_CLASS = ("exchange", "half_life", "fractions", "mig")
 _TIMING = ("protected", "warning", "grace", "half_life", "backfill_depth")
 
 
@@ -115,11 +117,15 @@ def _gpu_classes(problems: Problems, field: str, value: object) -> tuple[GpuClas
 
 def _gpu_class(problems: Problems, field: str, class_name: str, value: object) -> GpuClass:
     _CLASS_NAME(problems, field, class_name)
-    entry = Entry(problems, field, {} if value is None else value, ("exchange", "half_life"))
+    entry = Entry(problems, field, {} if value is None else value, _GPU_CLASS)
+    no_names: tuple[str, ...] = ()
+    names = entry.optional("mig", mig_names, no_names)
     return GpuClass(
         name=class_name,
         exchange_milli=entry.optional("exchange", _exchange, WHOLE_GPU_MILLI),
         half_life_ms=entry.optional("half_life", _HALF_LIFE, 0),
+        parts=entry.optional("fractions", parts_offered, ANY_PART),
+        mig=mig_offered(problems, f"{field}.mig", class_name, names) if names else (),
     )
 
 
@@ -339,7 +345,8 @@ _HALF_LIFE = duration(SECOND_MS, LONGEST_DURATION_MS, "between one second and te
 
 def _gpu_class_document(gpu_class: GpuClass) -> Document:
     own_half_life = format_duration(gpu_class.half_life_ms) if gpu_class.half_life_ms else ""
-    return _without_empty({"exchange": _thousandths(gpu_class.exchange_milli), "half_life": own_half_life})
+    usual = _without_empty({"exchange": _thousandths(gpu_class.exchange_milli), "half_life": own_half_life})
+    return usual | fractions_document(gpu_class)
 
 
 def _timing_document(timing: Timing) -> Document:

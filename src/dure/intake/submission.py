@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from dure.intake.fractions import as_offered, why_not_offered
 from dure.intake.jobfile import LAST_ARRAY_TASK
 from dure.intake.nation_index import NationIndex, NodeShape
 from dure.intake.refusals import Refusal, RefusalCode, did_you_mean
@@ -45,7 +46,7 @@ class Submission(Struct, frozen=True, kw_only=True):
     def _classes(self, request: GpuRequest) -> list[GpuRequest]:
         declared = self.nation.gpu_class(request.gpu_class)
         names = self.nation.gpu_classes if not request.gpu_class else (declared or request.gpu_class,)
-        return [GpuRequest(gpu_class=name, milli=request.milli) for name in names]
+        return [as_offered(self.nation.nation.gpu_class(name), name, request) for name in names]
 
 
 Rule = Callable[[Submission], Refusal | None]
@@ -195,6 +196,13 @@ RULES: tuple[Rule, ...] = (
 """Rules about the job as a whole, in the order in which they are tried."""
 
 
+def fraction_is_offered(submission: Submission, choice: GpuRequest) -> Refusal | None:
+    """The class gives such a part of a GPU."""
+    gpu_class = submission.nation.nation.gpu_class(choice.gpu_class)
+    reason = why_not_offered(gpu_class, choice) if gpu_class else ""
+    return _refusal(RefusalCode.FRACTION_NOT_OFFERED, "gpus", reason) if reason else None
+
+
 def some_node_is_large_enough(submission: Submission, choice: GpuRequest) -> Refusal | None:
     """One empty node somewhere has the GPUs, CPUs and memory."""
     if submission.nation.sites_that_fit(submission.shape(choice)):
@@ -258,9 +266,12 @@ def others_lend_enough(submission: Submission, choice: GpuRequest) -> Refusal | 
     return _refusal(RefusalCode.ABOVE_WHAT_IS_LENT, "gpus", message)
 
 
+NODE_RULES: tuple[ChoiceRule, ...] = (some_node_is_large_enough, enough_nodes_at_one_site)
+"""Rules that a job without GPUs is held to as well."""
+
 CHOICE_RULES: tuple[ChoiceRule, ...] = (
-    some_node_is_large_enough,
-    enough_nodes_at_one_site,
+    fraction_is_offered,
+    *NODE_RULES,
     share_limit_allows_it,
     guarantee_covers_what_may_not_be_preempted,
     others_lend_enough,
@@ -274,13 +285,29 @@ def _possible_choices(submission: Submission) -> tuple[tuple[GpuRequest, ...], R
     """The choices that could ever run, or why the most preferred cannot."""
     choices = submission.choices()
     if not choices:
-        for rule in CHOICE_RULES[:2]:
+        for rule in NODE_RULES:
             if (refusal := rule(submission, _NO_GPUS)) is not None:
                 return (), refusal
         return (), None
     refusals = [_first_refusal(submission, choice) for choice in choices]
     possible = tuple(choice for choice, refusal in zip(choices, refusals, strict=True) if refusal is None)
-    return possible, None if possible else refusals[0]
+    return possible, slices_are_alike(submission, possible) if possible else refusals[0]
+
+
+def slices_are_alike(submission: Submission, choices: tuple[GpuRequest, ...]) -> Refusal | None:
+    """Whichever class it gets, a job has the same memory slices: what it counts is known before where it runs."""
+    profiles: dict[tuple[int, tuple[int, ...]], str] = {}
+    for choice in choices if choices[0].profile else ():
+        gpu_class = submission.nation.nation.gpu_class(choice.gpu_class)
+        profile = gpu_class.mig_profile(choice.profile) if gpu_class else None
+        if profile is not None:
+            profiles.setdefault((profile.memory_slices, profile.starts), _gpus_of(choice))
+    if len(profiles) < 2:
+        return None
+    message = (
+        f"{' and '.join(profiles.values())} are slices of different sizes; name one class, or profiles of one size"
+    )
+    return _refusal(RefusalCode.SLICES_DIFFER, "gpus", message)
 
 
 def _first_refusal(submission: Submission, choice: GpuRequest) -> Refusal | None:
@@ -339,6 +366,7 @@ def _events(
         "by": by,
         "commitment": commitment,
         "gpus": tuple((choice.gpu_class, choice.milli) for choice in choices),
+        "mig": tuple(choice.profile for choice in choices if choice.profile),
         "nodes": spec.nodes,
         "cpus": spec.cpus,
         "memory_mib": spec.memory_mib,
@@ -388,7 +416,14 @@ def _total_milli(submission: Submission, choice: GpuRequest) -> int:
 
 
 def _total(submission: Submission, choice: GpuRequest) -> str:
+    if choice.profile:
+        return f"{_gpus_of(choice)} ({format_gpus(choice.milli)} of a GPU)"
     return _gpus(choice.gpu_class, _total_milli(submission, choice))
+
+
+def _gpus_of(choice: GpuRequest) -> str:
+    """What is asked of a class on each node, as people write it."""
+    return f"{choice.gpu_class}:{choice.profile}" if choice.profile else _gpus(choice.gpu_class, choice.milli)
 
 
 def _gpus(gpu_class: str, milli: int) -> str:
@@ -403,7 +438,7 @@ def _nodes(submission: Submission) -> str:
 def _per_node(submission: Submission, choice: GpuRequest) -> str:
     """What the job wants of each node, as people write it."""
     spec = submission.spec
-    parts = [_gpus(choice.gpu_class, choice.milli)] if choice.milli else []
+    parts = [_gpus_of(choice)] if choice.milli else []
     parts += [f"{spec.cpus} CPUs"] if spec.cpus else []
     parts += [f"{spec.memory_mib:,} MiB"] if spec.memory_mib else []
     return ", ".join(parts)

@@ -9,6 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from dure.model.blockers import Blocker, Why
+from dure.model.events import JobSubmitted
 from dure.model.jobs import JobSpec, JobState
 from dure.model.plan import Placement, StopReason
 from dure.reports.viewer import Viewer
@@ -135,12 +136,12 @@ class JobReport(Struct, frozen=True, kw_only=True):
 
 def job_line(world: World, card: JobCard, viewer: Viewer, spec_of: SpecOf, why: Why | None = None) -> JobLine:
     """One job for a listing, as far as `viewer` may see it. A waiting job's `why` adds its place and its reason."""
-    gpu_class, per_node_milli = _gpus_per_node(card)
+    gpu_class, per_node_milli, profile = _gpus_per_node(card)
     everyones = JobLine(
         job=card.job,
         share=world.share_of(card.submitted.project),
         state=card.state,
-        gpus=gpus_text(gpu_class, per_node_milli, card.submitted.nodes),
+        gpus=gpus_text(gpu_class, per_node_milli, card.submitted.nodes, profile),
         gpu_class=gpu_class,
         gpus_milli=per_node_milli * card.submitted.nodes,
         nodes=card.submitted.nodes,
@@ -240,7 +241,7 @@ def job_report(
         purpose=asked.purpose,
         by=asked.by,
         command=_command(spec),
-        wanted_gpus=tuple(gpus_text(gpu_class, milli) for gpu_class, milli in asked.gpus),
+        wanted_gpus=_wanted_gpus(asked),
         cpus=asked.cpus,
         memory_mib=asked.memory_mib,
         time_ms=asked.time_ms,
@@ -282,12 +283,21 @@ def _timeline_line(moment: Moment) -> TimelineLine:
     )
 
 
-def _gpus_per_node(card: JobCard) -> tuple[str, int]:
-    """Class and thousandths of a GPU: what it has, or else wants first. A claim has no GPUs until they are free."""
+def _gpus_per_node(card: JobCard) -> tuple[str, int, str]:
+    """Class, thousandths of a GPU and MIG profile: what it has, or else wants first. A claim has no GPUs until free."""
+    asked = card.submitted
     if card.placements and not card.state.is_waiting:
         first = card.placements[0]
-        return card.gpu_class, len(first.gpus) * first.milli
-    return card.submitted.gpus[0] if card.submitted.gpus else ("", 0)
+        return card.gpu_class, len(first.gpus) * first.milli, first.profile
+    return (*asked.gpus[0], asked.mig[0] if asked.mig else "") if asked.gpus else ("", 0, "")
+
+
+def _wanted_gpus(asked: JobSubmitted) -> tuple[str, ...]:
+    profiles = asked.mig or ("",) * len(asked.gpus)
+    return tuple(
+        gpus_text(gpu_class, milli, profile=profile)
+        for (gpu_class, milli), profile in zip(asked.gpus, profiles, strict=True)
+    )
 
 
 def _command(spec: JobSpec | None) -> str | None:

@@ -119,11 +119,15 @@ _HAPPENED = {
 }
 
 
-def gpus_text(gpu_class: str, milli: int, nodes: int = 1) -> str:
-    """GPUs as people write them: `H100:8`, `0.5`, `2 × H100:8` on two nodes, `-` for none. `milli` is per node."""
+def gpus_text(gpu_class: str, milli: int, nodes: int = 1, profile: str = "") -> str:
+    """GPUs as people write them: `H100:8`, `0.5`, `2 × H100:8` on two nodes, `-` for none. `milli` is per node.
+
+    A MIG slice goes by its profile: `H100:3g.40gb`.
+    """
     if milli == 0:
         return "-" if nodes == 1 else f"{nodes} × -"
-    amount = f"{gpu_class}:{format_gpus(milli)}" if gpu_class else format_gpus(milli)
+    count = profile or format_gpus(milli)
+    amount = f"{gpu_class}:{count}" if gpu_class else count
     return amount if nodes == 1 else f"{nodes} × {amount}"
 
 

@@ -89,4 +89,9 @@ def split_attempt_id(attempt_id: str) -> tuple[str, str]:
 
 
 def _gpu_fraction(placement: Placement) -> dict[str, str]:
-    return {"DURE_GPU_FRACTION": format_gpus(placement.milli)} if 0 < placement.milli < WHOLE_GPU_MILLI else {}
+    """Which part of its GPU a rank has. The virtual GPUs of this engine have no walls: these words are all there is."""
+    fraction = {"DURE_GPU_FRACTION": format_gpus(placement.milli)} if 0 < placement.milli < WHOLE_GPU_MILLI else {}
+    if not placement.profile:
+        return fraction
+    slices = ",".join(map(str, placement.slices))
+    return fraction | {"DURE_GPU_PROFILE": placement.profile, "DURE_GPU_SLICES": slices}
