@@ -35,6 +35,18 @@ def fitted(trace: Trace, fleet: TwinFleet) -> Trace:
     return _without_misfits(translated, fleet, fits[shape_of_job])
 
 
+def gpu_classes_of(trace: Trace, fleet: TwinFleet) -> Column:
+    """The choices of each job among the fleet's GPU classes, whether it fits there or not; 0 for a job without GPUs.
+
+    `any` becomes the first eight classes of the fleet. Raises `BadWorkload` when a class is not in the fleet.
+    """
+    translation = _translation(trace, fleet)
+    wishes, wish_of_job = np.unique(trace.choices, return_inverse=True)
+    classes = [[new for old in unpack_choices(int(wish)) for new in translation[old]] for wish in wishes]
+    packed = [pack_choices(list(dict.fromkeys(each))[:MOST_CHOICES]) for each in classes]
+    return np.array(packed, dtype=np.int64)[wish_of_job]
+
+
 def _distinct(columns: tuple[Column, ...]) -> tuple[list[tuple[int, ...]], Column]:
     """The distinct rows of some columns, and for each row the number of its like.
 

@@ -23,6 +23,9 @@ from dure.world.columns import (
     JOB,
     MOST_GPUS,
     MOST_LEVELS,
+    MOST_SHAPES,
+    MOST_TYPICAL,
+    MOST_WIDE,
     NEVER,
     NODE,
     NONE,
@@ -33,6 +36,7 @@ from dure.world.columns import (
     POOL,
     RESERVATION,
     SET_DEPTH,
+    SHAPE,
     SHARE,
     UNLIMITED,
     WHOLE,
@@ -131,6 +135,8 @@ def build(shape: Shape, jobs: int) -> Columns:
         calendar=np.zeros(calendar_rows * CALENDAR_ROW, dtype=np.int64),
         victims=np.zeros((CANDIDATE_VICTIMS, 3), dtype=np.int64),
         candidates=np.zeros((CANDIDATE_NODES, 3), dtype=np.int64),
+        shapes=records(SHAPE, MOST_SHAPES),
+        mix=records(SHAPE, MOST_TYPICAL + MOST_WIDE),
     )
     _link_free_allocations(columns)
     _set_counters(columns, shape, nodes, shares)

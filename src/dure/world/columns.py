@@ -12,6 +12,8 @@ numbers; `NONE` (-1) is no row. Times are in milliseconds, GPUs in thousandths (
 | `shares` | (GPU class, share); row = class x shares per class + share |
 | `classes` | GPU class |
 | `bookings` | node of a reservation |
+| `shapes` | size of job that arrived lately, most frequent first |
+| `mix` | size of job that placement expects to see again |
 | `counters` | the world: exactly one |
 """
 
@@ -242,6 +244,21 @@ CLASS = _records(
     "hopeless_memory_mib",
     "hopeless_sites",
     "hopeless_ends_ms",
+    "scarcity",  # demand of jobs that must have it, for its capacity; in units of `dure.world.mix.ONE`
+)
+
+SHAPE = _records(
+    "cpus_milli",
+    "memory_mib",  # the most that one of these jobs asked for
+    "gpus",
+    "milli",  # of each GPU
+    "accepts",  # bit per class
+    "count",  # arrivals, fading
+    "weight",  # in the mix: how much it counts that a job of this size finds room
+    # For a wide shape:
+    "needed_ppm",  # the part of the idle GPUs that it, and who can go nowhere else, will want
+    "room_cpus_milli",  # the most that a shape asks for which fits on the very same nodes
+    "room_memory_mib",
 )
 
 COUNTERS = _records(
@@ -274,6 +291,12 @@ COUNTERS = _records(
     "first_share_booking",  # list of bookings for somebody
     "only_booked",  # 1 while jobs are placed on nodes that are booked for their share and nowhere else
     "decisions",
+    "shapes",  # rows in use
+    "mix",  # rows of typical shapes
+    "wide",  # rows of wide shapes behind them
+    "arrivals",  # counted in `shapes`
+    "mix_due",  # the mix is made anew when so many are counted
+    "mix_version",
 )
 
 PLAN = _records("kind", "job", "attempt", "other", "at_ms", "reason")
@@ -289,6 +312,12 @@ BOOKING = _records(
 )
 
 RESERVATION = _records("job", "pool", "gpus", "nodes", "shadow_ms", "spare")
+
+MOST_SHAPES = 256
+"""Sizes of jobs that are counted; a new one takes the place of the rarest."""
+MOST_TYPICAL = 128
+MOST_WIDE = 60
+"""So that a set of wide shapes fits a word."""
 
 CANDIDATE_NODES = 4_096
 SPARE_CANDIDATES = 64
@@ -334,6 +363,10 @@ class Columns(NamedTuple):
     """[candidate, 0..2] scratch of reclaim: job, lost work, chosen."""
     candidates: Integers
     """[candidate, 0..2] scratch of reclaim: node; GPUs that would be idle; 1 if it would do for one rank."""
+    shapes: Records
+    """What arrived lately, most frequent first."""
+    mix: Records
+    """What placement expects to see again: typical shapes, and behind them the wide ones."""
 
 
 def records(dtype: np.dtype[Any], count: int) -> Records:
