@@ -155,6 +155,18 @@ def compile_twin() -> None:
     _touch(finished)
 
 
+def compile_packing() -> None:
+    """Have the loop of `dure twin pack` compiled, or loaded, before its time is taken. Says so the first time."""
+    finished = _compiled_folder() / "packing-finished"
+    if not finished.exists() and os.environ.get("NUMBA_DISABLE_JIT", "0") == "0":
+        sys.stderr.write("Compiling the placement rules; this happens once and takes up to a minute ...\n")
+        sys.stderr.flush()
+    from dure.twin.packing import warm_up
+
+    warm_up()
+    _touch(finished)
+
+
 def _forget_old_compilations() -> None:
     """Each version of the sources leaves some 30 MB behind; those nobody has used for a month are taken away."""
     for folder in _compiled_folder().parent.glob("compiled-*"):

@@ -13,10 +13,19 @@ from dure.cli.options import as_json
 from dure.cli.twin_options import Wishes, workload_options
 
 if TYPE_CHECKING:
+<<<<<<< HEAD
+=======
+    from pathlib import Path
+
+    from dure.twin.packing import PackReport
+>>>>>>> d563d89 (Pack a list of pods from the command line, and hold every rule to its published figure)
     from dure.twin.run import Progress, RunReport
     from dure.twin.scene import Scene
 
 POLICIES = ("fifo", "sjf", "silo", "priority-backfill", "fair-share", "bestfit", "dure")
+PLACEMENT_RULES = ("random", "dotprod", "clustering", "packing", "bestfit", "fgd", "dure")
+PACK_ROWS = ("50", "80", "90", "95", "100", "130")
+PACK_HEADINGS = (">ASKED FOR %", ">ALLOCATED %", ">FRAGMENTED %")
 COMPARE_HEADINGS = (
     "POLICY",
     ">FINISHED",
@@ -117,6 +126,51 @@ def compare(
     from dure.cli.tables import print_table
 
     print_table(COMPARE_HEADINGS, [_compared(report) for report in reports])
+
+
+@twin.command()
+@click.option("--trace", metavar="PODS", required=True, help="Pods, in the openb format.")
+@click.option("--fleet", metavar="NODES", required=True, help="A node list, NODESxGPUS or a nation file.")
+@click.option(
+    "--policy", type=click.Choice(PLACEMENT_RULES), default="dure", show_default=True, help="How a node is chosen."
+)
+@_seed
+@as_json
+def pack(trace: str, fleet: str, policy: str, seed: int, json_wanted: bool) -> None:
+    """Fill a fleet with pods that never leave, and report how much of it could be handed out.
+
+    Pods are drawn from PODS until they ask for 130% of the fleet's GPUs, and arrive in random order; one that fits
+    nowhere is dropped. Files that are not here are looked for in the folder DURE_TRACES.
+    """
+    with _mistakes_named(fleet):
+        from dure.bootstrap import compile_packing
+        from dure.sources.fleet import read_fleet
+        from dure.sources.openb import read_openb
+        from dure.twin.packing import pods_for, run_pack
+
+        nodes = read_fleet(str(_find_trace(fleet)))
+        pods = pods_for(read_openb(_find_trace(trace)), nodes)
+        compile_packing()
+        report = run_pack(pods, nodes, policy, seed)
+    _print_packed(report, json_wanted)
+
+
+def _print_packed(report: PackReport, json_wanted: bool) -> None:
+    if json_wanted:
+        import msgspec
+
+        click.echo(msgspec.json.encode(report).decode())
+        return
+    from dure.cli.tables import print_table
+
+    click.echo(f"{report.trace} on {report.fleet}, {report.policy}, seed {report.seed}: ", nl=False)
+    click.echo(f"{report.placed:,} placed, {report.dropped:,} dropped, {report.wall_s:.2f} s")
+    click.echo(f"Ties: {report.tie_rule}.")
+    asked = [asked for asked in report.allocation_pct if asked in PACK_ROWS]
+    print_table(
+        PACK_HEADINGS,
+        [(asked, f"{report.allocation_pct[asked]:.2f}", f"{report.frag_pct[asked]:.2f}") for asked in asked],
+    )
 
 
 def _policies(names: str) -> list[str]:

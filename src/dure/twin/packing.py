@@ -14,21 +14,20 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from msgspec import Struct
 
-from dure.kernel.packing.rules import FRAGMENTATION, RULES, SLOTS
+from dure.kernel.packing.rules import RULES, SLOTS
 from dure.model.units import WHOLE_GPU_MILLI
 from dure.sources.errors import BadSource, BadWorkload
 from dure.sources.fit import gpu_classes_of
-from dure.sources.fleet import NO_GPU_CLASS, TwinFleet, TwinNodes
+from dure.sources.fleet import TwinFleet, TwinNodes, parse_fleet
 from dure.sources.streams import uniforms
 from dure.sources.trace import Column, Trace
 from dure.twin.packing_loop import DICE_BITS, Packing, new_packing, pack
 from dure.world import building
-from dure.world.columns import SHAPE, Columns, Integers, Records, records
+from dure.world.columns import SHAPE, Columns, Integers, records
 from dure.world.mix import accepted_classes, count_shape, renew_mix
 
 TUNE_PERCENT = 130
@@ -68,9 +67,10 @@ class Pods:
 
 
 def pods_for(trace: Trace, fleet: TwinFleet) -> Pods:
-    """The pods of a trace with the fleet's GPU classes. Raises `BadWorkload` for gangs, a class the fleet has not, or no GPUs."""
-    if int(trace.nodes.max(initial=1)) > 1:
-        raise BadWorkload(f"{trace.name}: job {int(np.argmax(trace.nodes > 1)) + 1} runs on several nodes; pods run on one")
+    """The pods of a trace with the fleet's GPU classes.
+
+    Raises `BadWorkload` when a class is not in the fleet, or when no pod wants a GPU.
+    """
     if not trace.gpus_milli.any():
         raise BadWorkload(f"{trace.name}: no pod asks for a GPU, so there is nothing to fill the fleet with")
     choices = gpu_classes_of(trace, fleet)
@@ -81,21 +81,34 @@ def run_pack(pods: Pods, fleet: TwinFleet, policy: str, seed: int, *, given_mix:
     """Pack a fleet once. With `given_mix`, the rule `dure` is told the list's shapes instead of learning them."""
     if policy not in RULES:
         raise BadSource(f"{policy!r} is not a placement rule; choose one of {', '.join(RULES)}")
+    columns, packing, jobs = set_up(pods, fleet, policy, seed, given_mix=given_mix)
+    began = time.perf_counter()
+    pack(columns, packing, jobs)
+    wall_s = time.perf_counter() - began
+    return _report(pods, fleet, policy, seed, packing, wall_s, _assumptions(policy, given_mix))
+
+
+def set_up(pods: Pods, fleet: TwinFleet, policy: str, seed: int, *, given_mix: bool) -> tuple[Columns, Packing, int]:
+    """The empty fleet, what the loop keeps beside it, and how many pods are about to arrive."""
     order = arrivals(pods, fleet.gpus * WHOLE_GPU_MILLI, seed)
-    columns, packing = _set_up(pods, fleet, order, seed)
+    columns = _columns(pods, fleet, order)
+    packing = _packing(columns, pods, fleet, order, seed)
     state = packing.state[0]
     state.rule = RULES[policy]
+    # A rule that looks at no mix learns none.
     state.learns = int(not given_mix and state.rule == SLOTS)
     _give_mix(columns, packing, pods)
-    if state.learns:
+    if state.learns == 1:
         _forget_mix(columns)
-    began = time.perf_counter()
-    pack(columns, packing, len(order))
-    return _report(pods, fleet, policy, seed, packing, time.perf_counter() - began)
+    return columns, packing, len(order)
 
 
-def warm_up(fleet: TwinFleet, pods: Pods) -> None:
-    """Compile the loop, or load it from the cache."""
+def warm_up() -> None:
+    """Compile the loop and all rules, or load them from the cache."""
+    one = np.ones(1, dtype=np.int64)
+    fleet = parse_fleet("1x1")
+    pods = Pods(name="one", cpus_milli=one, memory_mib=one, gpus_milli=one * WHOLE_GPU_MILLI, choices=one)
+    run_pack(pods, fleet, "dure", 0)
 
 
 def arrivals(pods: Pods, fleet_milli: int, seed: int) -> Column:
@@ -126,23 +139,28 @@ def _thinned(pods: Pods, wanted_milli: int, seed: int) -> Column:
     return kept
 
 
-def _set_up(pods: Pods, fleet: TwinFleet, order: Column, seed: int) -> tuple[Columns, Packing]:
+def _columns(pods: Pods, fleet: TwinFleet, order: Column) -> Columns:
     columns = building.build(_shape_of(fleet), len(order))
     jobs = columns.jobs[: len(order)]
     for name in ("cpus_milli", "memory_mib", "gpus_milli", "choices"):
         jobs[name] = getattr(pods, name)[order]
     jobs["nodes"] = 1
-    accepts = np.array([accepted_classes(int(choices)) for choices in np.unique(pods.choices)], dtype=np.int64)
+    return columns
+
+
+def _packing(columns: Columns, pods: Pods, fleet: TwinFleet, order: Column, seed: int) -> Packing:
+    wishes, wish_of_pod = np.unique(pods.choices, return_inverse=True)
+    accepts = np.array([accepted_classes(int(choices)) for choices in wishes], dtype=np.int64)
     packing = new_packing(
         typical=records(SHAPE, len(columns.mix)),
         kind=_kinds(pods)[order],
-        accepts=accepts[np.unique(pods.choices, return_inverse=True)[1]][order],
+        accepts=accepts[wish_of_pod][order],
         ranked=np.argsort(uniforms(seed, "pack: order of nodes", fleet.nodes), kind="stable"),
         node_dice=_dice(seed, "pack: node", len(order)),
         gpu_dice=_dice(seed, "pack: GPU", len(order)),
     )
     packing.state[0].fleet_milli = fleet.gpus * WHOLE_GPU_MILLI
-    return columns, packing
+    return packing
 
 
 def _shape_of(fleet: TwinFleet) -> building.Shape:
@@ -150,7 +168,11 @@ def _shape_of(fleet: TwinFleet) -> building.Shape:
     counts: dict[TwinNodes, int] = {}
     for group in fleet.groups:
         kind = TwinNodes(
-            class_index=group.class_index, gpus=group.gpus, count=1, cpus_milli=group.cpus_milli, memory_mib=group.memory_mib
+            class_index=group.class_index,
+            gpus=group.gpus,
+            count=1,
+            cpus_milli=group.cpus_milli,
+            memory_mib=group.memory_mib,
         )
         counts[kind] = counts.get(kind, 0) + group.count
     pools = [
@@ -206,23 +228,42 @@ def _forget_mix(columns: Columns) -> None:
     counters.shapes = counters.mix = counters.wide = counters.arrivals = counters.mix_due = 0
 
 
-def _report(pods: Pods, fleet: TwinFleet, policy: str, seed: int, packing: Packing, wall_s: float) -> PackReport:
-    reached = [k for k in REPORTED_PERCENT if packing.moments[k]]
+def _report(
+    pods: Pods, fleet: TwinFleet, policy: str, seed: int, packing: Packing, wall_s: float, assumptions: str
+) -> PackReport:
+    noted = _noted_at(packing)
     whole = fleet.gpus * WHOLE_GPU_MILLI
 
-    def mean(sums: Integers, k: int) -> float:
-        return round(100 * int(sums[k]) / (int(packing.moments[k]) * whole), 2)
+    def mean(sums: Integers, per_cent: int) -> float:
+        return round(100 * int(sums[per_cent]) / (int(packing.moments[per_cent]) * whole), 2)
 
     return PackReport(
         trace=pods.name,
         fleet=fleet.name,
         policy=policy,
         seed=seed,
-        allocation_pct={str(k): mean(packing.allocated_sum, k) for k in reached},
-        frag_pct={str(k): mean(packing.fragmented_sum, k) for k in reached},
+        allocation_pct={str(k): mean(packing.allocated_sum, at) for k, at in noted.items()},
+        frag_pct={str(k): mean(packing.fragmented_sum, at) for k, at in noted.items()},
         placed=int(packing.state[0].placed),
         dropped=int(packing.state[0].dropped),
         wall_s=round(wall_s, 4),
         tie_rule=TIE_RULE,
-        assumptions="",
+        assumptions=assumptions,
+    )
+
+
+def _noted_at(packing: Packing) -> dict[int, int]:
+    """For each reported per cent that was reached, the last one up to it at which a pod arrived."""
+    seen = np.flatnonzero(packing.moments)
+    return {k: int(seen[seen <= k][-1]) for k in REPORTED_PERCENT if seen.size and seen[0] <= k <= seen[-1]}
+
+
+def _assumptions(policy: str, given_mix: bool) -> str:
+    told = "fragmentation is measured by the typical shapes of the whole list"
+    if policy == "fgd":
+        return f"{told}, which the rule is told"
+    if policy != "dure":
+        return told
+    return (
+        f"{told}; the rule {'is told how often each shape comes' if given_mix else 'learns the shapes as they arrive'}"
     )

@@ -1,6 +1,6 @@
-"""Jobs arrive one at a time, stay for ever, and are dropped when they fit nowhere: the compiled loop of `dure twin pack`.
+"""The compiled loop of `dure twin pack`: jobs arrive one at a time, stay, and are dropped when they fit nowhere.
 
-Every node is looked at for every job. What a node costs a kind of job is kept until the node, or the learnt mix, changes.
+Every node is looked at for every job. What a node costs a kind of job is kept until the node, or the mix, changes.
 """
 
 from __future__ import annotations
@@ -189,10 +189,8 @@ def _choose_at_random(columns: Columns, packing: Packing, job: int) -> int:
 @compiled
 def _place(columns: Columns, packing: Packing, job: int, node: int) -> None:
     state = packing.state[0]
-    if wants_part(columns, job):
-        mask = 1 << _choose_gpu(columns, packing, job, node)
-    else:
-        mask = whole_gpus(columns, job, node)
+    part = wants_part(columns, job)
+    mask = 1 << _choose_gpu(columns, packing, job, node) if part else whole_gpus(columns, job, node)
     hold(columns, job, node, mask, milli_wanted(columns, job), gpus_wanted(columns, job))
     state.changes += 1
     packing.changed_at[packing.rank_of[node]] = state.changes

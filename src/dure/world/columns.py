@@ -255,10 +255,7 @@ SHAPE = _records(
     "accepts",  # bit per class
     "count",  # arrivals, fading
     "weight",  # in the mix: how much it counts that a job of this size finds room
-    # For a wide shape:
-    "needed_ppm",  # the part of the idle GPUs that it, and who can go nowhere else, will want
-    "room_cpus_milli",  # the most that a shape asks for which fits on the very same nodes
-    "room_memory_mib",
+    "needed_ppm",  # for a wide shape: the part of the idle GPUs that it, and who can go nowhere else, will want
 )
 
 COUNTERS = _records(
@@ -313,7 +310,7 @@ BOOKING = _records(
 
 RESERVATION = _records("job", "pool", "gpus", "nodes", "shadow_ms", "spare")
 
-MOST_SHAPES = 256
+MOST_SHAPES = 512
 """Sizes of jobs that are counted; a new one takes the place of the rarest."""
 MOST_TYPICAL = 128
 MOST_WIDE = 60

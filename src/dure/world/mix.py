@@ -218,24 +218,40 @@ def _find_wide(columns: Columns) -> None:
         if wide and counters.wide < MOST_WIDE:
             _copy(shape, columns.mix[counters.mix + counters.wide])
             counters.wide += 1
+    largest = _largest_node(columns, (1 << counters.classes) - 1)
+    for pool in range(counters.pools):
+        if 2 * columns.pools[pool].gpus > largest and counters.wide < MOST_WIDE:
+            _expect_whole_node(columns, columns.pools[pool], columns.mix[counters.mix + counters.wide])
+            counters.wide += 1
     demand = _gpu_demand(columns)
     for index in range(counters.mix, counters.mix + counters.wide):
         _find_needed(columns, columns.mix[index], demand)
 
 
 @compiled
+def _expect_whole_node(columns: Columns, area: Records, into: Records) -> None:
+    """A shape nobody has asked for yet: all of a node of this pool, as if it had come once.
+
+    Without it, the last large nodes would be broken up before the first job that needs one is seen.
+    """
+    into.cpus_milli = area.cpus_milli
+    into.memory_mib = area.memory_mib
+    into.gpus = area.gpus
+    into.milli = WHOLE
+    into.accepts = (1 << columns.counters[0].classes) - 1
+    into.count = 1
+    into.weight = 0
+
+
+@compiled
 def _find_needed(columns: Columns, shape: Records, demand: int) -> None:
+    """What part of the demand is for shapes that fit, empty nodes only, on none that could not hold this one."""
     counters = columns.counters[0]
-    shape.room_cpus_milli = shape.cpus_milli
-    shape.room_memory_mib = shape.memory_mib
     bound = 0
     for index in range(counters.mix, counters.mix + counters.wide):
         rival = columns.mix[index]
         if _is_bound_to(columns, rival, shape):
             bound += rival.count * rival.gpus * WHOLE
-            if _is_bound_to(columns, shape, rival):
-                shape.room_cpus_milli = max(shape.room_cpus_milli, rival.cpus_milli)
-                shape.room_memory_mib = max(shape.room_memory_mib, rival.memory_mib)
     shape.needed_ppm = bound * _MILLION // demand
 
 

@@ -2,8 +2,8 @@
 
 A node's *fragment* for a shape of the mix is all its idle GPU milli when the shape wants no GPU or does not fit, else
 the idle milli of those GPUs that have too little for it. Its fragmentation is the mean over the mix. Score: 100 times
-the sigmoid of how many GPUs' worth of fragmentation the job would take away, rounded down. The rounding matters: without
-it FGD loses two points on its own trace.
+the sigmoid of how many GPUs' worth of fragmentation the job would take away, rounded down. The rounding matters:
+without it FGD loses two points on its own trace.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """GpuPacking: shared GPUs first, then idle GPUs of nodes in use, then empty nodes, as in Salus and AntMan.
 
 (Yu and Chowdhury, MLSys 2020; Xiao et al., OSDI 2020.) A part of a GPU goes to the GPU with the least free. Score: on a
-shared GPU 100 to 50, less for what was free on it; on an idle GPU of a node in use 50 to 33, less for each GPU taken; on
-an empty node 33 to 0, less for each GPU the node has.
+shared GPU 100 to 50, less for what was free on it; on an idle GPU of a node in use 50 to 33, less for each GPU taken;
+on an empty node 33 to 0, less for each GPU the node has.
 """
 
 from __future__ import annotations

@@ -53,10 +53,10 @@ def least_free_gpu(columns: Columns, node: int, milli: int) -> int:
 @compiled
 def is_first_alike(columns: Columns, node: int, gpu: int) -> bool:
     """False when a GPU with a lower number has as much free: a rule need not look at both."""
-    for other in range(gpu):
-        if columns.gpu_free_milli[node, other] == columns.gpu_free_milli[node, gpu]:
-            return False
-    return True
+    other = 0
+    while columns.gpu_free_milli[node, other] != columns.gpu_free_milli[node, gpu]:
+        other += 1
+    return other == gpu
 
 
 @compiled

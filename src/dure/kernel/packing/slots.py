@@ -8,15 +8,15 @@ milli-GPUs, each shape weighing by how often it comes and inversely by its size:
 2. **CPUs.** GPUs without ten cores each are worth less.
 3. **Scarcity.** A GPU of a class that picky jobs need costs more to those who could go elsewhere.
 4. **Nodes for wide jobs.** The last nodes that a wide shape needs are kept from jobs that do not need them.
-5. Small leanings: parts share a GPU rather than open a new one; jobs with GPUs go where fewer GPUs, and more CPUs, would
-   be left; jobs without GPUs where less of both would be.
+5. **Leanings**, all small: a part opens a new GPU rather than fill one up; a job with GPUs goes where more CPUs and
+   GPUs would be left, one without where fewer would be.
 
 The cost is finite: whoever fits somewhere is placed. No future arrival is looked at, and nothing is moved later.
 """
 
 from __future__ import annotations
 
-from dure.kernel.packing.room import NO_ROOM, is_first_alike, free_milli, gpus_wanted, wants_part, whole_gpus
+from dure.kernel.packing.room import NO_ROOM, free_milli, gpus_wanted, is_first_alike, wants_part, whole_gpus
 from dure.world.columns import NONE, WHOLE, Columns, Records
 from dure.world.compiled import compiled
 from dure.world.mix import ONE, accepted_classes, can_hold
@@ -149,7 +149,7 @@ def _supply(columns: Columns, shape: Records) -> int:
     supply = 0
     for pool in range(columns.counters[0].pools):
         area = columns.pools[pool]
-        if can_hold(area, shape.accepts, shape.gpus, shape.room_cpus_milli, shape.room_memory_mib):
+        if can_hold(area, shape.accepts, shape.gpus, shape.cpus_milli, shape.memory_mib):
             for level in range(shape.gpus, area.gpus + 1):
                 supply += columns.idle_counts[pool, level]
     return supply
@@ -186,7 +186,7 @@ def wide_shapes_lost(columns: Columns, job: int, node: int) -> int:
     lost = 0
     for index in range(columns.counters[0].wide):
         shape = columns.mix[columns.counters[0].mix + index]
-        cpus, memory = shape.room_cpus_milli, shape.room_memory_mib
+        cpus, memory = shape.cpus_milli, shape.memory_mib
         if shape.accepts >> gpu_class & 1 == 0:
             continue
         fits_now = shape.gpus <= place.idle and cpus <= place.free_cpus_milli and memory <= place.free_memory_mib
