@@ -13,12 +13,8 @@ from dure.cli.options import as_json
 from dure.cli.twin_options import Wishes, workload_options
 
 if TYPE_CHECKING:
-<<<<<<< HEAD
-=======
-    from pathlib import Path
 
     from dure.twin.packing import PackReport
->>>>>>> d563d89 (Pack a list of pods from the command line, and hold every rule to its published figure)
     from dure.twin.run import Progress, RunReport
     from dure.twin.scene import Scene
 
