@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from dure.cli.options import as_json
-from dure.cli.twin_options import Wishes, workload_options
+from dure.cli.twin_options import Wishes, find_trace, workload_options
 
 if TYPE_CHECKING:
-
     from dure.twin.packing import PackReport
     from dure.twin.run import Progress, RunReport
     from dure.twin.scene import Scene
@@ -144,8 +143,8 @@ def pack(trace: str, fleet: str, policy: str, seed: int, json_wanted: bool) -> N
         from dure.sources.openb import read_openb
         from dure.twin.packing import pods_for, run_pack
 
-        nodes = read_fleet(str(_find_trace(fleet)))
-        pods = pods_for(read_openb(_find_trace(trace)), nodes)
+        nodes = read_fleet(str(find_trace(fleet)))
+        pods = pods_for(read_openb(find_trace(trace)), nodes)
         compile_packing()
         report = run_pack(pods, nodes, policy, seed)
     _print_packed(report, json_wanted)

@@ -71,7 +71,7 @@ class Wishes:
                 f"--trace {self.trace}: nothing is generated; leave out --jobs, --span, --load and --organisations"
             )
         if self.trace:
-            return TraceFile(path=_find_trace(self.trace), layout=self.trace_format or "equal")
+            return TraceFile(path=find_trace(self.trace), layout=self.trace_format or "equal")
         if self.trace_format:
             raise BadInput(f"--format {self.trace_format}: says how a trace is written; name the trace with --trace")
         return Workload(**workload)
@@ -106,7 +106,8 @@ def workload_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return with_wishes
 
 
-def _find_trace(name: str) -> Path:
+def find_trace(name: str) -> Path:
+    """A file by its name here, else in the folder of traces; the name itself when it is in neither."""
     from dure.sources.locate import trace_folder
 
     folder = None if Path(name).is_file() else trace_folder()

@@ -222,7 +222,7 @@ def _give_mix(columns: Columns, packing: Packing, pods: Pods) -> None:
 
 
 def _forget_mix(columns: Columns) -> None:
-    columns.shapes[:] = columns.mix[:] = np.zeros(1, dtype=SHAPE)
+    columns.mix[:] = np.zeros(1, dtype=SHAPE)
     columns.classes["scarcity"] = 0
     counters = columns.counters[0]
     counters.shapes = counters.mix = counters.wide = counters.arrivals = counters.mix_due = 0

@@ -19,13 +19,12 @@ from dure.world.columns import (
     CANDIDATE_NODES,
     CANDIDATE_VICTIMS,
     CLASS,
+    COUNTED,
     COUNTERS,
     JOB,
     MOST_GPUS,
     MOST_LEVELS,
     MOST_SHAPES,
-    MOST_TYPICAL,
-    MOST_WIDE,
     NEVER,
     NODE,
     NONE,
@@ -135,8 +134,7 @@ def build(shape: Shape, jobs: int) -> Columns:
         calendar=np.zeros(calendar_rows * CALENDAR_ROW, dtype=np.int64),
         victims=np.zeros((CANDIDATE_VICTIMS, 3), dtype=np.int64),
         candidates=np.zeros((CANDIDATE_NODES, 3), dtype=np.int64),
-        shapes=records(SHAPE, MOST_SHAPES),
-        mix=records(SHAPE, MOST_TYPICAL + MOST_WIDE),
+        mix=records(SHAPE, COUNTED + MOST_SHAPES),
     )
     _link_free_allocations(columns)
     _set_counters(columns, shape, nodes, shares)

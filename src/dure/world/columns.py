@@ -12,8 +12,7 @@ numbers; `NONE` (-1) is no row. Times are in milliseconds, GPUs in thousandths (
 | `shares` | (GPU class, share); row = class x shares per class + share |
 | `classes` | GPU class |
 | `bookings` | node of a reservation |
-| `shapes` | size of job that arrived lately, most frequent first |
-| `mix` | size of job that placement expects to see again |
+| `mix` | size of job that placement expects to see again; from `COUNTED` on, size of job that arrived lately |
 | `counters` | the world: exactly one |
 """
 
@@ -288,10 +287,10 @@ COUNTERS = _records(
     "first_share_booking",  # list of bookings for somebody
     "only_booked",  # 1 while jobs are placed on nodes that are booked for their share and nowhere else
     "decisions",
-    "shapes",  # rows in use
+    "shapes",  # counted rows of `mix` in use
     "mix",  # rows of typical shapes
     "wide",  # rows of wide shapes behind them
-    "arrivals",  # counted in `shapes`
+    "arrivals",  # counted
     "mix_due",  # the mix is made anew when so many are counted
     "mix_version",
 )
@@ -315,6 +314,8 @@ MOST_SHAPES = 512
 MOST_TYPICAL = 128
 MOST_WIDE = 60
 """So that a set of wide shapes fits a word."""
+COUNTED = MOST_TYPICAL + MOST_WIDE
+"""Row of `mix` where the counted shapes begin, most frequent first."""
 
 CANDIDATE_NODES = 4_096
 SPARE_CANDIDATES = 64
@@ -360,10 +361,8 @@ class Columns(NamedTuple):
     """[candidate, 0..2] scratch of reclaim: job, lost work, chosen."""
     candidates: Integers
     """[candidate, 0..2] scratch of reclaim: node; GPUs that would be idle; 1 if it would do for one rank."""
-    shapes: Records
-    """What arrived lately, most frequent first."""
     mix: Records
-    """What placement expects to see again: typical shapes, and behind them the wide ones."""
+    """Shapes that placement expects to see again, typical ones, then wide ones; from `COUNTED` on, all that came."""
 
 
 def records(dtype: np.dtype[Any], count: int) -> Records:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dure.world.columns import (
     CHOICE_BITS,
     CHOICE_MASK,
+    COUNTED,
     MOST_SHAPES,
     MOST_TYPICAL,
     MOST_WIDE,
@@ -57,22 +58,22 @@ def count_arrival(columns: Columns, job: int) -> None:
 def count_shape(
     columns: Columns, cpus_milli: int, memory_mib: int, gpus: int, milli: int, accepts: int, times: int
 ) -> None:
-    """Add to the count of a shape; `shapes` stays in order of count, the earlier one first among equals."""
+    """Add to the count of a shape; counted rows stay in order of count, the earlier one first among equals."""
     counters = columns.counters[0]
-    row = _find(columns.shapes, counters.shapes, cpus_milli, gpus, milli, accepts)
+    row = _find(columns.mix, counters.shapes, cpus_milli, gpus, milli, accepts)
     if row == counters.shapes:
         if row == MOST_SHAPES:
             row -= 1
         else:
             counters.shapes += 1
-            columns.shapes[row].count = 0
-        _write(columns.shapes[row], cpus_milli, gpus, milli, accepts)
-    shape = columns.shapes[row]
+            columns.mix[COUNTED + row].count = 0
+        _write(columns.mix[COUNTED + row], cpus_milli, gpus, milli, accepts)
+    shape = columns.mix[COUNTED + row]
     shape.count += times
     shape.memory_mib = max(shape.memory_mib, memory_mib)
     counters.arrivals += times
-    while row > 0 and columns.shapes[row - 1].count < columns.shapes[row].count:
-        _swap(columns.shapes, row - 1, row)
+    while row > 0 and columns.mix[COUNTED + row - 1].count < columns.mix[COUNTED + row].count:
+        _swap(columns.mix, COUNTED + row - 1, COUNTED + row)
         row -= 1
     if counters.arrivals >= FADES_AT:
         _fade(columns)
@@ -81,7 +82,7 @@ def count_shape(
 @compiled
 def _find(shapes: Records, count: int, cpus_milli: int, gpus: int, milli: int, accepts: int) -> int:
     for row in range(count):
-        shape = shapes[row]
+        shape = shapes[COUNTED + row]
         if shape.cpus_milli == cpus_milli and shape.gpus == gpus and shape.milli == milli and shape.accepts == accepts:
             return row
     return count
@@ -114,7 +115,7 @@ def _fade(columns: Columns) -> None:
     counters = columns.counters[0]
     counters.arrivals = 0
     for row in range(counters.shapes):
-        shape = columns.shapes[row]
+        shape = columns.mix[COUNTED + row]
         shape.count = (shape.count + 1) // 2
         counters.arrivals += shape.count
     counters.mix_due = 0
@@ -130,8 +131,8 @@ def renew_mix(columns: Columns) -> None:
     counted = 0
     row = 0
     while row < min(counters.shapes, MOST_TYPICAL) and counted * 100 < wanted:
-        _copy(columns.shapes[row], columns.mix[row])
-        counted += columns.shapes[row].count
+        _copy(columns.mix[COUNTED + row], columns.mix[row])
+        counted += columns.mix[COUNTED + row].count
         row += 1
     counters.mix = row
     _weigh(columns)
@@ -168,7 +169,7 @@ def _weigh(columns: Columns) -> None:
 def _gpu_demand(columns: Columns) -> int:
     demand = 0
     for row in range(columns.counters[0].shapes):
-        shape = columns.shapes[row]
+        shape = columns.mix[COUNTED + row]
         demand += shape.count * shape.gpus * shape.milli
     return max(1, demand)
 
@@ -213,7 +214,7 @@ def _find_wide(columns: Columns) -> None:
     counters = columns.counters[0]
     counters.wide = 0
     for row in range(counters.shapes):
-        shape = columns.shapes[row]
+        shape = columns.mix[COUNTED + row]
         wide = shape.milli == WHOLE and 2 * shape.gpus > _largest_node(columns, shape.accepts)
         if wide and counters.wide < MOST_WIDE:
             _copy(shape, columns.mix[counters.mix + counters.wide])
