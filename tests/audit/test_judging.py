@@ -128,6 +128,16 @@ def test_a_gang_gets_as_many_nodes_as_it_wants_all_different() -> None:
     assert broken(found, start("gang", at(0, 0), at(1, 0))) == []
 
 
+def test_a_gang_stays_in_one_group_of_equal_nodes() -> None:
+    site = OWNED.sites[0]
+    more = replace(site.nodes[0], name="s0-more")
+    wider = replace(OWNED, sites=(replace(site, nodes=(*site.nodes, more)), *OWNED.sites[1:]))
+    found = books(job("gang", "guest", nodes=2), declared=wider)
+    elsewhere = Placement(node="s0-more-0000", gpus=(0,), milli=1000)
+    assert broken(found, start("gang", at(0, 0), elsewhere)) == ["gang-over-groups"]
+    assert broken(found, start("gang", at(0, 0), at(1, 0))) == []
+
+
 def test_a_gang_stays_at_one_site() -> None:
     found = books(job("gang", "guest", nodes=2))
     assert broken(found, start("gang", at(0, 0), at(0, 0, site=1))) == ["gang-over-sites"]
@@ -505,7 +515,7 @@ def test_only_jobs_whose_node_went_down_are_stopped_for_it() -> None:
     assert broken(found, stop("j", StopReason.NODE_LOST)) == []
     found.apply(ended("j", Outcome.NODE_LOST))
     found.apply(Planned(at_ms=0, plan=Plan(at_ms=0, decisions=(start("j", at(0, 0), attempt=2),))))
-    assert broken(found, stop("j", StopReason.NODE_LOST)) == ["stopped-on-healthy-node"]
+    assert broken(found, replace(stop("j", StopReason.NODE_LOST), attempt=2)) == ["stopped-on-healthy-node"]
 
 
 def test_checking_a_plan_writes_nothing_down() -> None:
@@ -538,3 +548,60 @@ def test_time_limits_count_from_the_start_of_the_attempt() -> None:
     found = books(job("j", "guest", time_ms=HOUR))
     found.apply(Planned(at_ms=MINUTE, plan=Plan(at_ms=MINUTE, decisions=(start("j", at(0, 0)),))))
     assert broken(found, stop("j", StopReason.TIME_LIMIT), now_ms=HOUR) == ["stopped-before-time-limit"]
+
+
+def test_a_decision_about_a_running_attempt_names_that_attempt() -> None:
+    found = books(job("j", "guest", time_ms=HOUR), start("j", at(0, 0)))
+    lawful = stop("j", StopReason.TIME_LIMIT)
+    assert broken(found, replace(lawful, attempt=2), now_ms=HOUR) == ["wrong-attempt"]
+    assert broken(found, lawful, now_ms=HOUR) == []
+
+
+def test_a_stopped_attempt_gets_its_whole_grace() -> None:
+    found = books(job("j", "guest", time_ms=HOUR), start("j", at(0, 0)))
+    lawful = stop("j", StopReason.TIME_LIMIT)
+    assert broken(found, replace(lawful, grace_ms=TIMING.grace_ms - 1), now_ms=HOUR) == ["grace-too-short"]
+
+
+def borrowers() -> Books:
+    """Two borrowers of half a node each, of which the second loses less; the owner wants half of the full node."""
+    declared = nation([share("owner", guarantee=8), share("guest")], nodes=1)
+    found = books(job("dear", "guest", 4), start("dear", at(0, 0, 1, 2, 3)), declared=declared)
+    found.apply(job("cheap", "guest", 4, at_ms=MINUTE))
+    later = Plan(at_ms=MINUTE, decisions=(start("cheap", at(0, 4, 5, 6, 7)),))
+    found.apply(Planned(at_ms=MINUTE, plan=later))
+    found.apply(job("owner", "owner", 4, at_ms=MINUTE))
+    return found
+
+
+def test_of_two_victims_of_one_share_the_one_that_loses_less_yields() -> None:
+    now_ms = MINUTE + TIMING.protected_ms
+    taken, stop_at_ms = claim("owner", at(0)), now_ms + TIMING.warning_ms
+    assert broken(borrowers(), taken, warn("cheap", "owner", stop_at_ms), now_ms=now_ms) == []
+    assert broken(borrowers(), taken, warn("dear", "owner", stop_at_ms), now_ms=now_ms) == ["victim-loses-more"]
+
+
+def test_who_is_protected_or_would_not_do_is_no_better_victim() -> None:
+    now_ms = TIMING.protected_ms
+    taken, stop_at_ms = claim("owner", at(0)), now_ms + TIMING.warning_ms
+    assert broken(borrowers(), taken, warn("dear", "owner", stop_at_ms), now_ms=now_ms) == []
+    found = borrowers()
+    found.apply(job("large", "owner", 8, at_ms=MINUTE))
+    later_ms = MINUTE + TIMING.protected_ms
+    both = [warn(name, "large", later_ms + TIMING.warning_ms) for name in ("cheap", "dear")]
+    assert broken(found, claim("large", at(0)), *both, now_ms=later_ms) == []
+
+
+def test_a_checkpoint_makes_the_older_job_the_one_that_loses_less() -> None:
+    declared = nation([share("owner", guarantee=8), share("guest")], nodes=1)
+    saves = job("saves", "guest", 4, checkpoint_every_ms=11 * MINUTE)
+    found = books(saves, start("saves", at(0, 0, 1, 2, 3)), declared=declared)
+    found.apply(job("new", "guest", 4, at_ms=MINUTE))
+    found.apply(Planned(at_ms=MINUTE, plan=Plan(at_ms=MINUTE, decisions=(start("new", at(0, 4, 5, 6, 7)),))))
+    found.apply(job("owner", "owner", 4, at_ms=MINUTE))
+    now_ms = 11 * MINUTE
+    stop_at_ms = now_ms + TIMING.warning_ms
+    assert broken(found, claim("owner", at(0)), warn("new", "owner", stop_at_ms), now_ms=now_ms) == [
+        "victim-loses-more"
+    ]
+    assert broken(found, claim("owner", at(0)), warn("saves", "owner", stop_at_ms), now_ms=now_ms) == []

@@ -12,6 +12,7 @@ from dure.model.nation import Nation
 from dure.world.quota import NOT_LENT, OVER_LIMIT, ROOM, remember, shortage, within_guarantee
 from dure.world.transitions import set_charged
 from dure.world.world import World
+from tests.audit.definitions import overdraft as overdraft_by_definition
 from tests.kernel.nations import HOUR, job, nation, share, world_of
 
 
@@ -41,14 +42,15 @@ def deep_trees(draw: st.DrawFn) -> Nation:
     return nation(shares, nodes=1, gpus=16)
 
 
-def verdict_by_definition(tree: Tree, used: dict[tuple[str, str], int], share_name: str, amount: int) -> int:
+def verdict_by_definition(declared: Nation, used: dict[tuple[str, str], int], share_name: str, amount: int) -> int:
+    tree = Tree(declared)
     after = dict(used)
     for name in tree.path(share_name):
         after["H100", name] = after.get(("H100", name), 0) + amount
         if after["H100", name] > tree.amount("H100", name).limit_milli:
             return OVER_LIMIT
-    before = tree.overdraft("H100", used)
-    overdraft = tree.overdraft("H100", after)
+    before = overdraft_by_definition(declared, "H100", used)
+    overdraft = overdraft_by_definition(declared, "H100", after)
     return ROOM if overdraft <= 0 or overdraft <= before else NOT_LENT
 
 
@@ -68,7 +70,7 @@ def test_running_totals_agree_with_the_definitions(declared: Nation, demands: li
     for number, (which, amount) in enumerate(demands):
         name = leaves[which % len(leaves)]
         row = row_of(world, name)
-        assert shortage(world.columns.shares, row, amount) == verdict_by_definition(tree, used, name, amount)
+        assert shortage(world.columns.shares, row, amount) == verdict_by_definition(declared, used, name, amount)
         assert within_guarantee(world.columns.shares, row, amount) == bool(tree.covered("H100", name, amount, used))
         world.apply(job(f"j{number}", name, amount / 1000))
         at = world.jobs[f"j{number}"].row

@@ -97,9 +97,8 @@ class Books:
 
     def _note_lost(self, node: str) -> None:
         """What ran on a node that went down is lost, even if the node is back before anyone has decided."""
-        for job, entry in list(self._page.jobs.items()):
-            if any(placement.node == node for placement in entry.placements):
-                self._page.jobs[job] = replace(entry, node_lost=True)
+        for job in self._page.holders.get(node, ()):
+            self._page.jobs[job] = replace(self._page.jobs[job], node_lost=True)
 
     def _turn_over(self, nation: Nation) -> None:
         """A new declaration: open claims are given up, everything else is charged under the new tree."""
@@ -115,6 +114,7 @@ class Books:
             for node in each.chosen:
                 page.reservations.setdefault(node, []).append(each)
         page.charged.clear()
+        page.drawn.clear()
         self._forget_rates_of_the_gone(nation)
         for job, entry in list(page.jobs.items()):
             share = nation.share_of(entry.submitted.project)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import assert_never
 
+from dure.audit.order import judge_order
 from dure.audit.page import CLAIMED, RUNNING, WAITING, WARNED, WHOLE, Entry, Page
 from dure.audit.parts import judge_parts
 from dure.audit.violations import Violation
@@ -18,7 +19,7 @@ def judge(page: Page, plan: Plan, now_ms: int) -> list[Violation]:
     """Walk through a plan on a page of its own; returns every rule it breaks, in order."""
     found: list[Violation] = []
     classes = {each.name for each in page.nation.gpu_classes}
-    overdrafts = {name: page.tree.overdraft(name, page.charged) for name in _classes_drawn_on(plan) & classes}
+    overdrafts = {name: page.overdraft(name) for name in _classes_drawn_on(plan) & classes}
     for decision in plan.decisions:
         if decision.job not in page.jobs:
             found.append(Violation(rule="unknown-job", job=decision.job, detail="it is not in the books"))
@@ -26,7 +27,7 @@ def judge(page: Page, plan: Plan, now_ms: int) -> list[Violation]:
         found.extend(_judge_one(page, decision, plan, now_ms))
         page.enter(decision, plan.at_ms)
     for name, before in overdrafts.items():
-        after = page.tree.overdraft(name, page.charged)
+        after = page.overdraft(name)
         if after > max(0, before):
             found.append(Violation(rule="overdrawn", job="", detail=f"{name} by {after} thousandths of a GPU"))
     return found
@@ -44,11 +45,11 @@ def _judge_one(
         case Start():
             rules = _judge_start(page, entry, decision, now_ms)
         case Claim():
-            rules = _judge_claim(page, entry, decision, plan)
+            rules = _judge_claim(page, entry, decision, plan, now_ms)
         case Warn():
             rules = _judge_warning(page, entry, decision, plan, now_ms)
         case Spare():
-            rules = _judge_spare(entry)
+            rules = _judge_spare(entry, decision)
         case Stop():
             rules = _judge_stop(page, entry, decision, now_ms)
         case _:
@@ -116,6 +117,9 @@ def _judge_place(page: Page, entry: Entry, decision: Start | Claim) -> Findings:
     names = [placement.node for placement in decision.placements]
     if len(names) != submitted.nodes or len(set(names)) != len(names):
         yield "gang-not-whole", f"{len(set(names))} nodes of {submitted.nodes}"
+    groups = {(site.name, group.name) for site, group in map(page.nodes.__getitem__, names)}
+    if len(groups) > 1 and len({site for site, _ in groups}) == 1:
+        yield "gang-over-groups", f"its nodes are in {', '.join(sorted(group for _, group in groups))}"
     for placement in decision.placements:
         site, group = page.nodes[placement.node]
         if site.name != decision.site:
@@ -155,7 +159,7 @@ def _judge_quota(page: Page, entry: Entry, gpu_class: str) -> Findings:
             yield "over-limit", f"share {share} would use {charged} thousandths of a GPU"
 
 
-def _judge_claim(page: Page, entry: Entry, claim: Claim, plan: Plan) -> Findings:
+def _judge_claim(page: Page, entry: Entry, claim: Claim, plan: Plan, now_ms: int) -> Findings:
     if entry.state != WAITING:
         yield "claims-while-not-waiting", f"it is {entry.state}"
     if entry.times_preempted:
@@ -166,17 +170,22 @@ def _judge_claim(page: Page, entry: Entry, claim: Claim, plan: Plan) -> Findings
     yield from _judge_reservations(page, entry, claim.placements, plan.at_ms, until_victims_are_gone_ms)
     yield from _judge_place(page, entry, claim)
     yield from _judge_quota(page, entry, claim.gpu_class)
-    yield from _judge_victims(page, entry, claim, plan)
+    yield from _judge_victims(page, entry, claim, plan, now_ms)
     yield from _judge_reclaim_rate(page, entry, claim, plan)
 
 
-def _judge_victims(page: Page, entry: Entry, claim: Claim, plan: Plan) -> Findings:
+def _judge_victims(page: Page, entry: Entry, claim: Claim, plan: Plan, now_ms: int) -> Findings:
     """No victim too many: without any one of them, the claimed nodes or the quota would not be enough."""
-    victims = [each.job for each in plan.decisions if isinstance(each, Warn) and each.claimant == claim.job]
-    for spared in victims:
-        others = set(victims) - {spared}
-        if _quota_allows(page, entry, claim, others) and _nodes_have_room(page, entry, claim, others):
+    warned = (each.job for each in plan.decisions if isinstance(each, Warn) and each.claimant == claim.job)
+    victims = {job for job in warned if job in page.jobs}
+
+    def suffices(gone: set[str]) -> bool:
+        return _quota_allows(page, entry, claim, gone) and _nodes_have_room(page, entry, claim, gone)
+
+    for spared in sorted(victims):
+        if suffices(victims - {spared}):
             yield "victim-unneeded", f"{spared} need not yield"
+    yield from judge_order(page, claim, victims, suffices, now_ms)
 
 
 def _judge_reclaim_rate(page: Page, entry: Entry, claim: Claim, plan: Plan) -> Findings:
@@ -196,7 +205,7 @@ def _quota_allows(page: Page, entry: Entry, claim: Claim, gone: set[str]) -> boo
         trial.charge(job, False)
     trial.jobs[claim.job] = entry
     trial.enter(claim, 0)
-    return trial.tree.overdraft(claim.gpu_class, trial.charged) <= 0
+    return trial.overdraft(claim.gpu_class) <= 0
 
 
 def _nodes_have_room(page: Page, entry: Entry, claim: Claim, gone: set[str]) -> bool:
@@ -226,6 +235,7 @@ def _judge_warning(page: Page, entry: Entry, warning: Warn, plan: Plan, now_ms: 
     timing = page.nation.timing
     if entry.state != RUNNING:
         yield "warned-while-not-running", f"it is {entry.state}"
+    yield from _judge_attempt(entry, warning.attempt)
     if not entry.submitted.preemptible:
         yield "victim-not-preemptible", "it may not be reclaimed"
     if warning.stop_at_ms < now_ms + timing.warning_ms:
@@ -260,7 +270,13 @@ def _judge_leaving(page: Page, entry: Entry, warning: Warn, now_ms: int) -> Find
         yield "warned-too-early", f"the reservation {warning.reservation} is not so near"
 
 
-def _judge_spare(entry: Entry) -> Findings:
+def _judge_attempt(entry: Entry, attempt: int) -> Findings:
+    if entry.state in (RUNNING, WARNED) and attempt != entry.attempt:
+        yield "wrong-attempt", f"attempt {attempt}, but attempt {entry.attempt} runs"
+
+
+def _judge_spare(entry: Entry, spare: Spare) -> Findings:
+    yield from _judge_attempt(entry, spare.attempt)
     if entry.state != WARNED or entry.claimant:
         yield "spared-wrongly", f"it is {entry.state} for {entry.claimant or 'nobody'}"
 
@@ -268,6 +284,9 @@ def _judge_spare(entry: Entry) -> Findings:
 def _judge_stop(page: Page, entry: Entry, stop: Stop, now_ms: int) -> Findings:
     if entry.state not in (RUNNING, WARNED):
         yield "stopped-while-not-running", f"it is {entry.state}"
+    yield from _judge_attempt(entry, stop.attempt)
+    if stop.grace_ms < page.nation.timing.grace_ms:
+        yield "grace-too-short", f"{stop.grace_ms} ms of {page.nation.timing.grace_ms}"
     match stop.reason:
         case StopReason.RECLAIMED:
             if entry.state != WARNED or now_ms < entry.stop_at_ms:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections import ChainMap
-from collections.abc import MutableMapping
 from fractions import Fraction
 from typing import assert_never
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from dure.audit.tree import Tree
+from dure.audit.overlay import Overlay
+from dure.audit.tree import ROOT, Tree
 from dure.model.events import JobSubmitted
 from dure.model.fleet import NodeGroup, Site
 from dure.model.nation import Nation
@@ -33,6 +32,7 @@ class Entry(Struct, frozen=True, kw_only=True):
     times_preempted: int = 0
     failures: int = 0
     started_at_ms: int = 0
+    borrowed: bool = False
     stop_at_ms: int = 0
     gpu_class: str = ""
     site: str = ""
@@ -64,28 +64,48 @@ class Page:
         self.nodes: dict[str, tuple[Site, NodeGroup]] = below.nodes if below else {}
         self.reservations: dict[str, list[Reservation]] = below.reservations if below else {}
         """By node."""
-        self.jobs: MutableMapping[str, Entry] = ChainMap({}, below.jobs) if below else {}
-        self.charged: MutableMapping[tuple[str, str], int] = ChainMap({}, below.charged) if below else {}
-        self.gpus: MutableMapping[tuple[str, int], int] = ChainMap({}, below.gpus) if below else {}
-        self.parts: MutableMapping[tuple[str, int], tuple[Placement, ...]] = ChainMap({}, below.parts) if below else {}
+        self.jobs: dict[str, Entry] = Overlay(below.jobs) if below else {}
+        self.charged: dict[tuple[str, str], int] = Overlay(below.charged) if below else {}
+        self.drawn: dict[tuple[str, str], int] = Overlay(below.drawn) if below else {}
+        """Per class and share: what its jobs and the shares below it draw from its pool."""
+        self.gpus: dict[tuple[str, int], int] = Overlay(below.gpus) if below else {}
+        self.parts: dict[tuple[str, int], tuple[Placement, ...]] = Overlay(below.parts) if below else {}
         """What runs on a GPU that is not all one job's, or is cut into MIG slices."""
-        self.beside: MutableMapping[str, tuple[int, int]] = ChainMap({}, below.beside) if below else {}
+        self.beside: dict[str, tuple[int, int]] = Overlay(below.beside) if below else {}
         """CPUs and MiB in use on a node, or promised to a claim."""
-        self.promised: MutableMapping[str, int] = ChainMap({}, below.promised) if below else {}
+        self.promised: dict[str, int] = Overlay(below.promised) if below else {}
         """GPUs of a node that claims will have; idle ones are theirs first."""
-        self.paid_off: MutableMapping[tuple[str, str], Fraction] = ChainMap({}, below.paid_off) if below else {}
+        self.paid_off: dict[tuple[str, str], Fraction] = Overlay(below.paid_off) if below else {}
         """Per class and share with a reclaim rate: when (in ms) its rate has made up for all it took back."""
-        self.node_states: MutableMapping[str, str] = ChainMap({}, below.node_states) if below else {}
+        self.holders: dict[str, tuple[str, ...]] = Overlay(below.holders) if below else {}
+        """Jobs that hold a node, in no particular order."""
+        self.running: int = below.running if below else 0
+        """Attempts that hold nodes."""
+        self.node_states: dict[str, str] = Overlay(below.node_states) if below else {}
 
     def charge(self, job: str, charged: bool) -> None:
         """Count a job against its share and everyone above, or no longer."""
         entry = self.jobs[job]
         if entry.charged == charged:
             return
+        amount = entry.amount if charged else -entry.amount
+        drawn = amount
         for share in self.tree.path(entry.share):
             key = (entry.gpu_class, share)
-            self.charged[key] = self.charged.get(key, 0) + (entry.amount if charged else -entry.amount)
+            self.charged[key] = self.charged.get(key, 0) + amount
+            before = self.drawn.get(key, 0)
+            self.drawn[key] = before + drawn
+            # A share uses up what it keeps, and only then draws on its parent.
+            kept = self.tree.kept(entry.gpu_class, share)
+            drawn = max(0, before + drawn - kept) - max(0, before - kept)
         self.jobs[job] = replace(entry, charged=charged)
+
+    def overdraft(self, gpu_class: str) -> int:
+        """How much more is charged to the whole tree than its members together may use, given what each keeps.
+
+        The root can give what nobody keeps. Zero or less when all is well.
+        """
+        return self.drawn.get((gpu_class, ROOT), 0) - self.tree.pool(gpu_class, ROOT)
 
     def hold(self, placements: tuple[Placement, ...], sign: int) -> None:
         """Take (1) or give back (-1) GPUs."""
@@ -104,6 +124,16 @@ class Page:
         else:
             held.remove(placement)
         self.parts[key] = tuple(held)
+
+    def _note_holder(self, job: str, placements: tuple[Placement, ...]) -> None:
+        self.running += 1
+        for placement in placements:
+            self.holders[placement.node] = (*self.holders.get(placement.node, ()), job)
+
+    def _forget_holder(self, job: str, placements: tuple[Placement, ...]) -> None:
+        self.running -= 1
+        for placement in placements:
+            self.holders[placement.node] = tuple(each for each in self.holders[placement.node] if each != job)
 
     def promise(self, job: str, placements: tuple[Placement, ...], sign: int) -> None:
         """Promise (1) a claim as many GPUs as it wants on each node, or no longer (-1)."""
@@ -138,11 +168,13 @@ class Page:
                     state=RUNNING,
                     attempt=decision.attempt,
                     started_at_ms=at_ms,
+                    borrowed=decision.borrowed,
                     gpu_class=decision.gpu_class,
                     site=decision.site,
                     placements=decision.placements,
                 )
                 self.hold(decision.placements, 1)
+                self._note_holder(decision.job, decision.placements)
                 if entry.state == CLAIMED:
                     self.promise(decision.job, entry.placements, -1)
                 else:
@@ -181,6 +213,7 @@ class Page:
             self.promise(job, entry.placements, -1)
         else:
             self.hold(entry.placements, -1)
+            self._forget_holder(job, entry.placements)
         self.hold_beside(job, entry.placements, -1)
         self.charge(job, False)
         for other in (

@@ -1,4 +1,4 @@
-"""The share tree as the audit sees it: one class at a time, straight from the definitions, nothing remembered."""
+"""The share tree as the audit sees it: one class at a time, straight from the definitions."""
 
 from __future__ import annotations
 
@@ -23,46 +23,46 @@ class Tree:
         for name, parent in self._parents.items():
             self._children.setdefault(name, [])
             self._children[parent].append(name)
+        # A nation never changes, so what follows from it is worked out once.
+        self._paths: dict[str, list[str]] = {}
+        self._amounts: dict[tuple[str, str], ShareAmount] = {}
+        self._pools: dict[tuple[str, str], int] = {}
 
     def path(self, share: str) -> list[str]:
         """A share and its ancestors, nearest first, the root last."""
-        path = [share]
-        while path[-1] != ROOT:
-            path.append(self._parents[path[-1]])
-        return path
+        if share not in self._paths:
+            self._paths[share] = [share, *(self.path(self._parents[share]) if share != ROOT else [])]
+        return self._paths[share]
 
     def amount(self, gpu_class: str, share: str) -> ShareAmount:
         """What a share has of a class; the root has everything."""
+        key = (gpu_class, share)
+        if key not in self._amounts:
+            self._amounts[key] = self._amount(gpu_class, share)
+        return self._amounts[key]
+
+    def _amount(self, gpu_class: str, share: str) -> ShareAmount:
         if share == ROOT:
-            capacity = self._nation.capacity_milli(gpu_class)
-            return ShareAmount(gpu_class=gpu_class, guarantee_milli=capacity)
+            return ShareAmount(gpu_class=gpu_class, guarantee_milli=self._nation.capacity_milli(gpu_class))
         return self._nation.amount(self._shares[share], gpu_class)
 
-    def overdraft(self, gpu_class: str, used: Usage) -> int:
-        """How much more is charged to the whole tree than its members together may use, given what each keeps.
+    def pool(self, gpu_class: str, share: str) -> int:
+        """What a share divides among its children, or uses itself: its guarantee less what is kept below it."""
+        key = (gpu_class, share)
+        if key not in self._pools:
+            kept = sum(
+                self.amount(gpu_class, child).guarantee_milli - self._lent(gpu_class, child)
+                for child in self._children[share]
+            )
+            self._pools[key] = self.amount(gpu_class, share).guarantee_milli - kept
+        return self._pools[key]
 
-        A share's jobs may use what it keeps, and beyond that draw on what its parent has to give, and so on: the root
-        can give what nobody keeps. Zero or less when all is well.
-        """
-        wanted, open_pool = self._draws(gpu_class, ROOT, used)
-        return wanted - open_pool
+    def kept(self, gpu_class: str, share: str) -> int:
+        """What of its pool a share never lends; the root has nobody to lend to, and keeps nothing."""
+        return 0 if share == ROOT else self.pool(gpu_class, share) - self._lent(gpu_class, share)
 
-    def _draws(self, gpu_class: str, share: str, used: Usage) -> tuple[int, int]:
-        """What a share's jobs want beyond what is kept below it; and its pool: its guarantee less what is kept."""
-        children = self._children[share]
-        pool = self.amount(gpu_class, share).guarantee_milli
-        wanted = used.get((gpu_class, share), 0) if not children else self._used_directly(gpu_class, share, used)
-        for child in children:
-            child_wanted, child_pool = self._draws(gpu_class, child, used)
-            amount = self.amount(gpu_class, child)
-            lent = min(child_pool, amount.lend_milli)
-            wanted += max(0, child_wanted - (child_pool - lent))
-            pool -= amount.guarantee_milli - lent
-        return wanted, pool
-
-    def _used_directly(self, gpu_class: str, share: str, used: Usage) -> int:
-        below = sum(used.get((gpu_class, child), 0) for child in self._children[share])
-        return used.get((gpu_class, share), 0) - below
+    def _lent(self, gpu_class: str, share: str) -> int:
+        return min(self.pool(gpu_class, share), self.amount(gpu_class, share).lend_milli)
 
     def covered(self, gpu_class: str, share: str, amount: int, used: Usage) -> list[str]:
         """The shares on the way to the root whose guarantee covers `amount` more."""

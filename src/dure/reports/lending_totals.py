@@ -162,7 +162,7 @@ class LendingTotals:
                     self._start(decision)
                 case Claim():
                     self._claim(decision, victims.get(decision.job, []))
-                case Warn():
+                case Warn() if decision.claimant:
                     self._charge(decision.job, 0)
                 case Spare():
                     self._charge(decision.job, self._jobs[decision.job].held_milli)
