@@ -112,7 +112,7 @@ def test_nothing_is_reserved_twice_at_once() -> None:
         "ask for fewer nodes, other nodes or another time"
     ]
     found = problems(f"name: a, site: sejong, count: 5, {WHEN}", f"name: b, gpu_class: H100, count: 4, {WHEN}")
-    assert "reservations[1]: asks for 4 nodes, and 3 that match are not reserved then (got b)" in found[0]
+    assert "reservations[1]: asks for 4 nodes, and 3 that match are free of reservations then (got b)" in found[0]
     assert problems(f"name: a, site: sejong, {WHEN}", f"name: a, site: sejong, {LATER}") == [
         "reservations[1].name: the reservation is already at reservations[0].name (got a); "
         "give one of them another name"

@@ -112,8 +112,8 @@ def counter(index: NationIndex, policy: PolicyInForce) -> Counter:
             RefusalCode.TIME_IN_THE_PAST,
             "is past; it is 1970-01-01T00:00:01Z",
         ),
-        ({"not_after": "1970-01-01T00:00:00.999Z"}, RefusalCode.TIME_IN_THE_PAST, "not_after 1970-01-01T00:00:00.999"),
-        ({"deadline": "1970-01-01T00:00:00.999Z"}, RefusalCode.TIME_IN_THE_PAST, "deadline 1970-01-01T00:00:00.999"),
+        ({"not_after": "1970-01-01T00:00:00.999Z"}, RefusalCode.TIME_IN_THE_PAST, "1970-01-01T00:00:00.999Z is past"),
+        ({"deadline": "1970-01-01T00:00:00.999Z"}, RefusalCode.TIME_IN_THE_PAST, "1970-01-01T00:00:00.999Z is past"),
         ({"deadline": "1970-01-01T00:59:00Z"}, RefusalCode.DEADLINE_TOO_EARLY, "only 58m59s are left"),
     ],
 )

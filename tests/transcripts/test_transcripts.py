@@ -29,6 +29,7 @@ _VARYING = (
     (re.compile(r"[\d,]+ entries/s"), "<rate> entries/s"),
     (re.compile(r"\d+ fit,"), "<count> fit,"),
     (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"), "<date and time>"),
+    (re.compile(r"it is [\d-]{10}T[\d:]{8}Z"), "it is <moment>"),
     (re.compile(r"dure_[\w-]{20,}"), "<token>"),
 )
 
@@ -94,7 +95,8 @@ def run_story(story: str, folder: Path, environment: dict[str, str]) -> str:
 @pytest.mark.parametrize("path", STORIES, ids=lambda path: path.stem)
 def test_the_story_goes_as_it_is_told(path: Path, tmp_path: Path) -> None:
     story = path.read_text()
-    shutil.copy(FILES / "nation.yaml", tmp_path)
+    for document in FILES.glob("*.yaml"):
+        shutil.copy(document, tmp_path)
     if path.stem in WITHOUT_SERVER:
         happened = run_story(story, tmp_path, environment_of(tmp_path, f"http://127.0.0.1:{free_port()}"))
     else:

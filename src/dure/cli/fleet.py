@@ -45,7 +45,8 @@ USAGE_HEADINGS = (
 def nodes(context: click.Context, json_wanted: bool) -> None:
     """List nodes, or drain and resume one.
 
-    Free amounts are what a new job could have. A drained node finishes what runs and takes nothing new.
+    Free amounts are what a new job could have. A drained node finishes what runs and takes nothing new. What a node is
+    reserved for stands after its jobs.
     """
     if context.invoked_subcommand is not None:
         return
@@ -63,10 +64,10 @@ def nodes(context: click.Context, json_wanted: bool) -> None:
     if not report.nodes:
         click.echo("no nodes; declare them with `dure apply -f FILE`", err=True)
         return
-    print_table(NODE_HEADINGS, [_node_row(node) for node in report.nodes])
+    print_table(NODE_HEADINGS, [_node_row(node, report.at_ms) for node in report.nodes])
 
 
-def _node_row(node: NodeLine) -> tuple[str, ...]:
+def _node_row(node: NodeLine, now_ms: int) -> tuple[str, ...]:
     from dure.model.units import format_gpus
     from dure.reports.wording import gpus_text
 
@@ -80,8 +81,19 @@ def _node_row(node: NodeLine) -> tuple[str, ...]:
         str(node.free_cpus),
         _memory(node.memory_mib),
         _memory(node.free_memory_mib),
-        ",".join(node.jobs) or "-",
+        ",".join(node.jobs) + _reserved(node, now_ms) or "-",
     )
+
+
+def _reserved(node: NodeLine, now_ms: int) -> str:
+    """The reservation that a node is kept for now, or next."""
+    from dure.reports.wording import ago
+
+    if not node.reservations:
+        return ""
+    first = node.reservations[0]
+    when = f"begins {ago(first.from_ms, now_ms)}" if first.from_ms > now_ms else f"ends {ago(first.until_ms, now_ms)}"
+    return f"{' ' if node.jobs else ''}(reserved for {first.name}: {when})"
 
 
 def _memory(mib: int) -> str:

@@ -51,7 +51,7 @@ def _reservation(problems: Problems, field: str, value: object) -> Reservation:
 
 
 def _check_entry(problems: Problems, field: str, value: dict[str, object], found: Reservation) -> None:
-    if found.until_ms <= found.from_ms:
+    if 1 < found.until_ms <= found.from_ms:
         problems.add(f"{field}.until", value.get("until"), "is not after from", "swap the two")
     narrowing = [each for each in _NARROWING if each in value]
     if "nodes" in value and narrowing:
@@ -171,7 +171,7 @@ class _Choosing:
         groups = list(self._matching(reservation))
         matching = [node for group in groups for node in self._names(reservation, group)]
         if not matching or len(matching) < reservation.count:
-            self._add(field, reservation, f"asks for {reservation.count or 'all'} nodes, and {len(matching)} match")
+            self._add(field, reservation, f"asks for {_asked(reservation)}, and {len(matching)} match")
             return ()
         if not reservation.chooses:
             nodes = matching
@@ -179,7 +179,7 @@ class _Choosing:
         else:
             nodes = self._chosen(reservation, groups, had)
             if len(nodes) < reservation.count:
-                message = f"asks for {reservation.count} nodes, and {len(nodes)} that match are not reserved then"
+                message = f"asks for {_asked(reservation)}, and {len(nodes)} that match are free of reservations then"
                 self._add(field, reservation, message)
         for node in nodes:
             self._taken.setdefault(node, []).append(reservation)
@@ -224,6 +224,10 @@ class _Choosing:
     def _add(self, field: str, reservation: Reservation, message: str) -> None:
         hint = "ask for fewer nodes, other nodes or another time"
         self.problems.append(Problem(field=field, value=reservation.name, message=message, hint=hint))
+
+
+def _asked(reservation: Reservation) -> str:
+    return "1 node" if reservation.count == 1 else f"{reservation.count or 'all'} nodes"
 
 
 def settle_for_now(nation: Nation, before: Nation, now_ms: int) -> Nation | Refusal:

@@ -15,7 +15,7 @@ from dure.model.dates import format_moment
 from dure.model.events import JobSubmitted
 from dure.model.fleet import NodeGroup
 from dure.model.jobs import MOST_ALTERNATIVES, GpuRequest, JobSpec
-from dure.model.units import format_duration, format_gpus
+from dure.model.units import SECOND_MS, format_duration, format_gpus
 from dure.policy import PermittedSites, PolicyInForce
 from dure.world.cards import JobCard
 
@@ -151,7 +151,8 @@ def dates_are_ahead(submission: Submission) -> Refusal | None:
     dates = {"not_before": spec.not_before_ms, "not_after": spec.not_after_ms, "deadline": spec.deadline_ms}
     for field, at_ms in dates.items():
         if 0 < at_ms < submission.now_ms:
-            message = f"{field} {format_moment(at_ms)} is past; it is {format_moment(submission.now_ms)} now"
+            now = format_moment(submission.now_ms // SECOND_MS * SECOND_MS)
+            message = f"{format_moment(at_ms)} is past; it is {now} now"
             return _refusal(RefusalCode.TIME_IN_THE_PAST, field, message)
     return None
 

@@ -32,4 +32,5 @@ def parse_moment(text: str) -> int:
 
 def format_moment(at_ms: int) -> str:
     """The moment in UTC, as `parse_moment` reads it: `2027-03-02T00:00:00Z`."""
-    return (_EPOCH + at_ms * _MILLISECOND).isoformat().replace("+00:00", "Z")
+    precision = "milliseconds" if at_ms % 1_000 else "seconds"
+    return (_EPOCH + at_ms * _MILLISECOND).isoformat(timespec=precision).replace("+00:00", "Z")

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from dure.model.fleet import Site
 from dure.model.jobs import JobState
+from dure.reports.reservations import Kept, ReservationLine, kept_ahead
 from dure.world.cards import JobCard, NodeCard
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ class NodeLine(Struct, frozen=True, kw_only=True):
     memory_mib: int
     free_memory_mib: int
     jobs: tuple[str, ...]
+    reservations: tuple[ReservationLine, ...] = ()
+    """Present and coming, in the order in which they begin."""
 
 
 class NodesReport(Struct, frozen=True, kw_only=True):
@@ -86,6 +89,8 @@ class SiteLine(Struct, frozen=True, kw_only=True):
     nodes_total: int
     nodes: tuple[NodeCells, ...]
     """The first of them in placement order, at most as many as were asked for."""
+    reservations: tuple[ReservationLine, ...] = ()
+    """Present and coming, in the order in which they begin."""
 
 
 class SitesReport(Struct, frozen=True, kw_only=True):
@@ -97,12 +102,13 @@ class SitesReport(Struct, frozen=True, kw_only=True):
 
 def nodes_report(world: World, now_ms: int) -> NodesReport:
     """Every node with what is free on it."""
-    return NodesReport(at_ms=now_ms, nodes=tuple(_node_line(card) for card in world.nodes()))
+    kept = kept_ahead(world.nation, now_ms)
+    return NodesReport(at_ms=now_ms, nodes=tuple(_node_line(card, kept) for card in world.nodes()))
 
 
 def sites_report(world: World, now_ms: int, most_nodes: int = 64) -> SitesReport:
     """Every site with its totals, and the GPU cells of at most `most_nodes` nodes of each."""
-    held = _Held(world)
+    held = _Held(world, kept_ahead(world.nation, now_ms))
     cards: dict[str, list[NodeCard]] = defaultdict(list)
     for card in world.nodes():
         cards[card.site].append(card)
@@ -124,6 +130,7 @@ def _site_line(site: Site, cards: list[NodeCard], held: _Held, most_nodes: int) 
         uses=held.by_organisation(site.name),
         nodes_total=len(cards),
         nodes=tuple(held.node(card) for card in cards[:most_nodes]),
+        reservations=held.kept.by_site.get(site.name, ()),
     )
 
 
@@ -140,7 +147,8 @@ class _Use(Struct, frozen=True):
 class _Held:
     """Who holds each GPU, gathered once from the jobs. A claim on a GPU that is still held counts nothing."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, kept: Kept) -> None:
+        self.kept = kept
         self._uses: dict[tuple[str, int], list[_Use]] = defaultdict(list)
         self._on_node: dict[str, int] = defaultdict(int)
         self._claims: dict[str, list[str]] = defaultdict(list)
@@ -183,7 +191,7 @@ class _Held:
     def node(self, card: NodeCard) -> NodeCells:
         """One node with all its GPUs."""
         cells = tuple(self.cell(card, index) for index in range(card.gpus))
-        return NodeCells(node=_node_line(card), cells=cells, claims=tuple(self._claims.get(card.name, ())))
+        return NodeCells(node=_node_line(card, self.kept), cells=cells, claims=tuple(self._claims.get(card.name, ())))
 
     def cell(self, node: NodeCard, index: int) -> Cell:
         """One GPU, shown by the largest job on it, or else by the first claim."""
@@ -205,7 +213,7 @@ def _cell_state(state: JobState) -> str:
     return "warned" if state in {JobState.WARNED, JobState.STOPPING} else "running"
 
 
-def _node_line(card: NodeCard) -> NodeLine:
+def _node_line(card: NodeCard, kept: Kept) -> NodeLine:
     return NodeLine(
         name=card.name,
         site=card.site,
@@ -218,4 +226,5 @@ def _node_line(card: NodeCard) -> NodeLine:
         memory_mib=card.memory_mib,
         free_memory_mib=card.free_memory_mib,
         jobs=card.jobs,
+        reservations=kept.by_node.get(card.name, ()),
     )
