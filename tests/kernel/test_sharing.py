@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dure.model.blockers import BlockerCode
 from dure.model.fleet import Timing
+from dure.world.columns import NONE
 from tests.kernel.nations import HOUR, MINUTE, job, nation, share
 from tests.kernel.story import Story, started
 
@@ -185,8 +186,9 @@ def test_siblings_share_below_their_parent_before_the_parent_meets_its_own_sibli
     story = Story(nation(tree, nodes=1))
     story.submit(*[job(f"{who}-{number}", who, 1) for number in range(8) for who in ("team1", "team2", "small")])
     story.pass_time(1)
-    # All at one instant and with no usage: ties go to the share that comes first in the document.
-    assert story.holding() == {f"team1-{number}" for number in range(8)}
+    # What a share uses now counts up to the end of the period, so even at one instant everyone gets a turn.
+    teams = {f"{team}-{number}" for team in ("team1", "team2") for number in range(2)}
+    assert story.holding() == teams | {f"small-{number}" for number in range(4)}
 
 
 def test_ties_go_to_the_share_that_comes_first_in_the_document() -> None:
@@ -235,12 +237,12 @@ def test_share_cards_say_what_is_used_borrowed_lent_and_waiting() -> None:
     assert (cards["owner"].used_milli, cards["owner"].borrowed_milli, cards["owner"].lent_milli) == (2000, 0, 3000)
 
 
-def test_a_job_that_arrives_at_a_closed_share_counts_as_tried() -> None:
+def test_a_job_that_arrives_at_a_closed_share_is_not_tried() -> None:
     story = Story(nation([share("closed", limit=1), share("other")], nodes=1))
     story.submit(job("c0", "closed", 1), job("c1", "closed", 1))
     story.happen(job("c2", "closed", 1))
     closed = story.world.columns.shares[int(story.world.columns.classes[0].root) + 1]
-    assert (closed.waiting, closed.tried) == (2, 2)
+    assert (closed.waiting, closed.cursor) == (2, NONE)
 
 
 def test_a_share_below_its_guarantee_goes_first_even_with_a_job_that_exceeds_it() -> None:

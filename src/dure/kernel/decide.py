@@ -16,10 +16,11 @@ from __future__ import annotations
 
 from dure.kernel.backfill import clear_reservation, reserve
 from dure.kernel.bookings import fits_on_bookings, turn_bookings
-from dure.kernel.order import begin_pass, next_guaranteed_share, next_job, next_share, skip_job, skip_share
+from dure.kernel.order import begin_pass, next_guaranteed_share, next_share, skip_job, skip_share
 from dure.kernel.placing import occupy_chosen, place
 from dure.kernel.plan_rows import add_row, is_full
 from dure.kernel.reclaim import reclaim
+from dure.kernel.winners import next_job
 from dure.world.columns import (
     ANEW,
     CHOICE_BITS,

@@ -1,23 +1,33 @@
 """Whose turn it is.
 
 Within a share, jobs are tried by priority, then in the order of submission. Among shares, first those whose next job is
-within a guarantee, then everybody else walking down the tree; at each step the child below its guarantee goes first,
-then the one that used least lately for its weight. All ties go to the share that comes first in the document.
+within a guarantee, then everybody else. Both walk down the share tree; at each step the child goes first that has a
+job within a guarantee, then one below its guarantee, then the one that used least lately for its weight. All ties go to
+the share that comes first in the document. Where only what is left of an inner share's guarantee covers a job, and the
+next job of the child whose turn it is asks for more, the child with the smallest next job goes.
 
 Under a policy that orders by priority, guarantees count for nothing: among the shares' next jobs, the one with the
 highest priority goes first, as in one queue that is sorted anew at every step.
 
-A pass tries each job at most once, and goes on when jobs arrive; it begins anew when something was given back. `tried`
-counts, for each share, how many of its waiting jobs this pass gave up.
+A pass tries each job at most once, and goes on when jobs arrive; it begins anew when something was given back.
 """
 
 from __future__ import annotations
 
 from dure.kernel.priority import priority
-from dure.world.columns import NEVER, NONE, ORDER_PRIORITY, Columns
-from dure.world.compiled import compiled
-from dure.world.quota import remember, within_guarantee
-from dure.world.transitions import demand_milli, give_up
+from dure.kernel.winners import (
+    COVERED,
+    FAIREST,
+    SMALLEST,
+    begin_period,
+    covers_smallest,
+    judge_touched,
+    next_job,
+    winner,
+)
+from dure.world.columns import NONE, ORDER_PRIORITY, Columns
+from dure.world.compiled import compiled, entry_point
+from dure.world.quota import touch
 
 
 @compiled
@@ -28,31 +38,11 @@ def begin_pass(columns: Columns, gpu_class: int) -> None:
     record.pass_number = columns.counters[0].passes
     record.budget = columns.counters[0].backfill_depth
     record.blocked = NONE
-
-
-@compiled
-def _pass_number(columns: Columns, share: int) -> int:
-    return columns.classes[share // columns.counters[0].shares].pass_number
-
-
-@compiled
-def next_job(columns: Columns, share: int) -> int:
-    """The job of a share's own queue that this pass tries next; NONE when it has tried enough of them."""
-    record = columns.shares[share]
-    this_pass = _pass_number(columns, share)
-    if record.cursor_pass != this_pass:
-        record.cursor_pass = this_pass
-        record.cursor = record.queue_first
-        record.closed = 0
-        record.failures = 0
-    return record.cursor
-
-
-@compiled
-def tried(columns: Columns, share: int) -> int:
-    """How many waiting jobs below a share this pass gave up."""
-    record = columns.shares[share]
-    return record.tried if record.tried_pass == _pass_number(columns, share) else 0
+    while record.first_passed != NONE:
+        share = record.first_passed
+        record.first_passed = columns.shares[share].next_passed
+        columns.shares[share].passed = 0
+        touch(columns, share)
 
 
 @compiled
@@ -61,7 +51,7 @@ def skip_job(columns: Columns, share: int, deepest: int) -> None:
     record = columns.shares[share]
     record.cursor = columns.jobs[record.cursor].next
     record.failures += 1
-    give_up(columns, share, 1)
+    _note_passed(columns, share)
     if record.failures >= deepest:
         skip_share(columns, share)
 
@@ -69,70 +59,56 @@ def skip_job(columns: Columns, share: int, deepest: int) -> None:
 @compiled
 def skip_share(columns: Columns, share: int) -> None:
     """Try nothing more of this share's queue in this pass."""
-    record = columns.shares[share]
-    record.cursor = NONE
-    record.closed = 1
-    give_up(columns, share, record.queued - tried(columns, share))
+    columns.shares[share].cursor = NONE
+    columns.shares[share].closed = 1
+    _note_passed(columns, share)
 
 
 @compiled
-def used_lately(columns: Columns, share: int, now_ms: int) -> int:
-    """Usage with memory, for a share's weight: the fair-share key, smaller goes first.
-
-    A policy that remembers nothing looks at what the share uses above its guarantee now.
-    """
+def _note_passed(columns: Columns, share: int) -> None:
+    """The pass is no longer at the beginning of a share's queue; the next one will be."""
     record = columns.shares[share]
-    if columns.counters[0].remembers == 0:
-        return max(0, record.used - record.guarantee) // record.weight
-    if record.usage_at_ms != now_ms:
-        remember(columns, share, now_ms)
-    return record.usage // record.weight
+    touch(columns, share)
+    if record.passed == 0:
+        gpu_class = columns.classes[share // columns.counters[0].shares]
+        record.passed = 1
+        record.next_passed = gpu_class.first_passed
+        gpu_class.first_passed = share
 
 
 @compiled
 def next_guaranteed_share(columns: Columns, gpu_class: int, now_ms: int) -> int:
-    """Of the shares whose next job is within a guarantee, the one that used least lately; NONE if there is none."""
-    best = NONE
-    best_key = NEVER
+    """The share whose turn it is among those whose next job is within a guarantee; NONE if there is none."""
     if columns.counters[0].order == ORDER_PRIORITY:
         return NONE
-    at = columns.classes[gpu_class].first_active
-    while at != NONE:
-        job = next_job(columns, at)
-        if job != NONE and within_guarantee(columns.shares, at, demand_milli(columns, job)):
-            key = used_lately(columns, at, now_ms)
-            if best == NONE or key < best_key or (key == best_key and at < best):
-                best = at
-                best_key = key
-        at = columns.shares[at].next_active
-    return best
+    begin_period(columns, gpu_class, now_ms)
+    judge_touched(columns, now_ms)
+    shares = columns.shares
+    at = winner(columns, FAIREST, columns.classes[gpu_class].root)
+    if at == NONE or shares[at].standing != COVERED:
+        return NONE
+    while not covers_smallest(shares, at):
+        at = winner(columns, FAIREST, at)
+    left = shares[at].guarantee - shares[at].used
+    while shares[at].children > 0:
+        child = winner(columns, FAIREST, at)
+        at = child if shares[child].smallest <= left else winner(columns, SMALLEST, at)
+    return at
 
 
-@compiled
+@entry_point
 def next_share(columns: Columns, gpu_class: int, now_ms: int) -> int:
     """The share whose turn it is, walking down from the root; NONE when every waiting job was tried."""
     if columns.counters[0].order == ORDER_PRIORITY:
         return _share_of_highest_priority(columns, gpu_class, now_ms)
+    begin_period(columns, gpu_class, now_ms)
+    judge_touched(columns, now_ms)
     at = columns.classes[gpu_class].root
-    shares = columns.shares
-    if shares[at].waiting <= tried(columns, at):
-        return NONE
-    while shares[at].first_child != NONE:
-        best = NONE
-        best_below = False
-        best_key = NEVER
-        child = shares[at].first_child
-        while child != NONE:
-            if shares[child].waiting > tried(columns, child):
-                below = shares[child].used < shares[child].guarantee
-                key = used_lately(columns, child, now_ms)
-                if best == NONE or (below and not best_below) or (below == best_below and key < best_key):
-                    best = child
-                    best_below = below
-                    best_key = key
-            child = shares[child].next_sibling
-        at = best
-    return at
+    while columns.shares[at].children > 0:
+        at = winner(columns, FAIREST, at)
+        if at == NONE:
+            return NONE
+    return at if next_job(columns, at) != NONE else NONE
 
 
 @compiled

@@ -121,6 +121,7 @@ def build(shape: Shape, jobs: int) -> Columns:
         shares=records(SHARE, shape.classes * shares),
         classes=classes,
         counters=records(COUNTERS, 1),
+        winners=np.full((2, 2 * shape.classes * shares), NONE, dtype=np.int64),
         idle_sets=np.zeros(words, dtype=np.int64),
         part_sets=np.zeros(part_words, dtype=np.int64),
         timer_due_ms=np.zeros(jobs, dtype=np.int64),
@@ -271,7 +272,7 @@ def _set_counters(columns: Columns, shape: Shape, nodes: int, shares: int) -> No
     counters.order, counters.classes, counters.shares = shape.order, shape.classes, shares
     counters.remembers, counters.reclaims = int(shape.remembers), int(shape.reclaims)
     counters.pools, counters.nodes = len(shape.pools), nodes
-    counters.first_claim = counters.last_claim = counters.first_changed = NONE
+    counters.first_claim = counters.last_claim = counters.first_changed = counters.first_touched = NONE
     # So long ago that the calendar begins anew when it is first asked.
     counters.calendar_origin = -CALENDAR_MINUTES
     counters.wake_ms = NEVER
@@ -311,7 +312,7 @@ def _add_classes(columns: Columns, shape: Shape) -> None:
         record = columns.classes[gpu_class]
         mine = [index for index, pool in enumerate(shape.pools) if pool.gpu_class == gpu_class]
         record.root = gpu_class * shares
-        record.first_active = record.blocked = NONE
+        record.first_active = record.first_passed = record.blocked = NONE
         record.dirty = ANEW
         record.first_pool, record.pool_count = (mine[0], len(mine)) if mine else (0, 0)
         record.capacity = WHOLE * sum(shape.pools[index].gpus * shape.pools[index].nodes for index in mine)
@@ -337,7 +338,9 @@ def _plant_trees(columns: Columns, shape: Shape) -> None:
             parent = columns.shares[child.parent]
             child.next_sibling = parent.first_child
             parent.first_child = root + 1 + index
+            parent.children += 1
         _fill_pools(columns, root, len(shape.shares))
+        _seat_children(columns, root, len(shape.shares))
 
 
 def _set_amounts(columns: Columns, row: int, root: int, share: ShareShape, gpu_class: int) -> None:
@@ -380,6 +383,22 @@ def _mark_booked(columns: Columns, share: int) -> None:
             marked.add(row)
     for row in marked:
         columns.shares["booked"][row::shares] = 1
+
+
+def _seat_children(columns: Columns, root: int, shares: int) -> None:
+    """Give every share's children their places in its winner trees."""
+    columns.shares["smallest"] = NEVER
+    columns.shares["standing"] = NONE
+    first_winner = 2 * root
+    for row in range(root, root + shares + 1):
+        record = columns.shares[row]
+        record.first_winner = first_winner
+        child = record.first_child
+        for place in range(record.children):
+            columns.shares[child].place = place
+            columns.winners[:, first_winner + record.children + place] = child
+            child = columns.shares[child].next_sibling
+        first_winner += 2 * record.children
 
 
 def _fill_pools(columns: Columns, root: int, shares: int) -> None:

@@ -203,8 +203,17 @@ SHARE = _records(
     "cursor_pass",  # pass for which the cursor and `failures` hold
     "closed",  # 1: this pass tries nothing more of its own queue
     "failures",  # jobs of its own queue tried in vain in this pass
-    "tried",  # jobs below it that this pass has given up
-    "tried_pass",  # pass for which `tried` holds
+    "passed",  # 1 while listed: this pass is no longer at the beginning of its queue
+    "next_passed",
+    # Whose turn it is: see `kernel.winners`.
+    "children",
+    "place",  # among its siblings
+    "first_winner",  # where its children's winner trees begin
+    "smallest",  # what the smallest next job below it asks for, in thousandths of a GPU; NEVER if there is none
+    "standing",
+    "usage_for_weight",
+    "touched",  # 1 while listed: to be judged again
+    "next_touched",
     # The smallest shape for which reclaim found no way in this pass; nothing larger finds one either.
     "in_vain_pass",
     "in_vain_nodes",
@@ -225,6 +234,8 @@ CLASS = _records(
     "first_part_word",  # of its index of GPUs in parts: see `dure.world.parts`
     "capacity",
     "half_life_ms",  # of usage in its tree
+    "period_end_ms",  # until when its shares have been judged
+    "first_passed",  # list of shares
     "idle",  # whole GPUs
     "first_active",
     "active",  # leaves with queued jobs
@@ -271,6 +282,7 @@ COUNTERS = _records(
     "first_claim",
     "last_claim",
     "ready_candidates",  # scratch of reclaim: candidate nodes that would do for one rank
+    "first_touched",  # list of shares to be judged again
     "first_changed",  # list of nodes that the calendar has to count anew
     "calendar_origin",  # minute in which the calendar begins
     "plan_rows",
@@ -338,6 +350,8 @@ class Columns(NamedTuple):
     shares: Records
     classes: Records
     counters: Records
+    winners: Integers
+    """[tree, place] -> share, see `kernel.winners`."""
     idle_sets: Integers
     """Per pool and number of idle GPUs, the set of nodes."""
     part_sets: Integers

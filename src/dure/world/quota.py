@@ -15,6 +15,7 @@ from dure.world.columns import NONE, UNLIMITED, Columns, Records
 from dure.world.compiled import compiled, entry_point
 
 STEPS_PER_HALF_LIFE = 64
+PERIOD_MS = 300_000
 _STEP_FACTOR = 64_830  # 65,536 x 2 ** (-1/64)
 _STEP_UNIT = 65_536
 _STEPS_REMEMBERED = 64 * 48
@@ -48,6 +49,7 @@ def shortage(shares: Records, share: int, amount: int) -> int:
 def charge(columns: Columns, share: int, amount: int, now_ms: int) -> None:
     """Add `amount` milli-GPUs (negative: give back) to what a share and its ancestors use."""
     shares = columns.shares
+    touch(columns, share)
     drawn = amount
     at = share
     while at != NONE:
@@ -83,6 +85,38 @@ def remember(columns: Columns, share: int, now_ms: int) -> None:
         at_ms = boundary_ms
     record.usage += record.used * (now_ms - at_ms)
     record.usage_at_ms = now_ms
+
+
+@compiled
+def touch(columns: Columns, share: int) -> None:
+    """What a share is compared by may have changed: `kernel.winners` judges it, and everyone above it, again."""
+    record = columns.shares[share]
+    if record.touched == 0:
+        record.touched = 1
+        record.next_touched = columns.counters[0].first_touched
+        columns.counters[0].first_touched = share
+
+
+@compiled
+def period_end_ms(half_life_ms: int, now_ms: int) -> int:
+    """When the period ends that `now_ms` is in: the steps in which usage is halved, cut into about five minutes."""
+    step_ms = max(1, half_life_ms // STEPS_PER_HALF_LIFE)
+    periods = max(1, step_ms // PERIOD_MS)
+    period = now_ms % step_ms * periods // step_ms
+    return now_ms // step_ms * step_ms + ((period + 1) * step_ms + periods - 1) // periods
+
+
+@compiled
+def projected_usage(columns: Columns, share: int, now_ms: int) -> int:
+    """A share's usage at the end of the period that `now_ms` is in, if it goes on using what it uses now.
+
+    It does not matter when in the period it is asked.
+    """
+    record = columns.shares[share]
+    if record.usage_at_ms != now_ms:
+        remember(columns, share, now_ms)
+    half_life_ms = columns.classes[share // columns.counters[0].shares].half_life_ms
+    return record.usage + record.used * (period_end_ms(half_life_ms, now_ms) - now_ms)
 
 
 @entry_point

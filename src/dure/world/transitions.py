@@ -26,7 +26,7 @@ from dure.world.columns import (
 )
 from dure.world.compiled import compiled, entry_point
 from dure.world.queues import dequeue, enqueue
-from dure.world.quota import charge, count_reclaimed, within_guarantee
+from dure.world.quota import charge, count_reclaimed, touch, within_guarantee
 from dure.world.running import add_preemptible, drop_preemptible, may_be_preempted
 from dure.world.timers import add_timer, drop_timer
 
@@ -95,6 +95,7 @@ def put_in_queue(columns: Columns, job: int) -> None:
         record.order_key = record.limit_ms if counters.order == ORDER_SJF else 0
         first = 0
     enqueue(columns, queue, job)
+    touch(columns, queue)
     choices = record.choices
     while choices != 0:
         columns.classes[first].reach |= 1 << ((choices & CHOICE_MASK) - 1)
@@ -125,25 +126,8 @@ def _note_arrival(columns: Columns, job: int, gpu_class: int) -> None:
     from_elsewhere = record.blocked != NONE and columns.jobs[record.blocked].queue != columns.jobs[job].queue
     if columns.jobs[job].next != NONE or from_elsewhere:
         record.dirty = ANEW
-    elif share.cursor_pass == record.pass_number and share.cursor == NONE:
-        if share.closed == 1:
-            give_up(columns, columns.jobs[job].queue, 1)
-        else:
-            share.cursor = job
-
-
-@compiled
-def give_up(columns: Columns, share: int, count: int) -> None:
-    """Count waiting jobs of a share as tried in vain by the pass under way, up to the root."""
-    this_pass = columns.classes[share // columns.counters[0].shares].pass_number
-    at = share
-    while at != NONE:
-        record = columns.shares[at]
-        if record.tried_pass != this_pass:
-            record.tried = 0
-            record.tried_pass = this_pass
-        record.tried += count
-        at = record.parent
+    elif share.cursor_pass == record.pass_number and share.cursor == NONE and share.closed == 0:
+        share.cursor = job
 
 
 @compiled
@@ -158,6 +142,7 @@ def take_from_queue(columns: Columns, job: int) -> None:
     if record.gpus_milli < WHOLE:
         columns.classes[gpu_class].parts_waiting -= 1
     dequeue(columns, job)
+    touch(columns, queue)
     _count_waiting(columns, queue, -1)
     if share.queued == 0:
         _deactivate(columns, gpu_class, queue)
