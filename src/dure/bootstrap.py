@@ -15,11 +15,12 @@ import secrets
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, closing
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
     from uvicorn import Server
 
+    from dure.api.expectations import Expectations
     from dure.api.platform import Platform
     from dure.control.control import Control
     from dure.control.orders import Engines
@@ -41,6 +43,8 @@ LEDGER_KEY_FILE = "ledger.key"
 SECRETS_KEY_FILE = "secrets.key"
 OPERATOR_FILE = "operator.token"
 COMPILED_ROOMS = ("world", "kernel", "twin")
+_TWIN_FINISHED = "twin-finished"
+_COMPILE_TWIN = "from dure import bootstrap; bootstrap.prepare_compilation(); bootstrap.compile_twin()"
 BACKLOG = 2_048
 _COMPILATIONS_KEPT_S = 30 * 24 * 3600
 SHUTDOWN_S = 3
@@ -145,14 +149,18 @@ def compile_everything() -> None:
 
 def compile_twin() -> None:
     """Have the twin's event loop compiled, or loaded, before its time is taken. Says so the first time."""
-    finished = _compiled_folder() / "twin-finished"
-    if not finished.exists() and os.environ.get("NUMBA_DISABLE_JIT", "0") == "0":
+    if not _is_twin_compiled():
         sys.stderr.write("Compiling the twin; this happens once and takes up to a minute ...\n")
         sys.stderr.flush()
     from dure.twin.run import warm_up
 
     warm_up()
-    _touch(finished)
+    _touch(_compiled_folder() / _TWIN_FINISHED)
+
+
+def _is_twin_compiled() -> bool:
+    """True when the twin needs no compiling: it was done before, or nothing is compiled here."""
+    return (_compiled_folder() / _TWIN_FINISHED).exists() or os.environ.get("NUMBA_DISABLE_JIT", "0") != "0"
 
 
 def compile_packing() -> None:
@@ -232,6 +240,7 @@ def _serve(
 ) -> None:
     import uvloop
 
+    from dure.api.expectations import Expectations
     from dure.api.platform import Platform
     from dure.api.sessions import Sessions
     from dure.control.loop import Loop
@@ -240,7 +249,8 @@ def _serve(
         control = make_control(state, ledger)
         engines = make_engines(state)
         clock = SystemClock()
-        platform = Platform(Loop(control, clock, engines), clock, engines, Sessions(os.urandom))
+        expectations = Expectations(control, clock)
+        platform = Platform(Loop(control, clock, engines), clock, engines, Sessions(os.urandom), expectations)
         _calm_garbage_collection()
 
         def say_ready() -> None:
@@ -248,10 +258,44 @@ def _serve(
 
         server = _make_server(make_application(platform, state), platform, say_ready)
         try:
-            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            with _preparing(expectations), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(server.serve(sockets=[listener]))
         finally:
+            expectations.close()
             engines.close(kill_jobs)
+
+
+@contextmanager
+def _preparing(expectations: Expectations) -> Iterator[None]:
+    """Load the simulation that expected starts need; if it is not compiled yet, another process does that meanwhile.
+
+    Compiling keeps a Python process busy for half a minute or more, and this one has jobs to start.
+    """
+    if _is_twin_compiled():
+        _load_simulation(expectations)
+        yield
+        return
+    compiling = subprocess.Popen([sys.executable, "-c", _COMPILE_TWIN], stdin=subprocess.DEVNULL)  # noqa: S603 (our own program)
+    os.setpriority(os.PRIO_PROCESS, compiling.pid, 10)
+    waiting = threading.Thread(target=_load_when_compiled, args=(compiling, expectations), daemon=True)
+    waiting.start()
+    try:
+        yield
+    finally:
+        compiling.terminate()
+        waiting.join(SHUTDOWN_S)
+
+
+def _load_when_compiled(compiling: subprocess.Popen[bytes], expectations: Expectations) -> None:
+    if compiling.wait() == 0:
+        _load_simulation(expectations)
+
+
+def _load_simulation(expectations: Expectations) -> None:
+    from dure.twin.forecast import warm_up
+
+    warm_up()
+    expectations.is_prepared = True
 
 
 def _calm_garbage_collection() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx
 
+from dure.api.expectations import Expectations
 from dure.api.platform import Platform
 from dure.api.sessions import Sessions
 from dure.bootstrap import SystemClock, make_application, make_engines
@@ -94,7 +95,8 @@ def test_folders_of_old_attempts_go_and_asking_for_their_output_is_answered_plai
 
 
 async def log_of(loop: Loop, engines: Engines, state: Path, name: str) -> httpx.Response:
-    platform = Platform(loop, SystemClock(), engines, Sessions(bytes))
+    clock = SystemClock()
+    platform = Platform(loop, clock, engines, Sessions(bytes), Expectations(loop.control, clock))
     issued = await loop.ask(IssueToken(caller=OPERATOR, role=Role.AUDITOR))
     assert isinstance(issued, TokenIssuedOnce)
     transport = httpx.ASGITransport(make_application(platform, state))

@@ -129,7 +129,7 @@ def test_every_assumption_is_said_with_its_amounts(code: AssumptionCode) -> None
     assumption = Assumption(code=code, percent=37, jobs=212, step_ms=60_000)
     eta = expecting(0, 0).eta
     assert eta is not None
-    said = how_expected(replace(eta, assumptions=(assumption,)))
+    said = how_expected(replace(eta, assumptions=(assumption,)))[1]
     assert "{" not in said
     assert ("37%" in said) == code.startswith("earliest")
     assert ("212 jobs" in said) == (code is AssumptionCode.EARLIEST_LEARNT_PART)

@@ -6,20 +6,20 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 
 import msgspec
+from msgspec.structs import replace
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from dure.api.bodies import idempotency_key, read_job
 from dure.api.operations import Call, bad_parameter
-from dure.api.platform import Platform
+from dure.api.platform import Platform, with_expectation
 from dure.api.problems import problem
 from dure.api.replies import done, not_done, refused
 from dure.control.feed import EVERYTHING
 from dure.control.logs import Piece, read_piece
-from dure.control.preview import Preview, preview
-from dure.control.requests import Answer, CancelJob, NotDone, NotDoneCode, SubmitJob
+from dure.control.preview import Preview, Trial, try_out
+from dure.control.requests import Answer, CancelJob, NotDoneCode, SubmitJob
 from dure.intake.jobfile import MOST_NODES
-from dure.intake.refusals import Refusal
-from dure.model.blockers import Why
+from dure.model.blockers import NoEta, Why
 from dure.model.jobs import JobState
 from dure.reports.jobs import JobReport, JobsReport, QueueReport
 from dure.world.cards import JobCard
@@ -48,10 +48,13 @@ async def submit(platform: Platform, call: Call) -> Answer:
 async def plan(platform: Platform, call: Call) -> Preview:
     """Say what would happen to a job, and change nothing."""
     document = read_job(call)
-    previewed = preview(platform.control.memory, call.caller, document.spec, platform.clock.now_ms())
-    if isinstance(previewed, Refusal | NotDone):
-        raise refused(previewed)
-    return previewed
+    tried = try_out(platform.control.memory, call.caller, document.spec, platform.clock.now_ms())
+    if not isinstance(tried, Trial):
+        raise refused(tried)
+    if tried.preview.why is None or not call.flag("eta", "true"):
+        return tried.preview
+    expected = await platform.expectations.in_copy(tried.world, tried.card)
+    return replace(tried.preview, why=with_expectation(tried.preview.why, expected))
 
 
 async def listing(platform: Platform, call: Call) -> JobsReport:
@@ -76,7 +79,7 @@ async def queue(platform: Platform, call: Call) -> QueueReport:
 
 async def one(platform: Platform, call: Call) -> JobReport:
     """Everything about one job."""
-    report = platform.job(call.path("job"), call.caller.viewer)
+    report = await platform.job(call.path("job"), call.caller.viewer, expect=call.flag("eta"))
     if report is None:
         raise _unknown(call)
     return report
@@ -86,8 +89,9 @@ async def why(platform: Platform, call: Call) -> Why:
     """All that keeps a job from starting."""
     card = _own_card(platform, call)
     if card.job not in platform.world.jobs or not card.state.is_waiting:
-        return Why(job=card.job, state=card.state.value, position=0, blockers=())
-    return platform.explain(card.job)
+        return Why(job=card.job, state=card.state.value, position=0, blockers=(), no_eta=NoEta.NOT_WAITING)
+    found = platform.explain(card.job)
+    return await platform.expect(found) if call.flag("eta", "true") else found
 
 
 async def cancel(platform: Platform, call: Call) -> Answer:

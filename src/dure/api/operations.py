@@ -43,9 +43,9 @@ class Call(Struct, frozen=True, kw_only=True):
         """A parameter of the query."""
         return self.request.query_params.get(name, default)
 
-    def flag(self, name: str) -> bool:
+    def flag(self, name: str, default: str = "false") -> bool:
         """A parameter of the query that is `true` or `false`. Raises a problem for anything else."""
-        value = self.text(name, "false").lower()
+        value = self.text(name, default).lower()
         if value not in ("true", "false"):
             raise bad_parameter(name, value, "write true or false")
         return value == "true"

@@ -9,9 +9,11 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 from starlette.requests import Request as HttpRequest
 
 from dure import kernel
+from dure.api.expectations import Expectations
 from dure.api.sessions import COOKIE, Sessions
 from dure.control.access import Caller
 from dure.control.feed import EVERYTHING
@@ -20,7 +22,7 @@ from dure.control.loop import Loop
 from dure.control.orders import Engines
 from dure.control.ports import Clock
 from dure.control.requests import Reply, Request
-from dure.model.blockers import Why
+from dure.model.blockers import Eta, NoEta, Why
 from dure.model.jobs import JobSpec
 from dure.model.nation import Nation
 from dure.model.units import DAY_MS
@@ -54,12 +56,15 @@ class Health(Struct, frozen=True, kw_only=True):
 class Platform:
     """Reports for viewers, and `ask` for everything that changes something."""
 
-    def __init__(self, loop: Loop, clock: Clock, engines: Engines, sessions: Sessions) -> None:
+    def __init__(
+        self, loop: Loop, clock: Clock, engines: Engines, sessions: Sessions, expectations: Expectations
+    ) -> None:
         self.loop = loop
         self.control = loop.control
         self.clock = clock
         self.engines = engines
         self.sessions = sessions
+        self.expectations = expectations
 
     @property
     def world(self) -> World:
@@ -115,16 +120,22 @@ class Platform:
             card = _CARD.decode(row)
         return card
 
-    def job(self, job: str, viewer: Viewer) -> JobReport | None:
-        """Everything about one job; None when there is no such job."""
+    async def job(self, job: str, viewer: Viewer, *, expect: bool = True) -> JobReport | None:
+        """Everything about one job, with its expected start if that is wanted; None when there is no such job."""
         card = self.card(job)
         if card is None:
             return None
-        return job_report(self.world, card, self.explain, viewer, self._spec_of, self.clock.now_ms())
+        report = job_report(self.world, card, self.explain, viewer, self._spec_of, self.clock.now_ms())
+        return replace(report, why=await self.expect(report.why)) if report.why and expect else report
 
     def explain(self, job: str) -> Why:
         """Why a job waits."""
         return kernel.explain(self.world, job, self.clock.now_ms())
+
+    async def expect(self, why: Why) -> Why:
+        """Add when the job may start, or why that is not known."""
+        card = self.world.jobs.get(why.job)
+        return with_expectation(why, await self.expectations.of(card)) if card else why
 
     def sites(self) -> SitesReport:
         """The fleet by site."""
@@ -173,3 +184,10 @@ class Platform:
 
     def _spec_of(self, job: str) -> JobSpec | None:
         return self.control.memory.specs.of(job)
+
+
+def with_expectation(why: Why, expected: Eta | NoEta) -> Why:
+    """The same reasons with an expected start, or with why there is none."""
+    if isinstance(expected, Eta):
+        return replace(why, eta=expected, no_eta=None)
+    return replace(why, eta=None, no_eta=expected)

@@ -64,6 +64,12 @@ DAYS = (
     ),
 )
 START = Parameter(name="start", type="integer", description="Position of the first entry.")
+ETA = Parameter(
+    name="eta", type="boolean", description="`false` leaves out the expected start, which takes longest to find; true."
+)
+ETA_OF_REPORT = Parameter(
+    name="eta", type="boolean", description="`true` adds the expected start to the reasons; false."
+)
 DRY_RUN = Parameter(name="dry_run", type="boolean", description="Only say what would change.")
 TICKET = Parameter(name="ticket", description="The ticket in a sign-in link.", required=True)
 LAST_EVENT = Parameter(name="Last-Event-ID", place="header", description="Id of the last event that was seen.")
@@ -102,6 +108,7 @@ OPERATIONS: tuple[Operation, ...] = (
         permission=READ,
         handler=jobs.one,
         summary="Show a job",
+        parameters=(ETA_OF_REPORT,),
         answer=JobReport,
     ),
     Operation(
@@ -109,7 +116,8 @@ OPERATIONS: tuple[Operation, ...] = (
         path="/v1/jobs/{job}/why",
         permission=READ,
         handler=jobs.why,
-        summary="Explain why a job waits",
+        summary="Explain why a job waits, and when it may start",
+        parameters=(ETA,),
         answer=Why,
     ),
     Operation(
@@ -136,7 +144,7 @@ OPERATIONS: tuple[Operation, ...] = (
         handler=jobs.plan,
         summary="Say what would happen to a job",
         bodies=JOB_BODIES,
-        parameters=(PROJECT,),
+        parameters=(PROJECT, ETA),
         answer=Preview,
     ),
     Operation(

@@ -18,7 +18,8 @@ def print_why(why: Why, now_ms: int) -> None:
     if why.eta is not None:
         if why.eta.starts_first:
             click.echo(f"    {why.eta.starts_first} waiting job(s) start before it")
-        click.echo(f"    {how_expected(why.eta)}")
+        for phrase in how_expected(why.eta):
+            click.echo(f"    {phrase}")
 
 
 def _print_blocker(number: int, blocker: Blocker, now_ms: int) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from dure.cli.options import as_json
+from dure.cli.options import as_json, eta_wanted, without_eta
 
 
 @click.command()
@@ -43,8 +43,9 @@ def _print_submitted(answer: bytes) -> None:
 
 @click.command()
 @click.argument("file", metavar="JOB.yaml|SCRIPT.sh")
+@without_eta
 @as_json
-def plan(file: str, json_wanted: bool) -> None:
+def plan(file: str, no_eta: bool, json_wanted: bool) -> None:
     """Say what would happen to a job if it were submitted now.
 
     The real decision on a copy of the platform's state; nothing is written.
@@ -56,7 +57,9 @@ def plan(file: str, json_wanted: bool) -> None:
     from dure.cli.tables import print_json
 
     body = read_document(file)
-    answer = connect().send("POST", "/v1/plan", body=body, content_type=job_content_type(file, body))
+    answer = connect().send(
+        "POST", "/v1/plan", body=body, content_type=job_content_type(file, body), params=eta_wanted(no_eta)
+    )
     if json_wanted:
         print_json(answer)
     else:

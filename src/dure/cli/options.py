@@ -16,6 +16,17 @@ def as_json(command: Command) -> Command:
     return click.option("--json", "json_wanted", is_flag=True, help="Print the API's JSON.")(command)
 
 
+def without_eta(command: Command) -> Command:
+    """Add `--no-eta`, for those who ask often and need only the reasons."""
+    text = "Leave out the expected start, which takes longest to find."
+    return click.option("--no-eta", is_flag=True, help=text)(command)
+
+
+def eta_wanted(no_eta: bool) -> dict[str, str]:
+    """The query parameter for `without_eta`."""
+    return {"eta": "false" if no_eta else "true"}
+
+
 class _Duration(click.ParamType[int]):
     """A duration as people write it, in milliseconds."""
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dure.cli.options import as_json, quoted
+from dure.cli.options import as_json, eta_wanted, quoted, without_eta
 
 if TYPE_CHECKING:
     from dure.reports.jobs import JobLine, JobReport
@@ -101,8 +101,9 @@ def _remark(line: JobLine, now_ms: int) -> str:
 
 @click.command()
 @click.argument("job")
+@without_eta
 @as_json
-def why(job: str, json_wanted: bool) -> None:
+def why(job: str, no_eta: bool, json_wanted: bool) -> None:
     """Say why JOB waits, or what became of it.
 
     Lists everything that keeps it from starting, who holds what it needs, what would unblock it and when it may start.
@@ -116,9 +117,9 @@ def why(job: str, json_wanted: bool) -> None:
 
     server = connect()
     if json_wanted:
-        print_json(server.get(f"/v1/jobs/{quoted(job)}/why"))
+        print_json(server.get(f"/v1/jobs/{quoted(job)}/why", eta_wanted(no_eta)))
         return
-    report = msgspec.json.decode(server.get(f"/v1/jobs/{quoted(job)}"), type=JobReport)
+    report = msgspec.json.decode(server.get(f"/v1/jobs/{quoted(job)}", eta_wanted(no_eta)), type=JobReport)
     _print_headline(report)
     if report.why:
         print_why(report.why, report.at_ms)

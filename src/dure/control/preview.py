@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from msgspec import Struct
 
 from dure import kernel
@@ -35,7 +37,21 @@ class Preview(Struct, frozen=True, kw_only=True):
     """Everything that would keep it waiting; null when it would start at once."""
 
 
+class Trial(NamedTuple):
+    """A preview, and the copy of the world it was made in, with its (first) job."""
+
+    preview: Preview
+    world: World
+    card: JobCard
+
+
 def preview(memory: Memory, caller: Caller, spec: JobSpec, now_ms: int) -> Preview | Refusal | NotDone:
+    """What would become of a job submitted now."""
+    tried = try_out(memory, caller, spec, now_ms)
+    return tried.preview if isinstance(tried, Trial) else tried
+
+
+def try_out(memory: Memory, caller: Caller, spec: JobSpec, now_ms: int) -> Trial | Refusal | NotDone:
     """Submit to a copy of the world and decide there."""
     missing = missing_secret(spec, memory)
     if missing is not None:
@@ -50,7 +66,7 @@ def preview(memory: Memory, caller: Caller, spec: JobSpec, now_ms: int) -> Previ
     cards = [world.jobs[event.job] for event in events]
     ours = {card.job for card in cards}
     warned = tuple(each.job for each in plan.decisions if isinstance(each, Warn) and each.claimant in ours)
-    return _preview(world, cards, warned, now_ms)
+    return Trial(_preview(world, cards, warned, now_ms), world, cards[0])
 
 
 def _preview(world: World, cards: list[JobCard], warned: tuple[str, ...], now_ms: int) -> Preview:

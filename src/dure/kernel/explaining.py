@@ -25,7 +25,7 @@ from dure.kernel.blockers import (
     protected_borrowers,
 )
 from dure.kernel.explaining_time import reclaim_pause, until_its_time
-from dure.model.blockers import Blocker, BlockerCode, Why
+from dure.model.blockers import Blocker, BlockerCode, NoEta, Why
 from dure.model.jobs import JobState
 from dure.world.cards import JobCard
 from dure.world.columns import NEVER, NONE, Records, records
@@ -67,7 +67,7 @@ def explain(world: World, job: str, now_ms: int) -> Why:
         case JobState.QUEUED:
             found = _queued(world, card, now_ms)
         case _:
-            return Why(job=job, state=card.state.value, position=0, blockers=())
+            return Why(job=job, state=card.state.value, position=0, blockers=(), no_eta=NoEta.NOT_WAITING)
     return Why(
         job=job,
         state=card.state.value,

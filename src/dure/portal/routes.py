@@ -95,7 +95,7 @@ class Pages:
         if viewer is None:
             return self._page(request, "sign_in.html", 0, 401)
         name = request.path_params["job"]
-        report = self._source.job(name, viewer)
+        report = await self._source.job(name, viewer)
         if report is None:
             return self._page(request, "missing.html", 0, 404, job=name)
         rank = _rank(request, report.line.nodes)

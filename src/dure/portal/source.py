@@ -52,8 +52,8 @@ class Source(Protocol):
         """The ledger's size and last checkpoint."""
         ...
 
-    def job(self, job: str, viewer: Viewer) -> JobReport | None:
-        """One job; None when there is no such job."""
+    async def job(self, job: str, viewer: Viewer) -> JobReport | None:
+        """One job with its expected start; None when there is no such job."""
         ...
 
     def card(self, job: str) -> JobCard | None:

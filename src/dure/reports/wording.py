@@ -178,9 +178,9 @@ def expected_start(why: Why, now_ms: int) -> str:
     return f"{first} at the earliest, or {never}" if first else never
 
 
-def how_expected(eta: Eta) -> str:
-    """Method and assumptions of an expected start, as one line."""
-    return f"{_METHODS[eta.method]}: {'; '.join(_assumed(each) for each in eta.assumptions)}"
+def how_expected(eta: Eta) -> list[str]:
+    """Method and assumptions of an expected start, a phrase each."""
+    return [_METHODS[eta.method], *(_assumed(each) for each in eta.assumptions)]
 
 
 def _assumed(assumption: Assumption) -> str:
