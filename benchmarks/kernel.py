@@ -38,7 +38,7 @@ BETWEEN_CHANGES_MS = 1_000
 def measure() -> Sequence[Measurement]:
     """Milliseconds of `decide` alone, and of everything a change takes in memory: apply, decide, audit, encode."""
     world, books = World(), Books()
-    _fill(world, books)
+    fill(world, books)
     decisions_ms, paths_ms, reclaims_ms = [], [], []
     for event in islice(_changes(world), CHANGES):
         plan, decided_ms, path_ms = _timed(world, books, event)
@@ -64,7 +64,7 @@ def _figure(name: str, value: float, must: float | None, aim: float | None) -> M
     return Measurement(name, value, "ms", must, aim, "less", compared_to)
 
 
-def _fill(world: World, books: Books) -> None:
+def fill(world: World, books: Books) -> None:
     """Two plans: the running jobs fill every GPU, then the waiting ones find none."""
     events: list[AnyEvent] = [NationApplied(at_ms=0, by="bench", nation=_nation())]
     events += [_job(number, BUSY_MEMBERS, 0) for number in range(RUNNING)]
