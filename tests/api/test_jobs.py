@@ -167,6 +167,39 @@ def test_a_waiting_job_says_why(hanbit: httpx.Client, operator: httpx.Client) ->
     until(lambda: state(hanbit, job) == "succeeded")
 
 
+def test_why_plan_and_the_report_expect_the_same_start(hanbit: httpx.Client) -> None:
+    runs = submit(hanbit, gpus="H100:4", nodes=2, time="2h", command=["bash", "-c", "exec tail -f /dev/null"])
+    until(lambda: state(hanbit, runs) == "running")
+    waits = submit(hanbit, gpus="H100:4", time="1h")
+    try:
+        started_ms = hanbit.get(f"/v1/jobs/{runs}").json()["line"]["started_at_ms"]
+        why = hanbit.get(f"/v1/jobs/{waits}/why").json()
+        report = hanbit.get(f"/v1/jobs/{waits}", params={"eta": "true"}).json()["why"]
+        plan = hanbit.post("/v1/plan", json=JOB | {"gpus": "H100:4", "nodes": 2}).json()["why"]
+        for eta, hours in ((why["eta"], 2), (report["eta"], 2), (plan["eta"], 3)):
+            assert started_ms <= eta["at_ms"] < eta["earliest_ms"] <= eta["latest_ms"]
+            assert eta["latest_ms"] == started_ms + hours * 3_600_000
+            assert next(each["code"] for each in eta["assumptions"]) == "latest-whole-limits"
+        assert plan["eta"]["starts_first"] == 1
+    finally:
+        for job in (runs, waits):
+            hanbit.post(f"/v1/jobs/{job}/cancel").raise_for_status()
+        until(lambda: state(hanbit, runs) == "cancelled")
+
+
+def test_an_expected_start_is_left_out_on_request_and_said_to_be(hanbit: httpx.Client) -> None:
+    runs = submit(hanbit, gpus="H100:4", nodes=2, command=["bash", "-c", "exec tail -f /dev/null"])
+    waits = submit(hanbit, depends=[runs])
+    try:
+        asked = {name: hanbit.get(f"/v1/jobs/{waits}/why", params={"eta": name}).json() for name in ("true", "false")}
+        assert [(each["eta"], each["no_eta"]) for each in asked.values()] == [(None, "held"), (None, "not-asked")]
+        assert hanbit.get(f"/v1/jobs/{runs}/why").json()["no_eta"] == "not-waiting"
+        assert hanbit.get(f"/v1/jobs/{waits}/why", params={"eta": "soon"}).status_code == 400
+    finally:
+        hanbit.post(f"/v1/jobs/{runs}/cancel").raise_for_status()
+        until(lambda: state(hanbit, waits) == "cancelled")
+
+
 def test_a_watcher_sees_states_and_resumes_where_it_was_cut_off(hanbit: httpx.Client, ministry: httpx.Client) -> None:
     def watch(http: httpx.Client, job: str, after: str) -> list[tuple[str, dict[str, object]]]:
         seen, last_id = [], after
