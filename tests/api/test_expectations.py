@@ -12,8 +12,9 @@ from dure.api import expectations as module
 from dure.api.expectations import Expectations
 from dure.control.control import Control
 from dure.model.blockers import Eta, NoEta
+from dure.twin.forecast import Moment, moment_of
 from dure.world.cards import JobCard
-from dure.world.columns import Columns
+from dure.world.world import World
 from tests.control.builders import START_MS, small_control, spec, submit
 
 HOUR_MS = 3_600_000
@@ -96,9 +97,13 @@ def test_whoever_comes_to_a_long_line_is_told_so(monkeypatch: pytest.MonkeyPatch
 def test_one_copy_serves_those_who_ask_together_and_a_later_job_gets_a_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
     control = full_control()
     monkeypatch.setattr(module, "SHARE_OF_LOOP", 1_000_000)
-    copies: list[Columns] = []
-    real = module.moment_of
-    monkeypatch.setattr(module, "moment_of", lambda *given: copies.append(control.world.columns) or real(*given))
+    copies: list[int] = []
+
+    def counted(world: World, now_ms: int) -> Moment:
+        copies.append(now_ms)
+        return moment_of(world, now_ms)
+
+    monkeypatch.setattr(module, "moment_of", counted)
 
     async def story(expectations: Expectations) -> None:
         for job in ("j3", "j4", "j3"):
