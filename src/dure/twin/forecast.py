@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -123,17 +124,21 @@ class Forecasts:
 
     def eta(self, row: int, release_at_ms: int | None) -> Eta:
         """When the job in a row may start. One held until `release_at_ms` queues then, in futures of its own."""
+        with ThreadPoolExecutor(1, "early-future") as beside:
+            # The loop lets go of the interpreter, so the second future takes no longer if a second core is idle.
+            early = beside.submit(self._followed, self._early, row, release_at_ms, is_late=False)
+            late = self._followed(self._late, row, release_at_ms, is_late=True)
+        if release_at_ms is None:
+            self._late, self._early = late, early.result()
+        return self._between(row, late, early.result())
+
+    def _followed(self, known: Future | None, row: int, release_at_ms: int | None, *, is_late: bool) -> Future:
+        """A future in which a job has started, if it ever does: the known one, or one of its own for a held job."""
+        future = known if known and release_at_ms is None else Future(self.moment, is_late=is_late)
         if release_at_ms is not None:
-            futures = (Future(self.moment, is_late=True), Future(self.moment, is_late=False))
-            for future in futures:
-                future.release(row, max(release_at_ms, self.moment.at_ms))
-        else:
-            self._late = self._late or Future(self.moment, is_late=True)
-            self._early = self._early or Future(self.moment, is_late=False)
-            futures = (self._late, self._early)
-        for future in futures:
-            future.follow(row)
-        return self._between(row, *futures)
+            future.release(row, max(release_at_ms, self.moment.at_ms))
+        future.follow(row)
+        return future
 
     def _between(self, row: int, late: Future, early: Future) -> Eta:
         starts = [start_ms for future in (late, early) if (start_ms := future.start_ms(row)) is not None]
