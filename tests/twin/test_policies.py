@@ -149,6 +149,15 @@ def test_fair_share_gives_the_surplus_to_whoever_borrows_least_now() -> None:
     assert starts == [0, 0, 0, 0, 120, 60]
 
 
+def test_fair_share_divides_what_is_borrowed_by_weight() -> None:
+    """The first borrows twice as much as the second, with four times the weight."""
+    jobs = [Told("first", 0, 600, nodes=2), Told("second", 0, 600), Told("third", 0, 60)]
+    jobs += [Told("second", 30, 60), Told("first", 40, 60)]
+    scene = told_scene("fair-share", "4x8", {"first": 0, "second": 0, "third": 0}, jobs)
+    first, *others = scene.shares
+    assert starts_min(replace(scene, shares=(structs.replace(first, weight=4), *others)))[3:] == [120, 60]
+
+
 def test_by_priority_the_share_that_used_less_of_its_part_goes_first() -> None:
     """Both used eight GPUs for as long; a larger part of the fleet is the second's."""
     jobs = [
@@ -164,6 +173,42 @@ def test_by_priority_the_share_that_used_less_of_its_part_goes_first() -> None:
 def test_by_priority_equals_go_by_age() -> None:
     jobs = [Told("first", 0, 60), Told("third", 5, 60), Told("second", 10, 60)]
     assert told("priority-backfill", "1x8", {"first": 0, "second": 0, "third": 0}, *jobs) == [0, 60, 120]
+
+
+def test_by_priority_equals_of_one_age_go_in_order_of_submission() -> None:
+    jobs = [Told("first", 0, 60), Told("second", 10, 60), Told("third", 10, 60)]
+    assert told("priority-backfill", "1x8", {"first": 0, "second": 0, "third": 0}, *jobs) == [0, 60, 120]
+
+
+def test_by_priority_the_fair_share_factor_has_steps_between_a_half_and_one() -> None:
+    """Both used less than their part: a third of it, and a ninth."""
+    jobs = [Told("first", 0, 60), Told("second", 1, 20), Told("large", 2, 100)]
+    jobs += [Told("first", 100, 60), Told("second", 110, 60)]
+    starts = told("priority-backfill", "1x8", {"first": 8, "second": 8, "large": 8}, *jobs)
+    assert starts == [0, 60, 80, 240, 180]
+
+
+WEEK_MIN = 7 * 24 * 60
+
+
+def test_by_priority_a_long_wait_makes_up_for_a_little_use() -> None:
+    starts = told(
+        "priority-backfill",
+        "1x8",
+        {"first": 0, "second": 0, "large": 0},
+        Told("first", 0, 360, 1),
+        Told("large", 360, WEEK_MIN),
+        Told("first", 370, 60),
+        Told("second", 300 + WEEK_MIN, 60),
+    )
+    assert starts[2:] == [360 + WEEK_MIN, 420 + WEEK_MIN]
+
+
+def test_by_priority_nobody_grows_older_than_a_week() -> None:
+    """Six weeks are worth no more than one, so whoever used all that time yields to whoever just came."""
+    jobs = [Told("first", 0, 6 * WEEK_MIN), Told("first", 1, 60), Told("second", 6 * WEEK_MIN - 60, 60)]
+    starts = told("priority-backfill", "1x8", {"first": 8, "second": 0}, *jobs)
+    assert starts[1:] == [6 * WEEK_MIN + 60, 6 * WEEK_MIN]
 
 
 def test_by_priority_a_guarantee_does_not_go_first() -> None:

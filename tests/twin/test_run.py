@@ -82,7 +82,7 @@ def test_counts_kept_by_the_way_agree_with_counts_made_anew() -> None:
             assert columns.shares["used"][share] >= columns.shares["used"][children].sum()
 
 
-@pytest.mark.parametrize("policy", ["fifo", "dure"])
+@pytest.mark.parametrize("policy", ["fifo", "silo", "priority-backfill", "fair-share", "dure"])
 def test_the_compiled_kernel_equals_the_interpreted_one(policy: str, tmp_path: Path) -> None:
     compiled = run_scene(small_scene(120, policy=policy), ledger_file=tmp_path / "compiled.jsonl")
     program = (

@@ -5,7 +5,8 @@ they used before. Whoever has borrowed for a week and whoever has just come are 
 
 from __future__ import annotations
 
-from dure.kernel.policies.policy import Lending, Order, Placement, Policy
+from dure.kernel.policies.dure import DURE
+from dure.kernel.policies.policy import Lending, Order, Policy
 
 FAIR_SHARE = Policy(
     name="fair-share",
@@ -14,6 +15,6 @@ FAIR_SHARE = Policy(
     remembers_usage=False,
     reclaims=True,
     backfills=True,
-    placement=Placement.BEST_FIT,
+    placement=DURE.placement,
     ties="shares: below guarantee, borrows least now for its weight, document order",
 )

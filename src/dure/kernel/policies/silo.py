@@ -8,7 +8,7 @@ larger than all its owner has is refused."""
 from __future__ import annotations
 
 from dure.kernel.policies.dure import DURE
-from dure.kernel.policies.policy import Lending, Order, Placement, Policy
+from dure.kernel.policies.policy import Lending, Order, Policy
 
 SILO = Policy(
     name="silo",
@@ -17,6 +17,6 @@ SILO = Policy(
     remembers_usage=True,
     reclaims=True,
     backfills=True,
-    placement=Placement.BEST_FIT,
+    placement=DURE.placement,
     ties=DURE.ties,
 )
