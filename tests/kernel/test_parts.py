@@ -138,12 +138,13 @@ def test_all_slices_of_a_full_gpu_never_charge_more_than_the_gpu() -> None:
 
 
 def test_slices_stay_where_they_are_through_a_new_declaration() -> None:
-    story = cut("1g.10gb", "3g.40gb", "2g.20gb", gpus=2)
-    before = [story.card(name).placements for name in "012"]
-    story.declare(nation(GUEST, nodes=2, gpus=2))
-    assert [story.card(name).placements for name in "012"] == before
-    story.submit(job("four", "guest", profile="4g.40gb"))
-    assert place(story, "four") == (1, 0)
+    """The small slice would go elsewhere if it came now; another one does."""
+    story = cut("1g.10gb", "1g.10gb", "4g.40gb")
+    story.finish("0")
+    story.declare(nation(GUEST, nodes=2, gpus=1))
+    assert [place(story, name) for name in "12"] == [(0, 4), (0, 0)]
+    story.submit(job("small", "guest", profile="1g.10gb"), job("next", "guest", profile="1g.20gb"))
+    assert [place(story, name)[1] for name in ("small", "next")] == [5, 6]
 
 
 def test_a_slice_on_a_drained_node_is_left_alone_and_no_other_joins_it() -> None:
@@ -166,6 +167,12 @@ def test_a_part_on_a_node_that_left_and_came_back_is_found_again() -> None:
     assert [story.nodes_of(name)[0][-1] for name in "abcd"] == ["0", "1", "0", "1"]
 
 
+def test_of_two_gpus_of_a_node_with_as_much_left_the_second_is_found_when_the_first_is_full() -> None:
+    story = Story(nation(GUEST, nodes=1, gpus=3))
+    story.submit(*[job(name, "guest", 0.7) for name in "ab"], *[job(name, "guest", 0.3) for name in "cd"])
+    assert [story.card(name).placements[0].gpus for name in "abcd"] == [(0,), (1,), (0,), (1,)]
+
+
 @pytest.mark.parametrize("want", [{"gpus": 0.5}, {"profile": "3g.40gb"}])
 def test_cpus_and_memory_count_for_parts_too(want: dict[str, object]) -> None:
     """The second does not fit beside the first, though half of its GPU is free."""
@@ -176,6 +183,18 @@ def test_cpus_and_memory_count_for_parts_too(want: dict[str, object]) -> None:
         assert not story.holds("c")
         story.finish("a")
         assert story.nodes_of("c") == ["s0-h100-0000"]
+
+
+@pytest.mark.parametrize("want", [{"gpus": 0.2}, {"profile": "1g.10gb"}])
+def test_a_part_does_not_join_a_gpu_that_the_head_of_the_queue_is_to_have(want: dict[str, object]) -> None:
+    story = Story(nation(GUEST, nodes=1, gpus=1))
+    story.submit(job("first", "guest", **want, time_ms=60 * MINUTE))  # type: ignore[arg-type]
+    story.submit(job("head", "guest", 1))
+    story.submit(job("long", "guest", **want, time_ms=61 * MINUTE))  # type: ignore[arg-type]
+    story.submit(job("short", "guest", **want, time_ms=60 * MINUTE))  # type: ignore[arg-type]
+    assert story.holding() == {"first", "short"}
+    story.finish("first", "short")
+    assert story.holding() == {"head"}
 
 
 def test_a_part_passes_over_a_full_node_to_the_next_with_as_much_left() -> None:
