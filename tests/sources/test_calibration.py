@@ -13,6 +13,7 @@ import pytest
 
 from dure.sources.calibration import Provenance, calibration
 from dure.sources.draws import from_quantiles, mean_of_quantiles
+from dure.sources.openb import read_openb
 from dure.sources.philly import read_philly
 from dure.sources.streams import uniforms
 from dure.sources.trace import Column
@@ -75,6 +76,13 @@ def test_the_day_is_helioss(traces: Traces) -> None:
         jobs = np.array([float(row["total_gpujob_num"]) for row in rows])
         np.add.at(arrivals, hour[1:], np.clip(np.diff(jobs), 0, 3))
     assert calibration().daily.per_hour == tuple(arrivals.astype(int).tolist())
+
+
+def test_sizes_of_parts_are_openbs(traces: Traces) -> None:
+    pods = read_openb(traces("openb"))
+    sizes, jobs = np.unique(pods.gpus_milli[(pods.gpus_milli > 0) & (pods.gpus_milli < 1000)], return_counts=True)
+    assert calibration().part_sizes.milli == tuple(sizes.tolist())
+    assert calibration().part_sizes.jobs == tuple(jobs.tolist())
 
 
 def test_training_of_large_models_stays_within_what_was_published() -> None:

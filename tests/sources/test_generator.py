@@ -38,6 +38,23 @@ def test_a_generated_workload_is_the_same_on_every_machine() -> None:
     assert trace.fingerprint() == "d2bd3f81a7c10c3ae5e845a5f4b6663677f2d3cc8e00007aacf2e7b010e028ae"
 
 
+def test_so_many_jobs_of_one_gpu_want_less_as_asked_and_the_load_stays() -> None:
+    fleet = parse_fleet("72x8")
+    whole, some, all_of_them = (generate(7, 20_000, fleet, 0.8, 30 * DAY_MS, parts=parts) for parts in (0, 0.5, 1))
+    single = (whole.nodes == 1) & (whole.gpus_milli == 1000)
+    assert (some.gpus_milli[single] < 1000).mean() == pytest.approx(0.5, abs=0.02)
+    assert set(all_of_them.gpus_milli[single].tolist()) <= set(calibration().part_sizes.milli)
+    for trace in (some, all_of_them):
+        assert (trace.gpus_milli[~single] == whole.gpus_milli[~single]).all()
+        assert offered_load(trace.gpu_hours, fleet, 30 * DAY_MS) == pytest.approx(0.8, rel=0.001)
+
+
+@pytest.mark.parametrize("parts", [-0.1, 1.1])
+def test_no_more_jobs_want_parts_than_there_are(parts: float) -> None:
+    with pytest.raises(BadWorkload, match="between 0"):
+        generate(7, 100, parse_fleet("72x8"), 0.8, DAY_MS, parts=parts)
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     seed=st.integers(0, 2**63),

@@ -34,6 +34,12 @@ _OPTIONS = (
         help="What they want of the fleet in that time.  [default: 1]",
     ),
     click.option(
+        "--parts",
+        type=click.FloatRange(0, 1),
+        metavar="PART",
+        help="Of the jobs of one GPU, those that want less.  [default: 0]",
+    ),
+    click.option(
         "--organisations", type=click.IntRange(min=1), metavar="N", help="Below each of five owners.  [default: 8]"
     ),
     click.option(
@@ -54,6 +60,7 @@ class Wishes:
     jobs: int | None
     span: int | None
     load: float | None
+    parts: float | None
     organisations: int | None
     fleet: str
     node_mtbf: int | None
@@ -64,11 +71,18 @@ class Wishes:
         """What to play: the named file, or what is to be generated."""
         from dure.twin.making import TraceFile, Workload
 
-        said = {"jobs": self.jobs, "span_ms": self.span, "load": self.load, "organisations": self.organisations}
+        said = {
+            "jobs": self.jobs,
+            "span_ms": self.span,
+            "load": self.load,
+            "parts": self.parts,
+            "organisations": self.organisations,
+        }
         workload: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
         if self.trace and workload:
             raise BadInput(
-                f"--trace {self.trace}: nothing is generated; leave out --jobs, --span, --load and --organisations"
+                f"--trace {self.trace}: nothing is generated; "
+                "leave out --jobs, --span, --load, --parts and --organisations"
             )
         if self.trace:
             return TraceFile(path=find_trace(self.trace), layout=self.trace_format or "equal")

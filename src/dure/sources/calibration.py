@@ -85,6 +85,13 @@ class Requests(Provenance, frozen=True, kw_only=True, forbid_unknown_fields=True
     quarter_weights: tuple[int, ...]
 
 
+class PartSizes(Provenance, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How many jobs wanted which part of one GPU, in thousandths."""
+
+    milli: tuple[int, ...]
+    jobs: tuple[int, ...]
+
+
 class Owners(Provenance, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a nation's GPUs are divided between owners."""
 
@@ -109,6 +116,7 @@ class Calibration(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     foundation: Foundation
     limits: Limits
     requests: Requests
+    part_sizes: PartSizes
     owners: Owners
     members: Members
 

@@ -55,21 +55,30 @@ def generate(
     nation: GeneratedNation | None = None,
     *,
     most_gpus: int = MOST_GPUS_PER_JOB,
+    parts: float = 0.0,
 ) -> Trace:
     """A workload of `jobs` jobs submitted within `span_ms` (which starts on a Monday at midnight).
 
     `load` is the GPU time of all jobs divided by what the fleet offers within the span; it is met within 0.1%. Without
     a `nation`, five owners with eight organisations each are generated from the same seed. No job has more than
-    `most_gpus` GPUs. Raises `BadWorkload` when these wishes contradict each other.
+    `most_gpus` GPUs, and of those that would have one, so many (`parts`, 0 to 1) want less. Raises `BadWorkload` when
+    these wishes contradict each other.
     """
-    _check(seed, jobs, load, span_ms, most_gpus)
+    _check(seed, jobs, load, span_ms, most_gpus, parts)
     nation = nation or generate_nation(seed, OWNERS, ORGANISATIONS_PER_OWNER, fleet)
     target_gpu_ms = load * fleet.gpus * span_ms
     everyday, large = _sizes_that_fit(fleet, most_gpus)
     large_jobs = _number_of_large_jobs(jobs, target_gpu_ms / jobs, everyday, large)
     gpus = _drawn_sizes(seed, jobs, large_jobs, everyday, large)
-    duration_ms, factor = _scaled(_durations(seed, gpus, large_jobs), gpus, target_gpu_ms)
+    part_milli = _part_sizes(seed, gpus, parts)
+    durations = _durations(seed, gpus, large_jobs)
+    if part_milli.any():
+        wanted_milli = np.where(part_milli > 0, part_milli, gpus * WHOLE_GPU_MILLI)
+        duration_ms, factor = _scaled(durations, wanted_milli, target_gpu_ms * WHOLE_GPU_MILLI)
+    else:
+        duration_ms, factor = _scaled(durations, gpus, target_gpu_ms)
     nodes, gpus_milli, choices = _gangs(seed, gpus, large_jobs, fleet)
+    gpus_milli = np.where(part_milli > 0, part_milli, gpus_milli)
     cpus_milli, memory_mib = _host(seed, gpus_milli, fleet)
     return arranged(
         name=f"generated-{seed}",
@@ -91,7 +100,7 @@ def generate(
     )
 
 
-def _check(seed: int, jobs: int, load: float, span_ms: int, most_gpus: int) -> None:
+def _check(seed: int, jobs: int, load: float, span_ms: int, most_gpus: int, parts: float) -> None:
     if seed < 0:
         raise BadWorkload(f"seed {seed}: a seed is a whole number that is not negative")
     if not 1 <= jobs <= MOST_JOBS:
@@ -104,6 +113,8 @@ def _check(seed: int, jobs: int, load: float, span_ms: int, most_gpus: int) -> N
         raise BadWorkload(f"a span of {span_ms} ms: the span lies between a minute and twenty years")
     if not 1 <= most_gpus <= MOST_GPUS_PER_JOB:
         raise BadWorkload(f"{most_gpus:,} GPUs: the largest job has between 1 and {MOST_GPUS_PER_JOB:,} GPUs")
+    if not 0 <= parts <= 1:
+        raise BadWorkload(f"parts {parts:g}: of the jobs of one GPU, between 0 (none) and 1 (all) want less")
 
 
 def _sizes_that_fit(fleet: TwinFleet, most_gpus: int) -> tuple[Sizes, Sizes]:
@@ -195,6 +206,8 @@ def _durations(seed: int, gpus: Column, large_jobs: int) -> NDArray[np.float64]:
 def _scaled(drawn_ms: NDArray[np.float64], gpus: Column, target_gpu_ms: float) -> tuple[Column, float]:
     """Running times multiplied by the one factor that meets the target, and that factor.
 
+    GPUs may be in thousandths if the target is.
+
     Times stay between a second and sixty days, so the factor is found step by step: each step makes up for what these
     bounds cut off in the step before.
     """
@@ -231,6 +244,14 @@ def _gangs(seed: int, gpus: Column, large_jobs: int, fleet: TwinFleet) -> tuple[
             this_first = np.array([each.this_first for each in shapes])[shape]
             choices[rows] = np.where(picky[rows] | large, only_this, this_first)
     return nodes, gpus_milli, choices
+
+
+def _part_sizes(seed: int, gpus: Column, parts: float) -> Column:
+    """Thousandths of a GPU for the jobs that want less than one; 0 for the others."""
+    sizes = calibration().part_sizes
+    drawn = np.array(sizes.milli, dtype=np.int64)[picked(uniforms(seed, "part of a GPU", len(gpus)), sizes.jobs)]
+    wants_less = (gpus == 1) & (uniforms(seed, "wants less than a GPU", len(gpus)) < parts)
+    return np.where(wants_less, drawn, 0)
 
 
 def _host(seed: int, gpus_milli: Column, fleet: TwinFleet) -> tuple[Column, Column]:

@@ -34,6 +34,8 @@ class Workload:
     span_ms: int = 7 * DAY_MS
     load: float = 1.0
     organisations: int = 8
+    parts: float = 0.0
+    """Of the jobs of one GPU, how many want less."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +64,7 @@ def make_scene(
         shares = shares_by_demand(trace, fleet)
     else:
         nation = generate_nation(seed, OWNERS, source.organisations, fleet)
-        trace = generate(seed, source.jobs, fleet, source.load, source.span_ms, nation)
+        trace = generate(seed, source.jobs, fleet, source.load, source.span_ms, nation, parts=source.parts)
         shares = nation.shares
     return Scene(
         trace=trace,
