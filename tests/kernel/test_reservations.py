@@ -269,6 +269,19 @@ def test_an_owner_does_not_claim_a_node_that_will_be_reserved() -> None:
     assert (story.nodes_of("long"), story.nodes_of("short")) == ([SECOND], [FIRST])
 
 
+def test_a_claim_counts_the_time_its_victims_have_to_leave() -> None:
+    """Claimed at ten minutes, it would begin when warning and grace are over: so much less time is left."""
+    owned = nation([share("owner", guarantee=8), share("guest")], nodes=1)
+    for late_ms, state in ((0, JobState.CLAIMED), (1, JobState.QUEUED)):
+        story = Story(owned)
+        story.submit(job("g", "guest", 8, time_ms=HOUR))
+        story.wait(TIMING.protected_ms)
+        story.declare(replace(owned, reservations=(reservation("cooling", 3 * HOUR, 4 * HOUR, 0),)))
+        left_ms = 3 * HOUR - story.now_ms - NOTICE - GRACE
+        story.submit(job("d", "owner", 8, time_ms=left_ms + late_ms))
+        assert story.card("d").state is state
+
+
 def test_a_vain_reclaim_of_a_long_job_does_not_stop_a_shorter_one() -> None:
     owned = nation([share("owner", guarantee=8), share("guest")], nodes=1)
     story = Story(owned)
