@@ -236,7 +236,7 @@ def test_a_job_for_later_is_held_and_starts_when_its_time_has_come() -> None:
 def test_tasks_of_an_array_share_a_spec_and_know_their_number() -> None:
     control = small_control()
     step = run(control, [SubmitJob(caller=HANBIT, spec=spec(array=ArrayRange(first=3, last=4)))])
-    assert step.answers == [Submitted(jobs=("j1_3", "j1_4"))]
+    assert step.answers == [Submitted(jobs=("j1",), array=ArrayRange(first=3, last=4))]
     launches = [order.launch for order in step.orders if isinstance(order, LaunchOrder)]
     assert [launch.env["DURE_ARRAY_TASK"] for launch in launches] == ["3", "4"]
     assert submit(control, spec()) == "j2"

@@ -227,8 +227,56 @@ def test_gpus_that_cannot_be_are_refused(written: object, message: str) -> None:
         ({"array": "0-9%2"}, "array: a throttle (%) is not offered yet (got 0-9%2)"),
         ({"array": "9-0"}, "array: has no tasks (got 9-0)"),
         ({"array": 0}, "array: has no tasks (got 0)"),
-        ({"array": 1001}, "array: has more than 1,000 tasks (got 1001); split it into several jobs"),
-        ({"array": "99999-99999"}, "array: the last task must be at most 9,999 (got 99999-99999)"),
+        ({"array": 100_001}, "array: has more than 100,000 tasks (got 100001); split it into several jobs"),
+        ({"array": "9999999-9999999"}, "array: the last task must be at most 999,999 (got 9999999-9999999)"),
+        ({"replicas": 0}, "replicas: must lie between 1 and 10,000 (got 0)"),
+        ({"replicas": True}, "replicas: must be a whole number (got True); write one between 1 and 10,000"),
+        (
+            {"replicas": {"timezone": "UTC"}},
+            'replicas.profile: is missing; add the times of the day, like {"00:00": 2, "08:00": 12}',
+        ),
+        ({"replicas": {"profile": {"00:00": 1}}}, "replicas.timezone: is missing; add one, like +09:00 or Asia/Seoul"),
+        (
+            {"replicas": {"profile": {"24:00": 1}, "timezone": "UTC"}},
+            "replicas.profile.24:00: is not a time of the day (got 24:00); write it like 08:00, from 00:00 to 23:59",
+        ),
+        (
+            {"replicas": {"profile": {"08:00": 1}, "timezone": "Europe/Paris"}},
+            "replicas.timezone: is not a fixed distance from UTC (got Europe/Paris); "
+            "write +09:00, or Asia/Seoul or UTC",
+        ),
+        (
+            {"replicas": {"min": 2, "max": 16, "profile": {"00:00": 17}, "timezone": "UTC"}},
+            "replicas.profile.00:00: must lie between min, which is 2, and max, which is 16 (got 17)",
+        ),
+        (
+            {"replicas": {"min": 5, "max": 4, "profile": {"00:00": 4}, "timezone": "UTC"}},
+            "replicas.min: is more than max, which is 4 (got 5)",
+        ),
+        (
+            {"replicas": {"profile": {"00:00": 0, "12:00": 0}, "timezone": "UTC"}},
+            "replicas.profile: wants no replicas at any time; give one time some",
+        ),
+        (
+            {"replicas": {"profile": {}, "timezone": "UTC"}},
+            "replicas.profile: must have 1 to 96 times of the day (got 0 times)",
+        ),
+        (
+            {"replicas": 2, "time": "4h"},
+            "time: is not for a job with replicas (got 4h); a service has no time limit; remove it",
+        ),
+        (
+            {"replicas": 2, "checkpoint": "30m"},
+            "checkpoint: is not for a job with replicas (got 30m); a replica begins anew each time; remove it",
+        ),
+        (
+            {"replicas": 2, "retry": 3},
+            "retry: is not for a job with replicas (got 3); a replica that ends is always started again; remove it",
+        ),
+        (
+            {"replicas": 2, "array": 3},
+            "array: is not for a job with replicas (got 3); a job is an array or a service; remove one of the two",
+        ),
         ({"array": "1,2"}, "array: is not a range of tasks (got 1,2)"),
         ({"depends": "12"}, "depends: must be the id of a job, like j12 or j12_0 (got 12)"),
         ({"depends": ["j1", "j1"]}, "depends[1]: appears twice (got j1); keep one"),

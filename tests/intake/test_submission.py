@@ -13,7 +13,7 @@ from dure.intake.nation_index import NationIndex
 from dure.intake.refusals import Refusal, RefusalCode
 from dure.intake.submission import CHOICE_RULES, RULES, accept_job
 from dure.model.events import JobSubmitted, decode, encode
-from dure.model.jobs import GpuRequest, JobSpec, JobState
+from dure.model.jobs import ArrayRange, GpuRequest, JobSpec, JobState, Replicas
 from dure.model.nation import Nation
 from dure.policy import PolicyInForce
 from dure.world.cards import JobCard
@@ -28,7 +28,8 @@ OWNER = {
 
 
 def card(job: str, project: str) -> JobCard:
-    """A job of a project; of haneul's when none is named."""
+    """A job of a project; of haneul's when none is named. `j1[10]` is an array of ten, `j1[*]` a service."""
+    job, _, tasks = job.removesuffix("]").partition("[")
     submitted = JobSubmitted(
         at_ms=0,
         job=job,
@@ -50,6 +51,8 @@ def card(job: str, project: str) -> JobCard:
         data=(),
         purpose="research",
         sites=("sejong",),
+        array=ArrayRange(first=0, last=int(tasks) - 1) if tasks.isdecimal() else None,
+        replicas=Replicas(steps=((0, 1),)) if tasks == "*" else None,
     )
     return JobCard(job=job, submitted=submitted, row=0, state=JobState.RUNNING)
 
@@ -68,20 +71,20 @@ class Counter:
 
     def submit(
         self, known_jobs: Iterable[str] = (), organisation: str | None = None, **fields: object
-    ) -> list[JobSubmitted] | Refusal:
+    ) -> JobSubmitted | Refusal:
         document = {"name": "train", "project": "haneul-llm", "command": "true", **fields}
         return self.submit_spec(job_from_document(document), known_jobs, organisation)
 
     def submit_spec(
         self, spec: JobSpec, known_jobs: Iterable[str] = (), organisation: str | None = None
-    ) -> list[JobSubmitted] | Refusal:
+    ) -> JobSubmitted | Refusal:
         return accept_job(
             spec,
             nation=self.index,
             policy=self.policy,
             by="person-1",
             principal_organisation=OWNER.get(spec.project, "haneul") if organisation is None else organisation,
-            known_jobs={job: card(job, project) for job, _, project in _split(known_jobs)},
+            known_jobs={each.job: each for each in (card(job, project) for job, _, project in _split(known_jobs))},
             job_id="j20",
             at_ms=1_000,
             commitment="c0ffee",
@@ -90,8 +93,7 @@ class Counter:
     def accepted(self, **fields: object) -> JobSubmitted:
         answer = self.submit(**fields)  # type: ignore[arg-type]
         assert not isinstance(answer, Refusal), answer.message
-        (event,) = answer
-        return event
+        return answer
 
     def refused(self, **fields: object) -> Refusal:
         answer = self.submit(**fields)  # type: ignore[arg-type]
@@ -192,16 +194,27 @@ def test_a_job_without_gpus_needs_only_a_node(counter: Counter) -> None:
     assert counter.refused(cpus=257).code is RefusalCode.NO_NODE_LARGE_ENOUGH
 
 
-def test_an_array_becomes_one_event_per_task(counter: Counter) -> None:
-    answer = counter.submit(array="3-5", gpus=1)
-    assert not isinstance(answer, Refusal)
-    assert [event.job for event in answer] == ["j20_3", "j20_4", "j20_5"]
-    assert len({(event.gpus, event.commitment) for event in answer}) == 1
+def test_an_array_of_any_size_becomes_one_event(counter: Counter) -> None:
+    assert counter.accepted(array="3-5", gpus=1).array == ArrayRange(first=3, last=5)
+    assert counter.accepted(array=100_000, gpus=1).array == ArrayRange(first=0, last=99_999)
 
 
-def test_depending_on_an_array_is_depending_on_all_of_its_tasks(counter: Counter) -> None:
-    event = counter.accepted(depends=["j7", "j8"], known_jobs={"j8", "j7_0", "j7_2", "j70", "j7_0_1"})
-    assert event.depends == ("j7_0", "j7_2", "j8")
+def test_an_array_its_tasks_and_those_that_have_not_begun_may_be_depended_on(counter: Counter) -> None:
+    event = counter.accepted(depends=["j7", "j7_2", "j7_9", "j8"], known_jobs={"j8", "j7[10]", "j7_2"})
+    assert event.depends == ("j7", "j7_2", "j7_9", "j8")
+    assert counter.refused(depends="j7_10", known_jobs={"j7[10]"}).code is RefusalCode.UNKNOWN_DEPENDENCY
+
+
+def test_nobody_waits_for_a_service(counter: Counter) -> None:
+    assert counter.refused(depends="j7", known_jobs={"j7[*]"}).code is RefusalCode.DEPENDENCY_NEVER_ENDS
+
+
+def test_all_replicas_of_a_service_must_be_possible_at_once(counter: Counter) -> None:
+    profile = {"profile": {"00:00": 0, "08:00": 3}, "timezone": "+09:00"}
+    assert counter.accepted(gpus="H100:1", replicas=profile).replicas == Replicas(
+        steps=((54_000_000, 0), (82_800_000, 3))
+    )
+    assert counter.refused(gpus="H100:1", replicas=9_000).code is RefusalCode.ABOVE_WHAT_IS_LENT
 
 
 def test_nobody_can_wait_for_another_organisations_job(counter: Counter) -> None:
@@ -413,7 +426,7 @@ def test_what_is_accepted_could_run_on_an_idle_fleet(counter: Counter, nation: N
         if isinstance(answer, Refusal):
             assert answer.message
             return
-        event = answer[0]
+        event = answer
         choices = event.gpus or (("", 0),)
         assert any(_has_room(nation, event, gpu_class, milli) for gpu_class, milli in choices)
         share = nation.share_of(event.project)

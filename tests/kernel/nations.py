@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from dure.model.events import JobSubmitted, NationApplied
 from dure.model.fleet import GpuClass, NodeGroup, Site, Timing
+from dure.model.jobs import ArrayRange, Replicas
 from dure.model.mig import profiles_of
 from dure.model.nation import Nation
 from dure.model.organisations import UNLIMITED_MILLI, Organisation, OrganisationKind, Share, ShareAmount
@@ -120,9 +121,16 @@ def job(
     not_after_ms: int = 0,
     deadline_ms: int = 0,
     profile: str = "",
+    tasks: int = 0,
+    first_task: int = 0,
+    replicas: int | Sequence[tuple[int, int]] = 0,
 ) -> JobSubmitted:
-    """A submission of `nodes` x `gpus` GPUs, or of one MIG slice, by the project of organisation `owner`."""
+    """A submission of `nodes` x `gpus` GPUs, or of one MIG slice, by the project of organisation `owner`.
+
+    With `tasks` it is an array; with `replicas` a service, always of that many, or from times of the day (UTC) on.
+    """
     milli = SLICES[profile].milli if profile else round(gpus * WHOLE)
+    steps = ((0, replicas),) if isinstance(replicas, int) else tuple(replicas)
     return JobSubmitted(
         at_ms=at_ms,
         job=name,
@@ -134,7 +142,7 @@ def job(
         nodes=nodes,
         cpus=cpus,
         memory_mib=memory_mib,
-        time_ms=time_ms,
+        time_ms=0 if replicas else time_ms,
         within="site",
         priority=priority,
         preemptible=preemptible,
@@ -149,4 +157,6 @@ def job(
         not_before_ms=not_before_ms,
         not_after_ms=not_after_ms,
         deadline_ms=deadline_ms,
+        array=ArrayRange(first=first_task, last=first_task + tasks - 1) if tasks else None,
+        replicas=Replicas(steps=steps) if replicas else None,
     )

@@ -29,6 +29,7 @@ ENDS = {
     StopReason.CANCELLED: Outcome.CANCELLED,
     StopReason.NODE_LOST: Outcome.NODE_LOST,
     StopReason.RESERVED: Outcome.PREEMPTED,
+    StopReason.SCALED_DOWN: Outcome.SCALED_DOWN,
 }
 
 

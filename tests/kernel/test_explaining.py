@@ -300,7 +300,7 @@ def test_numbers_of_blockers_are_in_the_order_of_their_codes() -> None:
 def test_shapes_that_fall_on_one_place_of_the_table_do_not_answer_for_each_other() -> None:
     story = Story(nation([share("a"), share("b")], nodes=1))
     story.submit(job("r", "a", 8), job("one", "a", 1), job("many", "b", 3), job("again", "b", 1))
-    columns, found, firsts = story.world.columns, records(FINDING, 64), records(FINDING, 8)
+    columns, found, firsts = story.world.columns, records(FINDING, 64), records(FINDING, 2_000)
     first_blockers(columns, story.world.rows, records(SHAPE, 1), found, firsts)
     short = {story.world.job_at(row): int(firsts[row].short_milli) for row in range(story.world.rows)}
     assert (short["one"], short["many"], short["again"]) == (1000, 3000, 1000)

@@ -59,6 +59,15 @@ ACTIONS = st.lists(
             st.booleans(),
             st.sampled_from([0, 0, 5]),
         ),
+        st.tuples(st.just("array"), st.integers(0, 20), st.sampled_from([0, 1, 2, 4]), st.integers(1, 9)),
+        st.tuples(
+            st.just("service"),
+            st.integers(0, 20),
+            st.sampled_from([0.5, 1, 2]),
+            st.lists(
+                st.tuples(st.integers(0, 90), st.integers(0, 4)), min_size=1, max_size=3, unique_by=lambda x: x[0]
+            ),
+        ),
         st.tuples(st.just("end"), st.integers(0, 20), st.sampled_from([Outcome.SUCCEEDED, Outcome.FAILED])),
         st.tuples(st.just("wait"), st.sampled_from([1, 5, 15, 40])),
         st.tuples(st.just("cancel"), st.integers(0, 20)),
@@ -90,6 +99,15 @@ def play(declared: Nation, actions: list[tuple[Any, ...]]) -> Story:
                         sites=[site.name for site in declared.sites][: 1 + owner % 2],
                     )
                 )
+            case ("array", owner, gpus, tasks):
+                story.happen(
+                    job(f"j{number}", owners[owner % len(owners)], gpus, at_ms=story.now_ms, tasks=tasks, retry_limit=1)
+                )
+            case ("service", owner, gpus, steps):
+                at_ms = [(minute * MINUTE, replicas) for minute, replicas in sorted(steps)]
+                replicas = at_ms if any(each for _, each in at_ms) else 1
+                name = f"j{number}"
+                story.happen(job(name, owners[owner % len(owners)], gpus, at_ms=story.now_ms, replicas=replicas))
             case ("end", which, outcome):
                 running = [card.job for card in story.world.running()]
                 if running:
@@ -124,6 +142,7 @@ def test_a_replayed_ledger_gives_the_same_world(declared: Nation, actions: list[
     for event in story.events:
         again.apply(decode(encode(event)))
     assert again.jobs == story.world.jobs
+    again.follow_profiles(story.now_ms)
     for world in (again, story.world):
         # A share's usage is brought up to date when it is looked at, and a replay looks less often.
         for row in range(len(world.columns.shares)):

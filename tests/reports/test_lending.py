@@ -248,7 +248,7 @@ def covered_by_hand(declared: Nation, events: list[AnyEvent], until_ms: int) -> 
         for start in event.plan.decisions if isinstance(event, Planned) else ():
             if isinstance(start, Start):
                 milli = sum(len(each.gpus) * each.milli for each in start.placements)
-                held[start.job] = (projects[start.job].removesuffix("-project"), milli)
+                held[start.job] = (projects[start.job.partition("_")[0]].removesuffix("-project"), milli)
     return covered
 
 

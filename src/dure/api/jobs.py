@@ -88,7 +88,7 @@ async def one(platform: Platform, call: Call) -> JobReport:
 async def why(platform: Platform, call: Call) -> Why:
     """All that keeps a job from starting."""
     card = _own_card(platform, call)
-    if card.job not in platform.world.jobs or not card.state.is_waiting:
+    if platform.world.card_of(card.job) is None or not platform.world.waits(card):
         return Why(job=card.job, state=card.state.value, position=0, blockers=(), no_eta=NoEta.NOT_WAITING)
     found = platform.explain(card.job)
     return await platform.expect(found) if call.flag("eta", "true") else found

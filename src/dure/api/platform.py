@@ -118,7 +118,7 @@ class Platform:
         card = self.world.jobs.get(job)
         if card is None and (row := self.control.ledger.row("jobs", job)) is not None:
             card = _CARD.decode(row)
-        return card
+        return card or self.world.not_begun(job)
 
     async def job(self, job: str, viewer: Viewer, *, expect: bool = True) -> JobReport | None:
         """Everything about one job, with its expected start if that is wanted; None when there is no such job."""

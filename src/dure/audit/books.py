@@ -6,6 +6,7 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
+from dure.audit.copies import begins_no_more, copies_of, never_begins
 from dure.audit.judging import judge
 from dure.audit.page import CLAIMED, WAITING, Entry, Page
 from dure.audit.tree import ROOT, Tree
@@ -46,7 +47,7 @@ class Books:
                 share = page.nation.share_of(event.project)
                 page.jobs[event.job] = Entry(submitted=event, share=share.name if share else ROOT)
             case CancelRequested():
-                self._cancel(event.job)
+                self._cancel(event)
             case Planned():
                 for decision in event.plan.decisions:
                     page.enter(decision, event.plan.at_ms)
@@ -63,14 +64,29 @@ class Books:
             case _:
                 assert_never(event)
 
-    def _cancel(self, job: str) -> None:
+    def _cancel(self, event: CancelRequested) -> None:
+        entry = self._page.jobs.get(event.job)
+        if entry is not None and event.too_late is not None and entry.submitted.array and not entry.template:
+            begins_no_more(self._page, event.job)
+        else:
+            self._strike_out(event.job)
+
+    def _strike_out(self, job: str) -> None:
+        """Somebody wants a job gone, or a whole array or service, or a task that has not begun."""
         entry = self._page.jobs.get(job)
         if entry is None:
+            never_begins(self._page, job)
             return
+        if entry.submitted.array or entry.submitted.replicas:
+            for copy in copies_of(self._page, job):
+                self._strike_out(copy)
+            if not entry.template:
+                self._page.jobs.pop(job, None)
+                return
         if entry.state == CLAIMED:
             self._page.leave(job)
         if entry.state in (WAITING, CLAIMED):
-            del self._page.jobs[job]
+            self._page.strike(job)
         else:
             self._page.jobs[job] = replace(entry, cancelled=True)
 
@@ -83,8 +99,11 @@ class Books:
         entry = self._page.jobs[event.job]
         goes_on = {Outcome.PREEMPTED, Outcome.NODE_LOST, Outcome.NEVER_STARTED, Outcome.FAILED}
         failures = entry.failures + (event.outcome is Outcome.FAILED)
-        if event.outcome not in goes_on or entry.cancelled or failures > entry.submitted.retry_limit:
-            del self._page.jobs[event.job]
+        stays = event.outcome in goes_on and failures <= entry.submitted.retry_limit
+        if entry.submitted.replicas is not None:
+            stays = not entry.surplus and event.outcome is not Outcome.CANCELLED
+        if entry.cancelled or not stays:
+            self._page.strike(event.job)
         elif event.outcome is Outcome.FAILED:
             self._page.jobs[event.job] = replace(entry, failures=failures)
         elif event.outcome is Outcome.PREEMPTED and not made_way:

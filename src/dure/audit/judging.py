@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import assert_never
 
+from dure.audit.copies import fault_in_beginning, fault_in_scaling_down
 from dure.audit.order import judge_order
 from dure.audit.page import CLAIMED, RUNNING, WAITING, WARNED, WHOLE, Entry, Page
 from dure.audit.parts import judge_parts
@@ -22,8 +23,11 @@ def judge(page: Page, plan: Plan, now_ms: int) -> list[Violation]:
     overdrafts = {name: page.overdraft(name) for name in _classes_drawn_on(plan) & classes}
     for decision in plan.decisions:
         if decision.job not in page.jobs:
-            found.append(Violation(rule="unknown-job", job=decision.job, detail="it is not in the books"))
-            continue
+            fault = fault_in_beginning(page, decision, now_ms)
+            if fault is not None:
+                found.append(Violation(rule=fault[0], job=decision.job, detail=fault[1]))
+                continue
+            page.begin(decision.job)
         found.extend(_judge_one(page, decision, plan, now_ms))
         page.enter(decision, plan.at_ms)
     for name, before in overdrafts.items():
@@ -282,7 +286,8 @@ def _judge_spare(entry: Entry, spare: Spare) -> Findings:
 
 
 def _judge_stop(page: Page, entry: Entry, stop: Stop, now_ms: int) -> Findings:
-    if entry.state not in (RUNNING, WARNED):
+    surplus_waits = stop.reason is StopReason.SCALED_DOWN and entry.state in (WAITING, CLAIMED)
+    if entry.state not in (RUNNING, WARNED) and not surplus_waits:
         yield "stopped-while-not-running", f"it is {entry.state}"
     yield from _judge_attempt(entry, stop.attempt)
     if stop.grace_ms < page.nation.timing.grace_ms:
@@ -292,7 +297,7 @@ def _judge_stop(page: Page, entry: Entry, stop: Stop, now_ms: int) -> Findings:
             if entry.state != WARNED or now_ms < entry.stop_at_ms:
                 yield "stopped-before-warning-ended", f"now {now_ms}, promised {entry.stop_at_ms}"
         case StopReason.TIME_LIMIT:
-            if now_ms < entry.started_at_ms + entry.submitted.time_ms:
+            if not entry.submitted.time_ms or now_ms < entry.started_at_ms + entry.submitted.time_ms:
                 yield "stopped-before-time-limit", f"it has run {now_ms - entry.started_at_ms} ms"
         case StopReason.CANCELLED:
             if not entry.cancelled:
@@ -303,5 +308,9 @@ def _judge_stop(page: Page, entry: Entry, stop: Stop, now_ms: int) -> Findings:
         case StopReason.NODE_LOST:
             if not entry.node_lost:
                 yield "stopped-on-healthy-node", "none of its nodes went down"
+        case StopReason.SCALED_DOWN:
+            fault = fault_in_scaling_down(page, entry, now_ms)
+            if fault is not None:
+                yield fault
         case _:
             assert_never(stop.reason)

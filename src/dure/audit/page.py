@@ -14,7 +14,7 @@ from dure.model.events import JobSubmitted
 from dure.model.fleet import NodeGroup, Site
 from dure.model.nation import Nation
 from dure.model.organisations import UNLIMITED_MILLI
-from dure.model.plan import Claim, Placement, Spare, Start, Stop, Warn
+from dure.model.plan import Claim, Placement, Spare, Start, Stop, StopReason, Warn
 from dure.model.reservations import Reservation
 from dure.model.units import HOUR_MS
 
@@ -43,6 +43,15 @@ class Entry(Struct, frozen=True, kw_only=True):
     node_lost: bool = False
     leaves: bool = False
     """It was warned because a node it runs on is reserved, not for the sake of another job."""
+    template: str = ""
+    """The array or service it is a task or replica of."""
+    begun: int = 0
+    """Of an array, a bit for each number that began or never will; of a service, the next number."""
+    live: int = 0
+    """Of an array or service, tasks or replicas that began and are neither over nor surplus."""
+    over: int = 0
+    """Of an array, tasks that are over."""
+    surplus: bool = False
 
     @property
     def amount(self) -> int:
@@ -158,8 +167,53 @@ class Page:
                 hours = Fraction(self.jobs[victim].amount, per_hour)
                 self.paid_off[(gpu_class, share)] = begins + hours * HOUR_MS
 
+    def split(self, job: str) -> tuple[str, int]:
+        """Array or service, and number; -1 for what is neither."""
+        name, _, number = job.rpartition("_")
+        return (name, int(number)) if number.isdecimal() else (job, -1)
+
+    def begin(self, job: str) -> None:
+        """A task or replica gets an entry of its own."""
+        name, number = self.split(job)
+        template = self.jobs[name]
+        self.jobs[job] = replace(template, template=name, begun=0, live=0, over=0)
+        begun = number + 1 if template.submitted.replicas is not None else template.begun | 1 << number
+        self.jobs[name] = replace(template, begun=begun, live=template.live + 1)
+
+    def strike(self, job: str) -> None:
+        """A job is over, and with its last task an array."""
+        entry = self.jobs.pop(job)
+        template = self.jobs.get(entry.template)
+        if template is not None:
+            self.jobs[entry.template] = replace(template, live=template.live - (not entry.surplus))
+            self.count_over(entry.template)
+
+    def count_over(self, job: str) -> None:
+        """One more task of an array is over."""
+        template = self.jobs[job]
+        self.jobs[job] = replace(template, over=template.over + 1)
+        array = template.submitted.array
+        if array is not None and template.over == array.last - array.first:
+            del self.jobs[job]
+
+    def stop(self, decision: Stop) -> None:
+        """An attempt is told to end. A replica that is surplus and holds nothing is over at once."""
+        entry = self.jobs[decision.job]
+        template = self.jobs.get(entry.template)
+        if decision.reason is StopReason.SCALED_DOWN and template is not None:
+            self.jobs[entry.template] = replace(template, live=template.live - 1)
+            self.jobs[decision.job] = replace(entry, surplus=True)
+            if entry.state == CLAIMED:
+                self.leave(decision.job)
+            if entry.state in (WAITING, CLAIMED):
+                self.strike(decision.job)
+                return
+        self.jobs[decision.job] = replace(self.jobs[decision.job], state=STOPPING)
+
     def enter(self, decision: Start | Claim | Warn | Spare | Stop, at_ms: int) -> None:
         """Write one decision down."""
+        if decision.job not in self.jobs:
+            self.begin(decision.job)
         entry = self.jobs[decision.job]
         match decision:
             case Start():
@@ -202,7 +256,7 @@ class Page:
                 self.jobs[decision.job] = replace(entry, state=RUNNING, claimant="", leaves=False)
                 self.charge(decision.job, True)
             case Stop():
-                self.jobs[decision.job] = replace(entry, state=STOPPING)
+                self.stop(decision)
             case _:
                 assert_never(decision)
 

@@ -39,6 +39,8 @@ def _print_submitted(answer: bytes) -> None:
         click.echo(f"warning: {warning}", err=True)
     for job in accepted["jobs"]:
         click.echo(job)
+        if array := accepted.get("array"):
+            click.echo(f"its tasks are {job}_{array['first']} to {job}_{array['last']}", err=True)
 
 
 @click.command()
@@ -90,7 +92,7 @@ def _outlook(preview: dict[str, Any]) -> str:
     where = f" at {preview['site']} on {preview['gpu_class'] or 'CPUs'}" if preview["site"] else ""
     borrowed = ", borrowed" if preview["borrowed"] else ""
     if preview["tasks"] > 1:
-        return f"{preview['starting']} of {preview['tasks']} tasks would start now{where}{borrowed}"
+        return f"{preview['starting']:,} of {preview['tasks']:,} would start now{where}{borrowed}"
     if preview["state"] == "claimed":
         return f"would start{where} as soon as borrowers have yielded{borrowed}"
     return f"would start now{where}{borrowed}" if preview["starting"] else "would wait"

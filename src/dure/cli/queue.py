@@ -90,6 +90,8 @@ def _remark(line: JobLine, now_ms: int) -> str:
     from dure.model.jobs import JobState
     from dure.reports.wording import ago
 
+    if line.tasks:
+        return f"{line.tasks.note}; {line.reason}" if line.reason else line.tasks.note
     if line.reason:
         return line.reason
     if line.stop_at_ms is not None and line.state is JobState.WARNED:
@@ -138,6 +140,8 @@ def _print_headline(report: JobReport) -> None:
         click.echo(f"  asked {_asked(report)}")
         for what, at_ms in _dates(report):
             click.echo(f"  {what} {format_moment(at_ms)} ({ago(at_ms, report.at_ms)})")
+    if line.tasks:
+        click.echo(f"  {line.tasks.note}")
     ended = f"exit code {line.exit_code}" if line.exit_code is not None and line.state.is_final else ""
     if ended:
         click.echo(f"  {ended}")
@@ -157,7 +161,8 @@ def _asked(report: JobReport) -> str:
 
     nodes = "1 node" if report.line.nodes == 1 else f"{report.line.nodes} nodes"
     gpus = " or ".join(report.wanted_gpus) or "no GPUs"
-    return f"{gpus} on {nodes} for {format_duration(report.time_ms or 0)}, share {report.line.share}"
+    limit = f"for {format_duration(report.time_ms)}" if report.time_ms else "without a time limit"
+    return f"{gpus} on {nodes} {limit}, share {report.line.share}"
 
 
 def _print_timeline(report: JobReport) -> None:

@@ -28,6 +28,7 @@ _STOPPED_AS = {
     StopReason.CANCELLED: Outcome.CANCELLED,
     StopReason.NODE_LOST: Outcome.NODE_LOST,
     StopReason.RESERVED: Outcome.PREEMPTED,
+    StopReason.SCALED_DOWN: Outcome.SCALED_DOWN,
 }
 
 

@@ -69,7 +69,7 @@ class Draft:
         self.world.apply(event)
         self.books.apply(event)
         self.lending.apply(event)
-        self.orders.extend(self.outputs.note(event, self.world))
+        self.orders.extend(self.outputs.note(self.world))
         if isinstance(event, NationApplied):
             self._tell("nation", {})
         elif isinstance(event, NodeChanged):
@@ -81,6 +81,7 @@ class Draft:
         self.events.append(event)
         self.books.apply(event)
         self.lending.apply(event)
+        self.orders.extend(self.outputs.note(self.world))
         for decision in plan.decisions:
             if isinstance(decision, Start):
                 self.rows.append(self._attempt_row(self.world.jobs[decision.job], None))

@@ -51,7 +51,7 @@ def handle(request: Request, memory: Memory, draft: Draft) -> Reply:
 
 
 def _cancel(request: CancelJob, draft: Draft) -> Reply:
-    card = draft.world.jobs.get(request.job)
+    card = draft.world.card_of(request.job)
     if card is None:
         return NotDone(code=NotDoneCode.UNKNOWN_JOB, message=f"No job {request.job} waits or runs.")
     owner = draft.world.nation.organisation_of(card.submitted.project)
@@ -61,7 +61,8 @@ def _cancel(request: CancelJob, draft: Draft) -> Reply:
         return NotDone(code=NotDoneCode.JOB_IS_OVER, message=f"{request.job} is over: {card.state.value}.")
     if not card.cancel_requested:
         draft.record(CancelRequested(at_ms=draft.now_ms, job=request.job, by=request.caller.id))
-    return JobStands(job=request.job, state=card.state)
+    after = draft.world.card_of(request.job)
+    return JobStands(job=request.job, state=after.state if after else card.state)
 
 
 def _change_node(request: ChangeNode, draft: Draft) -> Reply:

@@ -9,11 +9,11 @@ from typing import assert_never
 from dure.control.attempts import attempt_id
 from dure.control.orders import LaunchOrder, Order, SpareOrder, StopOrder, WarnOrder
 from dure.control.ports import Launch
-from dure.control.specs import split_task
 from dure.model.fleet import Engine
 from dure.model.jobs import JobSpec
 from dure.model.plan import Claim, Decision, Spare, Start, Stop, Warn
 from dure.world.cards import JobCard
+from dure.world.templates import split_copy
 from dure.world.world import World
 
 SecretOf = Callable[[str, str], str | None]
@@ -40,6 +40,8 @@ class Launching:
                 return self.warn(world, card, decision.stop_at_ms)
             case Spare():
                 return SpareOrder(engine=engine_of(world, card), attempt_id=attempt_id(card.job, card.attempt))
+            case Stop() if card.state.is_final:
+                return None  # A replica that waited for GPUs and is not wanted any more: no engine knows of it.
             case Stop():
                 return stop(world, card, decision.grace_ms)
             case Claim():
@@ -93,9 +95,11 @@ def engine_of(world: World, card: JobCard) -> Engine:
 def platform_variables(world: World, card: JobCard, spec: JobSpec) -> dict[str, str]:
     """What the platform tells a job besides what its engine does; these names are ours and win over the job's own."""
     copies = {each.name: each.paths.get(card.site, "") for each in world.nation.datasets if each.name in spec.data}
-    _, task = split_task(card.job)
+    number = str(split_copy(card.job)[1])
     # Scripts written for Slurm look for the second name.
-    task_number = {"DURE_ARRAY_TASK": task, "SLURM_ARRAY_TASK_ID": task} if task else {}
+    task_number = {"DURE_ARRAY_TASK": number, "SLURM_ARRAY_TASK_ID": number} if spec.array else {}
+    if spec.replicas:
+        task_number = {"DURE_REPLICA": number}
     about = {"DURE_PROJECT": card.submitted.project, "DURE_PURPOSE": card.submitted.purpose}
     return about | task_number | {f"DURE_DATA_{variable_name(dataset)}": path for dataset, path in copies.items()}
 

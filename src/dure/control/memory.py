@@ -8,7 +8,7 @@ from dure.audit import Books
 from dure.control.access import Tokens
 from dure.control.outputs import Outputs
 from dure.control.ports import Ledger, RandomBytes
-from dure.control.specs import Specs, split_task
+from dure.control.specs import Specs
 from dure.control.vault import Secrets, Vault
 from dure.intake.nation_index import NationIndex
 from dure.model.events import AnyEvent, AttemptEnded, AttemptStarted, JobSubmitted, TokenIssued, decode
@@ -98,12 +98,11 @@ class Memory:
         self.books.apply(event)
         self.lending.apply(event)
         self.note(event)
-        self.outputs.note(event, self.world)
+        self.outputs.note(self.world)
         self.latest_ms = event.at_ms
         match event:
             case JobSubmitted():
-                base, _ = split_task(event.job)
-                self._jobs_made = max(self._jobs_made, int(base[1:]))
+                self._jobs_made = max(self._jobs_made, int(event.job[1:]))
             case TokenIssued():
                 self._tokens_made += 1
             case _:

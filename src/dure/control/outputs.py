@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from dure.control.attempts import attempt_id, split_attempt_id
 from dure.control.launching import engine_of
 from dure.control.orders import ForgetOrder
-from dure.model.events import AnyEvent, AttemptEnded, CancelRequested
 from dure.model.fleet import Engine
 from dure.world.cards import JobCard
 from dure.world.world import FINAL_JOBS_KEPT, World
@@ -25,19 +24,17 @@ class Outputs:
         self.most = most
         self._kept: dict[str, None] = {}
 
-    def note(self, event: AnyEvent, world: World) -> list[ForgetOrder]:
-        """Take in an event that was just applied. Returns what engines may forget for it."""
-        if not isinstance(event, AttemptEnded | CancelRequested):
-            return []
-        card = world.jobs.get(event.job)
-        if card is None or not card.state.is_final or card.attempt == 0:
-            return []
-        self._kept[card.job] = None
+    def note(self, world: World) -> list[ForgetOrder]:
+        """Take in the jobs that the latest event ended. Returns what engines may forget for it."""
         orders: list[ForgetOrder] = []
+        for job in world.ended:
+            card = world.jobs.get(job)
+            if card is not None and card.attempt > 0:
+                self._kept[job] = None
         while len(self._kept) > self.most:
             oldest = next(iter(self._kept))
             del self._kept[oldest]
-            orders.extend(_forget(world, world.jobs[oldest]))
+            orders.extend(_forget(world, oldest))
         return orders
 
     def are_gone(self, card: JobCard) -> bool:
@@ -57,7 +54,10 @@ class Outputs:
         return job not in self._kept and (card is None or card.state.is_final)
 
 
-def _forget(world: World, card: JobCard) -> list[ForgetOrder]:
+def _forget(world: World, job: str) -> list[ForgetOrder]:
+    card = world.jobs.get(job)
+    if card is None:
+        return []  # So much ended at once that its card is gone; the next start forgets its output.
     engine = engine_of(world, card)
     return [
         ForgetOrder(engine=engine, attempt_id=attempt_id(card.job, attempt)) for attempt in range(1, card.attempt + 1)

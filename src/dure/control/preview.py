@@ -16,11 +16,15 @@ from dure.model.blockers import Why
 from dure.model.jobs import JobSpec, JobState
 from dure.model.plan import Placement, Warn
 from dure.world.cards import JobCard
+from dure.world.templates import split_copy
 from dure.world.world import World
 
 
 class Preview(Struct, frozen=True, kw_only=True):
-    """What would become of a job submitted now; of an array, of its first task. `starting` counts all tasks."""
+    """What would become of a job submitted now; of an array or service, of its first task or replica.
+
+    `tasks` and `starting` count all of them.
+    """
 
     at_ms: int
     state: JobState
@@ -34,7 +38,7 @@ class Preview(Struct, frozen=True, kw_only=True):
     """Borrowers that would be told to give GPUs back for it."""
     allowed_sites: tuple[str, ...]
     why: Why | None
-    """Everything that would keep it waiting; null when it would start at once."""
+    """Everything that would keep it, or tasks of it, waiting; null when all would start at once."""
 
 
 class Trial(NamedTuple):
@@ -56,31 +60,32 @@ def try_out(memory: Memory, caller: Caller, spec: JobSpec, now_ms: int) -> Trial
     missing = missing_secret(spec, memory)
     if missing is not None:
         return missing
-    events = judge(spec, caller, memory, memory.upcoming_job(), now_ms, commitment="")
-    if isinstance(events, Refusal):
-        return events
+    event = judge(spec, caller, memory, memory.upcoming_job(), now_ms, commitment="")
+    if isinstance(event, Refusal):
+        return event
     world = memory.world.fork()
-    for event in events:
-        world.apply(event)
+    world.apply(event)
     plan = kernel.decide(world, now_ms)
-    cards = [world.jobs[event.job] for event in events]
-    ours = {card.job for card in cards}
+    ours = {event.job, *(each.job for each in plan.decisions if split_copy(each.job)[0] == event.job)}
     warned = tuple(each.job for each in plan.decisions if isinstance(each, Warn) and each.claimant in ours)
-    return Trial(_preview(world, cards, warned, now_ms), world, cards[0])
+    first = next((each for each in plan.decisions if each.job in ours), None)
+    card = world.jobs[first.job if first else event.job]
+    return Trial(_preview(world, world.jobs[event.job], card, warned, now_ms), world, world.jobs[event.job])
 
 
-def _preview(world: World, cards: list[JobCard], warned: tuple[str, ...], now_ms: int) -> Preview:
-    first = cards[0]
+def _preview(world: World, card: JobCard, first: JobCard, warned: tuple[str, ...], now_ms: int) -> Preview:
+    copies = world.copies_of(card)
+    is_started = not card.state.is_waiting
     return Preview(
         at_ms=now_ms,
         state=first.state,
-        tasks=len(cards),
-        starting=sum(not card.state.is_waiting for card in cards),
+        tasks=copies.total if copies else 1,
+        starting=copies.running if copies else int(is_started),
         site=first.site,
         gpu_class=first.gpu_class,
         placements=first.placements,
         borrowed=first.borrowed,
         warned=warned,
         allowed_sites=first.submitted.sites,
-        why=kernel.explain(world, first.job, now_ms) if first.state.is_waiting else None,
+        why=kernel.explain(world, card.job, now_ms) if world.waits(card) else None,
     )

@@ -8,12 +8,12 @@ from msgspec import Struct
 
 from dure.control.access import Caller, Role, TokenCard
 from dure.intake.refusals import Refusal
-from dure.model.jobs import JobSpec, JobState
+from dure.model.jobs import ArrayRange, JobSpec, JobState
 from dure.model.nation import Nation
 
 
 class SubmitJob(Struct, frozen=True, kw_only=True):
-    """Accept a job, or all tasks of an array. A `key` that the caller used before is answered as it was then."""
+    """Accept a job. A `key` that the caller used before is answered as it was then."""
 
     caller: Caller
     spec: JobSpec
@@ -77,9 +77,10 @@ Request = SubmitJob | CancelJob | ApplyNation | ChangeNode | IssueToken | Revoke
 
 
 class Submitted(Struct, frozen=True, kw_only=True):
-    """The ids of the accepted jobs, of an array one per task, and what to know about them."""
+    """The ids of the accepted jobs, and what to know about them. Tasks of an `array` are `{job}_{number}`."""
 
     jobs: tuple[str, ...]
+    array: ArrayRange | None = None
     warnings: tuple[str, ...] = ()
 
 

@@ -1,4 +1,4 @@
-"""Job contents: what a job runs stays outside the ledger, which only commits to it. Tasks of an array share one spec.
+"""Job contents: what a job runs stays outside the ledger, which only commits to it. Copies share one spec.
 
 A row `specs/{job}` holds a random salt and the canonical JSON of the spec; the ledger's entry holds the SHA-256 of
 both. So a spec can be proven to be the one that was submitted, erased when the law says so, and never guessed.
@@ -12,18 +12,13 @@ import msgspec
 
 from dure.control.ports import Ledger, RandomBytes, Row
 from dure.model.jobs import JobSpec
+from dure.world.templates import split_copy
 
 SALT_BYTES = 16
 MOST_REMEMBERED = 20_000
 
 _ENCODER = msgspec.json.Encoder(order="sorted")
 _DECODER = msgspec.json.Decoder(JobSpec)
-
-
-def split_task(job: str) -> tuple[str, str]:
-    """The id that was given out, and the task's number: `j5_3` is `j5` and `3`, `j5` has no task."""
-    base, _, task = job.partition("_")
-    return base, task
 
 
 class Specs:
@@ -46,7 +41,7 @@ class Specs:
 
     def of(self, job: str) -> JobSpec | None:
         """What the job, or the array it is a task of, runs; None when it was erased."""
-        job, _ = split_task(job)
+        job, _ = split_copy(job)
         spec = self._remembered.get(job)
         if spec is None:
             body = self._ledger.row("specs", job)

@@ -27,7 +27,7 @@ _KEPT = msgspec.json.Decoder(Kept)
 
 
 def submit(request: SubmitJob, memory: Memory, draft: Draft) -> Reply:
-    """Accept a job (of an array: all of its tasks), or say why not."""
+    """Accept a job, or say why not."""
     kept = _kept(request, memory)
     if kept is not None:
         return kept
@@ -36,23 +36,22 @@ def submit(request: SubmitJob, memory: Memory, draft: Draft) -> Reply:
         return missing
     job = memory.next_job()
     commitment, row = memory.specs.add(job, request.spec)
-    events = judge(request.spec, request.caller, memory, job, draft.now_ms, commitment)
-    if isinstance(events, Refusal):
+    event = judge(request.spec, request.caller, memory, job, draft.now_ms, commitment)
+    if isinstance(event, Refusal):
         memory.take_back_job(job)
-        _note_denial(request, events, draft)
-        return events
-    for event in events:
-        draft.record(event)
+        _note_denial(request, event, draft)
+        return event
+    draft.record(event)
     draft.rows.append(row)
-    answer = Submitted(jobs=tuple(event.job for event in events), warnings=request.warnings)
+    answer = Submitted(jobs=(job,), array=request.spec.array, warnings=request.warnings)
     _keep(request, answer, memory, draft)
     return answer
 
 
 def judge(
     spec: JobSpec, caller: Caller, memory: Memory, job: str, now_ms: int, commitment: str
-) -> list[JobSubmitted] | Refusal:
-    """The events that accept a job, or why it is refused. An operator submits for whoever has the project."""
+) -> JobSubmitted | Refusal:
+    """The event that accepts a job, or why it is refused. An operator submits for whoever has the project."""
     owner = memory.nation_index.organisation_of(spec.project)
     acts_for_owner = owner is not None and caller.speaks_for(owner.name)
     return accept_job(

@@ -29,6 +29,7 @@ from dure.intake.fields import (
     whole_number,
 )
 from dure.intake.refusals import BadInput, Problem, shown
+from dure.intake.replicas import replicas
 from dure.model.datasets import Purpose
 from dure.model.fleet import MOST_GPUS_PER_NODE
 from dure.model.jobs import (
@@ -54,7 +55,7 @@ MOST_ARGUMENTS = 4_096
 LONGEST_ARGUMENT = 131_000
 """Characters; the kernel of Linux takes no argument or variable of more than 128 KiB."""
 MOST_RETRIES = 100
-LAST_ARRAY_TASK = 9_999
+LAST_ARRAY_TASK = 999_999
 
 SIGNALS = ("HUP", "INT", "QUIT", "TERM", "USR1", "USR2")
 """Signals that may ask a job for a checkpoint."""
@@ -125,6 +126,8 @@ def _check_together(problems: Problems, fields: Mapping[str, object], spec: dict
         problems.add("within", "node", f"{spec['nodes']} nodes cannot be within one node", "write within: site")
     _check_choices(problems, fields, spec)
     _check_dates(problems, fields, spec)
+    if "replicas" in spec:
+        _check_service(problems, fields, spec)
     if not spec.get("gpus") and "cpus" not in fields:
         # A job that takes nothing would never wait and never be accounted for.
         spec["cpus"] = 1
@@ -151,6 +154,23 @@ def _check_choices(problems: Problems, fields: Mapping[str, object], spec: dict[
     if len({(each.milli, bool(each.profile)) for each in choices}) > 1:
         hint = "ask for the same number of each class, or only for MIG slices"
         problems.add("gpus", written, "must ask for as much of each class", hint)
+
+
+_NOT_FOR_SERVICES = {
+    "time": "a service has no time limit; remove it",
+    "checkpoint": "a replica begins anew each time; remove it",
+    "retry": "a replica that ends is always started again; remove it",
+    "array": "a job is an array or a service; remove one of the two",
+    "not_after": "replicas start again at any time; remove it",
+    "deadline": "a service runs until it is cancelled; remove it",
+}
+
+
+def _check_service(problems: Problems, fields: Mapping[str, object], spec: dict[str, Any]) -> None:
+    for field, hint in _NOT_FOR_SERVICES.items():
+        if field in fields:
+            problems.add(field, fields[field], "is not for a job with replicas", hint)
+    spec["time_ms"] = 0
 
 
 def _command(problems: Problems, field: str, value: object) -> tuple[str, ...]:
@@ -323,6 +343,7 @@ _READERS: dict[str, tuple[str, Reader[Any]]] = {
     "checkpoint": ("checkpoint", _checkpoint),
     "retry": ("retry", _retry),
     "array": ("array", _array),
+    "replicas": ("replicas", replicas),
     "depends": ("depends", _depends),
     "data": ("data", _data),
     "not_before": ("not_before_ms", moment),

@@ -51,6 +51,7 @@ class RefusalCode(StrEnum):
     ABOVE_WHAT_IS_LENT = "above-what-is-lent"
     NEEDS_PREEMPTIBLE = "needs-preemptible"
     UNKNOWN_DEPENDENCY = "unknown-dependency"
+    DEPENDENCY_NEVER_ENDS = "dependency-never-ends"
     UNKNOWN_DATASET = "unknown-dataset"
     TIME_IN_THE_PAST = "time-in-the-past"
     DEADLINE_TOO_EARLY = "deadline-too-early"

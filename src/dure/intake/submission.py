@@ -8,7 +8,6 @@ from typing import Any
 from msgspec import Struct
 
 from dure.intake.fractions import as_offered, why_not_offered
-from dure.intake.jobfile import LAST_ARRAY_TASK
 from dure.intake.nation_index import NationIndex, NodeShape
 from dure.intake.refusals import Refusal, RefusalCode, did_you_mean
 from dure.model.dates import format_moment
@@ -18,6 +17,7 @@ from dure.model.jobs import MOST_ALTERNATIVES, GpuRequest, JobSpec
 from dure.model.units import SECOND_MS, format_duration, format_gpus
 from dure.policy import PermittedSites, PolicyInForce
 from dure.world.cards import JobCard
+from dure.world.templates import split_copy
 
 
 class Submission(Struct, frozen=True, kw_only=True):
@@ -64,12 +64,11 @@ def accept_job(
     job_id: str,
     at_ms: int,
     commitment: str,
-) -> list[JobSubmitted] | Refusal:
-    """What to write to the ledger for this job, one event per task of an array; or why it cannot be.
+) -> JobSubmitted | Refusal:
+    """What to write to the ledger for this job, array or service; or why it cannot be.
 
     `policy` must be in force over the same nation. `principal_organisation` is whose caller it is. A job may depend on
     those of `known_jobs`, which are everyone's, that are its own organisation's. `commitment` is kept as it is.
-    Tasks of an array are named `{job_id}_{index}`.
     """
     submission = Submission(
         spec=spec,
@@ -87,7 +86,7 @@ def accept_job(
         return refusal
     if (refusal := site_is_permitted_and_capable(submission, choices)) is not None:
         return refusal
-    return _events(submission, choices, by=by, job_id=job_id, at_ms=at_ms, commitment=commitment)
+    return _event(submission, choices, by=by, job_id=job_id, at_ms=at_ms, commitment=commitment)
 
 
 def project_is_known(submission: Submission) -> Refusal | None:
@@ -130,9 +129,19 @@ def gpu_classes_are_known(submission: Submission) -> Refusal | None:
 def dependencies_are_known(submission: Submission) -> Refusal | None:
     """Every job it waits for is its own organisation's, for others' are not to be watched, and not long forgotten."""
     for job in submission.spec.depends:
-        if not _jobs_meant_by(job, submission):
+        if _dependency(job, submission) is None:
             message = f"your organisation has no job {job!r}, or it ended long ago; remove it from depends"
             return _refusal(RefusalCode.UNKNOWN_DEPENDENCY, "depends", message)
+    return None
+
+
+def dependencies_end(submission: Submission) -> Refusal | None:
+    """No job it waits for is a service, which never succeeds."""
+    for job in submission.spec.depends:
+        card = _dependency(job, submission)
+        if card is not None and card.submitted.replicas is not None:
+            message = f"{job} is a service, which runs until it is cancelled; remove it from depends"
+            return _refusal(RefusalCode.DEPENDENCY_NEVER_ENDS, "depends", message)
     return None
 
 
@@ -189,6 +198,7 @@ RULES: tuple[Rule, ...] = (
     project_has_a_share,
     gpu_classes_are_known,
     dependencies_are_known,
+    dependencies_end,
     datasets_are_known,
     dates_are_ahead,
     deadline_leaves_enough_time,
@@ -334,35 +344,28 @@ def site_is_permitted_and_capable(submission: Submission, choices: tuple[GpuRequ
     return Refusal(code=RefusalCode.NO_SITE_ALLOWED_AND_CAPABLE, message=message, field="data", rules=permitted.rules)
 
 
-def _jobs_meant_by(job: str, submission: Submission) -> tuple[str, ...]:
-    """The job itself, or every known task of the array with this id; none when there is neither."""
-    if _may_depend_on(job, submission):
-        return (job,)
-    if "_" in job:
-        return ()
-    tasks = (f"{job}_{index}" for index in range(LAST_ARRAY_TASK + 1))
-    return tuple(task for task in tasks if _may_depend_on(task, submission))
+def _dependency(job: str, submission: Submission) -> JobCard | None:
+    """The job, or the array of which it is a task that has not begun; None if it is not the organisation's."""
+    card = submission.known_jobs.get(job) or _array_of(job, submission.known_jobs)
+    own = submission.nation.projects_of(submission.organisation)
+    return card if card is not None and card.submitted.project in own else None
 
 
-def _may_depend_on(job: str, submission: Submission) -> bool:
-    card = submission.known_jobs.get(job)
-    return card is not None and card.submitted.project in submission.nation.projects_of(submission.organisation)
+def _array_of(job: str, known_jobs: Mapping[str, JobCard]) -> JobCard | None:
+    name, number = split_copy(job)
+    card = known_jobs.get(name)
+    array = card.submitted.array if card is not None and not card.state.is_final else None
+    return card if array is not None and array.first <= number <= array.last else None
 
 
-def _dependencies(submission: Submission) -> tuple[str, ...]:
-    if not submission.spec.depends:
-        return ()
-    meant = (each for job in submission.spec.depends for each in _jobs_meant_by(job, submission))
-    return tuple(dict.fromkeys(meant))
-
-
-def _events(
+def _event(
     submission: Submission, choices: tuple[GpuRequest, ...], *, by: str, job_id: str, at_ms: int, commitment: str
-) -> list[JobSubmitted]:
-    """The job as the ledger keeps it, once for each task of an array."""
+) -> JobSubmitted:
+    """The job as the ledger keeps it."""
     spec = submission.spec
     fields: dict[str, Any] = {
         "at_ms": at_ms,
+        "job": job_id,
         "project": spec.project,
         "by": by,
         "commitment": commitment,
@@ -379,18 +382,17 @@ def _events(
         "saves_when_warned": bool(spec.checkpoint.signal),
         "retry_limit": spec.retry.limit,
         "retry_backoff_ms": spec.retry.backoff_ms,
-        "depends": _dependencies(submission),
+        "depends": tuple(dict.fromkeys(spec.depends)),
         "data": spec.data,
         "purpose": spec.purpose.value,
         "sites": submission.permitted().sites,
         "not_before_ms": spec.not_before_ms,
         "not_after_ms": spec.not_after_ms,
         "deadline_ms": spec.deadline_ms,
+        "array": spec.array,
+        "replicas": spec.replicas,
     }
-    if spec.array is None:
-        return [JobSubmitted(job=job_id, **fields)]
-    tasks = range(spec.array.first, spec.array.last + 1)
-    return [JobSubmitted(job=f"{job_id}_{task}", **fields) for task in tasks]
+    return JobSubmitted(**fields)
 
 
 def _readable_datasets(submission: Submission) -> tuple[str, ...]:
@@ -413,7 +415,9 @@ def _share(submission: Submission) -> str:
 
 
 def _total_milli(submission: Submission, choice: GpuRequest) -> int:
-    return submission.spec.nodes * choice.milli
+    """Thousandths of a GPU at once: of a job or one task of an array, of a service with all its replicas."""
+    replicas = submission.spec.replicas
+    return submission.spec.nodes * choice.milli * (replicas.most if replicas else 1)
 
 
 def _total(submission: Submission, choice: GpuRequest) -> str:

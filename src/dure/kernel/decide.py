@@ -1,7 +1,7 @@
 """decide(world, now): one numbered paragraph.
 
 1. Warn who must be gone when a reservation ahead of time begins. Stop what is due: warned jobs whose time has come,
-   jobs over their time limit, jobs somebody wants gone.
+   jobs over their time limit, jobs somebody wants gone, replicas of services whose load profile falls.
 2. Start claimed jobs whose victims have all yielded.
 3. Per GPU class that changed: first jobs on nodes that are reserved for their share now, then everyone within a
    guarantee, then the surplus in fair order. A job that fits starts; one that does not but is within its guarantee
@@ -20,6 +20,7 @@ from dure.kernel.order import begin_pass, next_guaranteed_share, next_share, ski
 from dure.kernel.placing import occupy_chosen, place
 from dure.kernel.plan_rows import add_row, is_full
 from dure.kernel.reclaim import reclaim
+from dure.kernel.scaling import keep_to_profile
 from dure.kernel.winners import next_job
 from dure.world.columns import (
     ANEW,
@@ -41,6 +42,7 @@ from dure.world.columns import (
 )
 from dure.world.compiled import compiled, entry_point
 from dure.world.quota import OVER_LIMIT, ROOM, shortage
+from dure.world.templates import lacks_room, to_start
 from dure.world.transitions import claim_is_complete, demand_milli, share_row, spare, start, start_claimed, stop
 
 LEAST_TRIES = 4
@@ -54,12 +56,14 @@ OVER_SHARE_LIMIT, NOT_ALLOWED_TO_BORROW, QUOTA_IN_USE, DOES_NOT_FIT, STARTED = r
 def decide_columns(columns: Columns, now_ms: int) -> int:
     """Decide everything that can be decided at `now_ms`, put it into effect, and return the number of plan rows.
 
-    `counters.plan_full` is 1 when the plan ran out of rows: call again for the rest.
+    `counters.plan_full` is 1 when the plan ran out of rows: call again for the rest. `counters.needs_room` is 1 as well
+    when it was an array that found no free row for its next task: then call with larger columns.
     """
     counters = columns.counters[0]
     counters.now_ms = now_ms
     counters.plan_rows = 0
     counters.plan_full = 0
+    counters.needs_room = 0
     counters.decisions += 1
     if counters.wake_ms <= now_ms:
         counters.wake_ms = NEVER
@@ -84,6 +88,12 @@ def _stop_what_is_due(columns: Columns, now_ms: int) -> None:
     while columns.counters[0].timers > 0 and columns.timer_due_ms[0] <= now_ms:
         job = columns.timer_job[0]
         record = columns.jobs[job]
+        if record.step != NONE:
+            keep_to_profile(columns, job, now_ms)
+            if is_full(columns):
+                columns.counters[0].plan_full = 1
+                return
+            continue
         if record.state == WARNED and record.claimant == NONE and record.stop_reason == STOP_NONE:
             spare(columns, job, now_ms)
             add_row(columns, DO_SPARE, job, NONE, NEVER, 0)
@@ -157,10 +167,15 @@ def _start_on_bookings(columns: Columns, share: int, now_ms: int) -> None:
     failures = 0
     job = columns.shares[share].queue_first
     while job != NONE and failures < LEAST_TRIES and not is_full(columns):
+        if lacks_room(columns, job):
+            columns.counters[0].plan_full = columns.counters[0].needs_room = 1
+            return
         following = columns.jobs[job].next
         if not fits_on_bookings(columns, job, now_ms) or _try_choices(columns, job, now_ms) != STARTED:
             failures += 1
-        job = following
+            job = following
+        elif columns.jobs[job].copies == 0:
+            job = following
 
 
 @compiled
@@ -182,6 +197,9 @@ def _serve(columns: Columns, share: int, gpu_class: int, now_ms: int) -> None:
     if record.blocked != NONE and columns.reservations[gpu_class].job == NONE:
         reserve(columns, record.blocked, gpu_class, now_ms)
     job = next_job(columns, share)
+    if lacks_room(columns, job):
+        columns.counters[0].plan_full = columns.counters[0].needs_room = 1
+        return
     verdict = _try_choices(columns, job, now_ms)
     columns.jobs[job].blocker = verdict
     if verdict == STARTED or (verdict >= QUOTA_IN_USE and _reclaim_choices(columns, job, now_ms)):
@@ -243,7 +261,8 @@ def _reclaim_choices(columns: Columns, job: int, now_ms: int) -> bool:
 
 
 @compiled
-def _start_placed(columns: Columns, job: int, gpu_class: int, now_ms: int) -> None:
+def _start_placed(columns: Columns, waiting: int, gpu_class: int, now_ms: int) -> None:
+    job = to_start(columns, waiting)
     occupy_chosen(columns, job)
     start(columns, job, gpu_class, now_ms)
     add_row(columns, DO_START, job, NONE, now_ms, 0)
@@ -254,7 +273,12 @@ def _start_in_order(columns: Columns, now_ms: int) -> None:
     queue = columns.classes[0].root
     while not is_full(columns):
         job = columns.shares[queue].queue_first
-        if job == NONE or not _place_anywhere(columns, job, now_ms):
+        if job == NONE:
+            return
+        if lacks_room(columns, job):
+            columns.counters[0].needs_room = 1
+            break
+        if not _place_anywhere(columns, job, now_ms):
             return
     columns.counters[0].plan_full = 1
 

@@ -21,6 +21,8 @@ def decide(world: World, now_ms: int) -> Plan:
         decisions.extend(_decision(world, row) for row in range(rows))
         if world.columns.counters[0].plan_full == 0:
             break
+        if world.columns.counters[0].needs_room == 1:
+            world.grow()
     plan = Plan(at_ms=now_ms, decisions=tuple(decisions))
     world.record(plan)
     return plan
@@ -34,6 +36,7 @@ def warm_up() -> None:
 def _decision(world: World, index: int) -> Decision:
     row = world.columns.plan[index]
     job = int(row.job)
+    world.begin_copy(job)
     name = world.job_at(job)
     kind = int(row.kind)
     if kind == DO_START:

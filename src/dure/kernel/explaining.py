@@ -58,13 +58,14 @@ _NOT_ENOUGH_NOW = {BlockerCode.NOT_ENOUGH_GPUS, BlockerCode.SCATTERED}
 
 def explain(world: World, job: str, now_ms: int) -> Why:
     """All the blockers of a waiting job; none for one that runs or is over."""
-    card = world.jobs[job]
+    card = world.card_of(job)
+    assert card is not None, f"there is no {job}"
     match card.state:
         case JobState.HELD:
             found = _held(world, card, now_ms)
         case JobState.CLAIMED:
             found = [_waiting_for_victims(world, card)]
-        case JobState.QUEUED:
+        case _ if world.waits(card):
             found = _queued(world, card, now_ms)
         case _:
             return Why(job=job, state=card.state.value, position=0, blockers=(), no_eta=NoEta.NOT_WAITING)
@@ -73,6 +74,7 @@ def explain(world: World, job: str, now_ms: int) -> Why:
         state=card.state.value,
         position=int(place_in_queue(world.columns, card.row)),
         blockers=tuple(sorted(found, key=lambda blocker: ORDER.index(blocker.code))),
+        tasks_waiting=copies.waiting if (copies := world.copies_of(card)) else 0,
     )
 
 
@@ -126,7 +128,7 @@ def _held(world: World, card: JobCard, now_ms: int) -> list[Blocker]:
         return [until_its_time(card.release_at_ms)]
     if card.release_at_ms is not None:
         return [Blocker(code=BlockerCode.HELD_BY_BACKOFF, until_ms=card.release_at_ms)]
-    unfinished = [job for job in card.submitted.depends if world.jobs[job].state is not JobState.SUCCEEDED]
+    unfinished = [job for job in card.submitted.depends if not world.has_succeeded(job)]
     waits_for = Blocker(code=BlockerCode.HELD_BY_DEPENDENCY, holders=tuple(unfinished))
     not_before_ms = card.submitted.not_before_ms
     return [waits_for, until_its_time(not_before_ms)] if not_before_ms > now_ms else [waits_for]

@@ -26,4 +26,4 @@ def add_row(columns: Columns, kind: int, job: int, other: int, at_ms: int, reaso
 @compiled
 def is_full(columns: Columns) -> bool:
     """True when the rest of the decision should be made in a next call."""
-    return columns.counters[0].plan_rows + ROWS_KEPT_FREE > PLAN_ROWS
+    return columns.counters[0].plan_full == 1 or columns.counters[0].plan_rows + ROWS_KEPT_FREE > PLAN_ROWS

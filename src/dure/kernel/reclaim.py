@@ -34,6 +34,7 @@ from dure.world.columns import (
 )
 from dure.world.compiled import compiled
 from dure.world.quota import ROOM, may_reclaim, reclaim_allowed_at_ms, shortage
+from dure.world.templates import to_start
 from dure.world.transitions import claim, demand_milli, set_charged, share_row, warn
 
 
@@ -90,6 +91,7 @@ def _reclaim_in_pool(columns: Columns, job: int, share: int, pool: int, now_ms: 
     victims = _list_victims(columns, job, share, nodes, now_ms)
     enough = nodes >= columns.jobs[job].nodes and _choose_victims(columns, job, share, victims, now_ms)
     if enough:
+        job = to_start(columns, job)
         _claim_nodes(columns, job, columns.pools[pool].gpu_class, nodes, now_ms)
     _clear_lists(columns, job, nodes, victims, enough, now_ms)
     return enough

@@ -121,6 +121,8 @@ class Why(Struct, frozen=True, kw_only=True):
     state: str
     position: int
     blockers: tuple[Blocker, ...]
+    tasks_waiting: int = 0
+    """Of an array or service: how many tasks or replicas wait, of which this is about the next."""
     eta: Eta | None = None
     no_eta: NoEta | None = NoEta.NOT_ASKED
     """Why `eta` is null."""

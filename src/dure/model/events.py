@@ -13,7 +13,7 @@ from enum import StrEnum
 import msgspec
 from msgspec import Struct
 
-from dure.model.jobs import Outcome
+from dure.model.jobs import ArrayRange, Outcome, Replicas
 from dure.model.nation import Nation
 from dure.model.plan import Plan
 
@@ -63,6 +63,10 @@ class JobSubmitted(Event, frozen=True, kw_only=True, omit_defaults=True, tag="jo
     """When it may start, as in `JobSpec`; 0 for no such bound."""
     mig: tuple[str, ...] = ()
     """The MIG profile wanted of each class in `gpus`, in the same order; empty for a job without MIG."""
+    array: ArrayRange | None = None
+    """It is an array: its tasks are `{job}_{number}`, and begin without another event than their first start."""
+    replicas: Replicas | None = None
+    """It is a service: its replicas are `{job}_{number}`, numbered upwards. `time_ms` is 0: it has no time limit."""
 
 
 class AccessRefused(Event, frozen=True, kw_only=True, omit_defaults=True, tag="access-refused"):

@@ -10,7 +10,8 @@ from dure.model.datasets import Purpose
 
 DEFAULT_TIME_MS = 3_600_000
 HIGHEST_PRIORITY = 100
-LARGEST_ARRAY = 1_000
+LARGEST_ARRAY = 100_000
+MOST_REPLICAS = 10_000
 MOST_ALTERNATIVES = 8
 
 
@@ -53,6 +54,21 @@ class ArrayRange(Struct, frozen=True, kw_only=True):
     last: int
 
 
+class Replicas(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How many copies of a service run at which time of the day, every day.
+
+    Each step is a time of the day in milliseconds, UTC, and the replicas from then on, in the order of the day. One
+    step is a fixed number.
+    """
+
+    steps: tuple[tuple[int, int], ...]
+
+    @property
+    def most(self) -> int:
+        """The most that ever run at once."""
+        return max(replicas for _, replicas in self.steps)
+
+
 class JobSpec(Struct, frozen=True, kw_only=True):
     """A job as its member wrote it, checked and with units resolved. GPUs, CPUs and memory are per node."""
 
@@ -77,6 +93,8 @@ class JobSpec(Struct, frozen=True, kw_only=True):
     checkpoint: Checkpoint = Checkpoint()
     retry: Retry = Retry()
     array: ArrayRange | None = None
+    replicas: Replicas | None = None
+    """A service: it has no time limit, and its replicas are started again when they end. `time_ms` is 0."""
     depends: tuple[str, ...] = ()
     data: tuple[str, ...] = ()
     not_before_ms: int = 0
@@ -113,9 +131,19 @@ class JobState(StrEnum):
 
 
 NEXT_STATES: dict[JobState, frozenset[JobState]] = {
-    JobState.HELD: frozenset({JobState.QUEUED, JobState.CANCELLED}),
-    JobState.QUEUED: frozenset({JobState.CLAIMED, JobState.STARTING, JobState.CANCELLED}),
-    JobState.CLAIMED: frozenset({JobState.STARTING, JobState.QUEUED, JobState.CANCELLED}),
+    JobState.HELD: frozenset({JobState.QUEUED, JobState.RUNNING, JobState.SUCCEEDED, JobState.CANCELLED}),
+    JobState.QUEUED: frozenset(
+        {
+            JobState.CLAIMED,
+            JobState.STARTING,
+            JobState.RUNNING,
+            JobState.STOPPING,
+            JobState.SUCCEEDED,
+            JobState.FAILED,
+            JobState.CANCELLED,
+        }
+    ),
+    JobState.CLAIMED: frozenset({JobState.STARTING, JobState.QUEUED, JobState.SUCCEEDED, JobState.CANCELLED}),
     JobState.STARTING: frozenset(
         {
             JobState.RUNNING,
@@ -157,7 +185,12 @@ NEXT_STATES: dict[JobState, frozenset[JobState]] = {
     JobState.FAILED: frozenset(),
     JobState.CANCELLED: frozenset(),
 }
-"""The job's state machine. An attempt that ends sends its job to a final state, or back to the queue."""
+"""The job's state machine. An attempt that ends sends its job to a final state, or back to the queue.
+
+An array is queued while tasks of it are to start, runs when all have, and ends with its last. A service runs from the
+time it may until it is cancelled, however many replicas it has. A replica has succeeded when its service wants it no
+more, wherever it then is.
+"""
 
 
 class Outcome(StrEnum):
@@ -170,3 +203,4 @@ class Outcome(StrEnum):
     CANCELLED = "cancelled"
     NODE_LOST = "node-lost"
     NEVER_STARTED = "never-started"
+    SCALED_DOWN = "scaled-down"

@@ -27,6 +27,7 @@ class StopReason(StrEnum):
     CANCELLED = "cancelled"
     NODE_LOST = "node-lost"
     RESERVED = "reserved"
+    SCALED_DOWN = "scaled-down"
 
 
 class Start(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="start", tag_field="do"):
@@ -72,7 +73,10 @@ class Spare(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="spare", 
 
 
 class Stop(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="stop", tag_field="do"):
-    """Stop an attempt: terminate, and kill what is left after `grace_ms`."""
+    """Stop an attempt: terminate, and kill what is left after `grace_ms`.
+
+    With the reason `scaled-down`, a replica that waits is gone at once: there is nothing to terminate.
+    """
 
     job: str
     attempt: int

@@ -13,7 +13,7 @@ from dure.model.events import JobSubmitted
 from dure.model.jobs import JobSpec, JobState
 from dure.model.plan import Placement, StopReason
 from dure.reports.viewer import Viewer
-from dure.reports.wording import gpus_text, short_reason, what_happened
+from dure.reports.wording import copies_text, gpus_text, short_reason, what_happened
 from dure.world.cards import JobCard, Moment, MomentCode
 
 if TYPE_CHECKING:
@@ -27,6 +27,18 @@ ExplainJob = Callable[[str], Why]
 FirstBlockers = Mapping[str, Blocker]
 """By job, the first reason why it waits."""
 SpecOf = Callable[[str], JobSpec | None]
+
+
+class CopiesLine(Struct, frozen=True, kw_only=True):
+    """How the tasks of an array, or the replicas of a service, stand; and the same as an English phrase."""
+
+    total: int
+    waiting: int
+    running: int
+    succeeded: int
+    failed: int
+    cancelled: int
+    note: str
 
 
 class JobLine(Struct, frozen=True, kw_only=True):
@@ -61,6 +73,8 @@ class JobLine(Struct, frozen=True, kw_only=True):
     """The first blocker of a waiting job as a phrase."""
     blockers: tuple[Blocker, ...] = ()
     """All of them for the jobs at the head of the queue, only the first for those far behind."""
+    tasks: CopiesLine | None = None
+    """Of an array or service: how its tasks or replicas stand."""
 
 
 class QueueReport(Struct, frozen=True, kw_only=True):
@@ -170,6 +184,22 @@ def _in_full(line: JobLine, world: World, card: JobCard, spec: JobSpec | None) -
         ended_at_ms=card.ended_at_ms,
         stop_at_ms=card.stop_at_ms,
         exit_code=card.exit_code,
+        tasks=_copies_line(world, card),
+    )
+
+
+def _copies_line(world: World, card: JobCard) -> CopiesLine | None:
+    copies = world.copies_of(card)
+    if copies is None:
+        return None
+    return CopiesLine(
+        total=copies.total,
+        waiting=copies.waiting,
+        running=copies.running,
+        succeeded=copies.succeeded,
+        failed=copies.failed,
+        cancelled=copies.cancelled,
+        note=copies_text(copies, card.submitted.replicas is not None),
     )
 
 
@@ -232,7 +262,7 @@ def job_report(
     """Everything about one job, or only its line when the viewer may not see more."""
     if not viewer.may_see(world.nation, card.submitted.project):
         return JobReport(at_ms=now_ms, line=job_line(world, card, viewer, spec_of))
-    why = explain(card.job) if card.state.is_waiting else None
+    why = explain(card.job) if world.waits(card) else None
     asked = card.submitted
     spec = spec_of(card.job)
     return JobReport(

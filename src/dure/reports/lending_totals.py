@@ -25,7 +25,7 @@ from dure.model.events import (
 )
 from dure.model.jobs import Outcome
 from dure.model.nation import Nation
-from dure.model.plan import Claim, Plan, Spare, Start, Warn
+from dure.model.plan import Claim, Plan, Spare, Start, Stop, Warn
 from dure.model.units import DAY_MS
 from dure.reports.lending import EVERYBODY, UNDIVIDED, Day, LendingSum, Pair
 from dure.reports.lending_demand import Charges
@@ -47,6 +47,15 @@ class _Job(Struct):
     is_running: bool = False
     failures: int = 0
     is_cancelled: bool = False
+    tasks_over: int = 0
+    """Of an array."""
+
+    def copy_waits_since_ms(self, now_ms: int) -> int:
+        """Since when a task or replica that begins now has waited: with its array, or since the load profile rose."""
+        if self.submitted.replicas is None:
+            return self.waits_since_ms
+        step_began_ms = now_ms - min((now_ms - at_ms) % DAY_MS for at_ms, _ in self.submitted.replicas.steps)
+        return max(self.waits_since_ms, step_began_ms)
 
 
 class _Claim(Struct):
@@ -130,8 +139,8 @@ class LendingTotals:
                 self._jobs[event.job] = _Job(event, event.at_ms)
             case JobReleased() if event.job in self._jobs:
                 self._jobs[event.job].waits_since_ms = event.at_ms
-            case CancelRequested() if event.job in self._jobs:
-                self._cancel(event.job)
+            case CancelRequested():
+                self._cancel_with_copies(event)
             case NodeChanged() if event.state != "up":
                 for job in [job for job, claim in self._claims.items() if event.node in claim.nodes]:
                     self._give_up_claim(job)
@@ -155,7 +164,7 @@ class LendingTotals:
             if isinstance(decision, Warn) and (share := self._share(decision.job)) != ROOT:
                 victims.setdefault(decision.claimant, []).append((share, self._jobs[decision.job].held_milli))
         for decision in plan.decisions:
-            if decision.job not in self._jobs:
+            if decision.job not in self._jobs and not self._begin_copy(decision.job):
                 continue
             match decision:
                 case Start():
@@ -166,6 +175,8 @@ class LendingTotals:
                     self._charge(decision.job, 0)
                 case Spare():
                     self._charge(decision.job, self._jobs[decision.job].held_milli)
+                case Stop() if not self._jobs[decision.job].is_running:
+                    self._cancel(decision.job)
 
     def _claim(self, claim: Claim, victims: list[tuple[str, int]]) -> None:
         job = self._jobs[claim.job]
@@ -215,13 +226,43 @@ class LendingTotals:
         job.failures += event.outcome is Outcome.FAILED
         tries_again = event.outcome is Outcome.FAILED and job.failures <= job.submitted.retry_limit
         if job.is_cancelled or not (tries_again or event.outcome in _GOES_ON):
-            del self._jobs[event.job]
+            self._forget(event.job)
+
+    def _begin_copy(self, job: str) -> bool:
+        """A task or replica is known from its first start or claim on; False when there is no such array or service."""
+        template = self._jobs.get(job.rpartition("_")[0])
+        if template is None:
+            return False
+        self._jobs[job] = _Job(template.submitted, template.copy_waits_since_ms(self._now_ms))
+        return True
+
+    def _forget(self, job: str) -> None:
+        """A job is over, and with its last task an array."""
+        self._jobs.pop(job, None)
+        name = job.rpartition("_")[0]
+        template = self._jobs.get(name)
+        if template is not None and (array := template.submitted.array) is not None:
+            template.tasks_over += 1
+            if template.tasks_over > array.last - array.first:
+                del self._jobs[name]
+
+    def _cancel_with_copies(self, event: CancelRequested) -> None:
+        """Somebody wants a job gone, or an array or service; or it is too late for the tasks that have not begun."""
+        job = self._jobs.get(event.job)
+        if job is None:
+            self._forget(event.job)
+            return
+        if (job.submitted.array or job.submitted.replicas) and event.too_late is None:
+            for name in [name for name in self._jobs if name.startswith(f"{event.job}_")]:
+                self._cancel(name)
+        if event.job in self._jobs:
+            self._cancel(event.job)
 
     def _cancel(self, job: str) -> None:
         self._give_up_claim(job)
         self._jobs[job].is_cancelled = True
         if not self._jobs[job].is_running:
-            del self._jobs[job]
+            self._forget(job)
 
     def _give_up_claim(self, job: str) -> None:
         if self._claims.pop(job, None) is not None:

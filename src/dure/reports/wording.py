@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dure.model.blockers import Assumption, AssumptionCode, Blocker, BlockerCode, Eta, EtaMethod, NoEta, Why
 from dure.model.units import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, WHOLE_GPU_MILLI, format_gpus
-from dure.world.cards import Moment, MomentCode
+from dure.world.cards import Copies, Moment, MomentCode
 
 _SHORT = {
     BlockerCode.HELD_BY_DEPENDENCY: "waits for another job",
@@ -116,6 +116,11 @@ _HAPPENED = {
     MomentCode.TOO_LATE_TO_START: "given up: it had to start by now",
     MomentCode.TOO_LATE_FOR_DEADLINE: "given up: it could no longer end by its deadline",
     MomentCode.TIME_LIMIT_REACHED: "ran into its time limit",
+    MomentCode.STOPPED_SCALED_DOWN: "stopped: its service wants fewer replicas now",
+    MomentCode.SCALED_DOWN: "its service wants fewer replicas now",
+    MomentCode.ATTEMPT_ENDED_STARTS_AGAIN: "attempt {attempt} ended with exit code {exit_code}; starts again",
+    MomentCode.ALL_STARTED: "all that are wanted have started",
+    MomentCode.TASKS_FAILED: "some of its tasks failed",
 }
 
 
@@ -198,6 +203,21 @@ def what_happened(moment: Moment) -> str:
         exit_code=moment.exit_code,
         reservation=moment.reservation,
     )
+
+
+def copies_text(copies: Copies, are_replicas: bool) -> str:
+    """How an array's tasks or a service's replicas stand: `100 tasks: 96 waiting, 4 running`."""
+    if are_replicas:
+        waiting = f", {copies.waiting:,} wait" if copies.waiting else ""
+        return f"{_counted(copies.running, 'replica')} run{'s' if copies.running == 1 else ''}{waiting}"
+    stands = [(copies.waiting, "waiting"), (copies.running, "running"), (copies.succeeded, "succeeded")]
+    stands += [(copies.failed, "failed"), (copies.cancelled, "cancelled")]
+    parts = ", ".join(f"{count:,} {what}" for count, what in stands if count)
+    return f"{_counted(copies.total, 'task')}: {parts}"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def rough_duration(milliseconds: int) -> str:

@@ -233,7 +233,9 @@ def _begin(columns: Columns, moment: Moment, is_late: bool) -> Run:
     """Give every job its end, and forget the kernel's own timers for those that will end by themselves."""
     jobs, step_ms = columns.jobs, step_of(moment)
     permille = np.array([part.permille for part in moment.parts], dtype=np.int64)[jobs["share"]]
-    taken_ms = jobs["limit_ms"] if is_late else np.maximum(1, jobs["limit_ms"] * permille // WHOLE_LIMIT_PERMILLE)
+    part_ms = np.maximum(1, jobs["limit_ms"] * permille // WHOLE_LIMIT_PERMILLE)
+    # Replicas of a service have no limit, and do not end by themselves in either future.
+    taken_ms = np.where(is_late | (jobs["limit_ms"] >= NEVER), jobs["limit_ms"], part_ms)
     work_ms = _up(taken_ms, step_ms) if is_late else np.maximum(step_ms, taken_ms // step_ms * step_ms)
     ends_ms = _ends_of_running(columns, moment.at_ms, taken_ms)
     ahead_ms = ends_ms - moment.at_ms
@@ -244,7 +246,7 @@ def _begin(columns: Columns, moment: Moment, is_late: bool) -> Run:
     jobs["first_started_ms"][~holds] = NONE
     # The twin has no engine that would put a job back which lost its node while it was stopping.
     jobs["stop_reason"][holds & (jobs["stop_reason"] == STOP_NODE_LOST)] = STOP_RECLAIMED
-    _keep_timers(columns, (jobs["state"] == WARNED) | (jobs["stop_reason"] != STOP_NONE))
+    _keep_timers(columns, (jobs["state"] == WARNED) | (jobs["stop_reason"] != STOP_NONE) | (jobs["step"] != NONE))
     run = new_run(np.zeros(0, dtype=np.int64), records(FAULT, 0), len(jobs), len(columns.shares), keep_log=False)
     run.clock[0].now_ms = moment.at_ms
     rows = np.flatnonzero(holds)

@@ -25,7 +25,7 @@ from dure.twin.declared import Declared, declared_under
 from dure.twin.events import FAULT, Run, new_run
 from dure.world import building
 from dure.world.atlas import Atlas
-from dure.world.columns import NODE_DOWN, NODE_UP, Columns, Records, records
+from dure.world.columns import HELD, NODE_DOWN, NODE_UP, Columns, Records, records
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +106,7 @@ class Scene:
             jobs[name] = getattr(trace, name)
         jobs["work_left_ms"] = trace.duration_ms
         jobs["submitted_ms"] = trace.submit_ms
+        jobs["state"] = HELD
         jobs["sequence"] = np.arange(len(trace))
         jobs["preemptible"] = 1
         jobs["checkpoint_every_ms"] = self.checkpoint_every_ms

@@ -21,6 +21,7 @@ from dure.world.columns import (
     CLASS,
     COUNTED,
     COUNTERS,
+    GONE,
     JOB,
     MOST_GPUS,
     MOST_LEVELS,
@@ -37,6 +38,7 @@ from dure.world.columns import (
     SET_DEPTH,
     SHAPE,
     SHARE,
+    STEP,
     UNLIMITED,
     WHOLE,
     WORD_BITS,
@@ -46,6 +48,8 @@ from dure.world.columns import (
     grow,
     records,
 )
+
+FIRST_STEPS = 64
 
 
 @dataclass(frozen=True)
@@ -136,8 +140,11 @@ def build(shape: Shape, jobs: int) -> Columns:
         victims=np.zeros((CANDIDATE_VICTIMS, 3), dtype=np.int64),
         candidates=np.zeros((CANDIDATE_NODES, 3), dtype=np.int64),
         mix=records(SHAPE, COUNTED + MOST_SHAPES),
+        steps=records(STEP, FIRST_STEPS),
     )
     _link_free_allocations(columns)
+    columns.jobs["next"], columns.jobs["state"] = _chain(0, jobs, NONE), GONE
+    columns.steps["next"] = _chain(0, FIRST_STEPS, NONE)
     _set_counters(columns, shape, nodes, shares)
     _add_nodes(columns, shape.pools)
     _add_classes(columns, shape)
@@ -161,6 +168,12 @@ def empty_jobs(count: int) -> Records:
         "claimant",
         "next_victim",
         "first_victim",
+        "template",
+        "first_copy",
+        "next_copy",
+        "previous_copy",
+        "first_skipped",
+        "step",
         "first_started_ms",
         "ended_ms",
     ):
@@ -176,6 +189,9 @@ def with_room_for(columns: Columns, jobs: int) -> Columns:
         return columns
     grown = grow(columns.jobs, jobs)
     grown[before:] = empty_jobs(jobs - before)
+    grown["next"][before:] = _chain(before, jobs, int(columns.counters["first_free_job"][0]))
+    grown["state"][before:] = GONE
+    columns.counters["first_free_job"][0] = before
     allocations = _more_allocations(columns, jobs - before)
     slots = grow(columns.timer_slot, jobs)
     slots[before:] = NONE
@@ -186,6 +202,35 @@ def with_room_for(columns: Columns, jobs: int) -> Columns:
         timer_job=grow(columns.timer_job, jobs),
         timer_slot=slots,
     )
+
+
+def with_more_room(columns: Columns) -> Columns:
+    """The same columns with room for more copies of templates: twice the rows, or else twice the allocations."""
+    if columns.counters["first_free_job"][0] == NONE:
+        return with_room_for(columns, 2 * len(columns.jobs))
+    return columns._replace(allocations=_more_allocations(columns, len(columns.allocations)))
+
+
+def with_steps_for(columns: Columns, steps: int) -> Columns:
+    """The same columns with so many free steps for load profiles."""
+    free = 0
+    at = int(columns.counters["first_free_step"][0])
+    while at != NONE and free < steps:
+        free, at = free + 1, int(columns.steps["next"][at])
+    if free == steps:
+        return columns
+    before = len(columns.steps)
+    grown = grow(columns.steps, 2 * before + steps)
+    grown["next"][before:] = _chain(before, len(grown), int(columns.counters["first_free_step"][0]))
+    columns.counters["first_free_step"][0] = before
+    return columns._replace(steps=grown)
+
+
+def _chain(first: int, end: int, after: int) -> Integers:
+    """Links that lead through the rows from `first` up to `end`, and then to `after`."""
+    links = np.arange(first + 1, end + 1)
+    links[-1:] = after
+    return links
 
 
 def with_allocations_for(columns: Columns, ranks: int) -> Columns:

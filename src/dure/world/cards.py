@@ -42,6 +42,11 @@ class MomentCode(StrEnum):
     TOO_LATE_TO_START = "too-late-to-start"
     TOO_LATE_FOR_DEADLINE = "too-late-for-deadline"
     TIME_LIMIT_REACHED = "time-limit-reached"
+    STOPPED_SCALED_DOWN = "stopped-scaled-down"
+    SCALED_DOWN = "scaled-down"
+    ATTEMPT_ENDED_STARTS_AGAIN = "attempt-ended-starts-again"
+    ALL_STARTED = "all-started"
+    TASKS_FAILED = "tasks-failed"
 
 
 STOPPED = {
@@ -50,6 +55,7 @@ STOPPED = {
     StopReason.CANCELLED: MomentCode.STOPPED_CANCELLED,
     StopReason.NODE_LOST: MomentCode.STOPPED_NODE_LOST,
     StopReason.RESERVED: MomentCode.STOPPED_RESERVED,
+    StopReason.SCALED_DOWN: MomentCode.STOPPED_SCALED_DOWN,
 }
 """What a job's timeline says when it is told to stop."""
 
@@ -84,6 +90,35 @@ class Moment(Struct, frozen=True, omit_defaults=True):
     """The reservation for whose sake it must leave its node."""
 
 
+class Copies(Struct, frozen=True, kw_only=True):
+    """How the tasks of an array, or the replicas of a service, stand.
+
+    `begun` counts those that have a card of their own. Replicas that were scaled down count as succeeded.
+    """
+
+    total: int
+    begun: int = 0
+    running: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    cancelled: int = 0
+
+    @property
+    def ended(self) -> int:
+        """Copies that are over."""
+        return self.succeeded + self.failed + self.cancelled
+
+    @property
+    def active(self) -> int:
+        """Copies that have begun and are not over."""
+        return self.begun - self.ended
+
+    @property
+    def waiting(self) -> int:
+        """Copies that wait: those that have not begun, and those that came back."""
+        return self.total - self.ended - self.running
+
+
 class JobCard(Struct, kw_only=True):
     """A job's state and history. Mutable: `World.apply` keeps it up to date; everyone else only reads it."""
 
@@ -116,6 +151,10 @@ class JobCard(Struct, kw_only=True):
     cancel_requested: bool = False
     exit_code: int | None = None
     timeline: list[Moment] = []
+    template: str = ""
+    """The array or service of which this is a task or replica."""
+    copies: Copies | None = None
+    """Of an array or service: how its tasks or replicas stand."""
 
     @property
     def must_start_by_ms(self) -> int | None:

@@ -13,6 +13,7 @@ numbers; `NONE` (-1) is no row. Times are in milliseconds, GPUs in thousandths (
 | `classes` | GPU class |
 | `bookings` | node of a reservation |
 | `mix` | size of job that placement expects to see again; from `COUNTED` on, size of job that arrived lately |
+| `steps` | step of a service's load profile |
 | `counters` | the world: exactly one |
 """
 
@@ -50,12 +51,15 @@ ALL_SITES = (1 << 60) - 1
 
 # States of a job, as far as the kernel can tell them apart.
 HELD, QUEUED, CLAIMED, RUNNING, WARNED, STOPPING, GONE = range(7)
+SPENT = 7
+"""An array or service of which everything that is wanted was started: out of the queue, but not over."""
 
 # Kinds of plan rows.
 DO_START, DO_CLAIM, DO_WARN, DO_SPARE, DO_STOP = range(5)
 
 # Why an attempt is stopped.
 STOP_NONE, STOP_RECLAIMED, STOP_TIME_LIMIT, STOP_CANCELLED, STOP_NODE_LOST, STOP_RESERVED = range(6)
+STOP_SCALED_DOWN = 6
 
 # How the waiting are ordered. From ORDER_PRIORITY on every share has a queue of its own; before it all have one.
 ORDER_FIFO, ORDER_SJF, ORDER_PRIORITY, ORDER_FAIR_SHARE = range(4)
@@ -115,6 +119,16 @@ JOB = _records(
     "stop_reason",
     "blocker",  # what stood in the way when it was last tried
     "listed",  # scratch of reclaim: 1 while among the candidate victims
+    # Arrays and services: one row is the template of many, see `dure.world.templates`.
+    "template",  # of a task or replica: the row it is a copy of; NONE
+    "copies",  # of a template: how many more are to start
+    "number",  # of a task or replica: its number; of a template: the number of the next
+    "live_copies",  # of a template: copies that are not over or on their way out
+    "first_copy",  # of a template; then by next_copy
+    "next_copy",
+    "previous_copy",
+    "first_skipped",  # of a template: rows that name the numbers which must not start, lowest first, then by next
+    "step",  # of a service: where in its load profile it is; NONE
     # What the twin knows and the kernel must not look at: how long the job really runs, and what became of it.
     "work_left_ms",
     "first_started_ms",
@@ -279,6 +293,8 @@ COUNTERS = _records(
     "nodes",
     "timers",
     "first_free_allocation",
+    "first_free_job",  # rows of `jobs` in use by nobody, by `next`
+    "first_free_step",
     "first_claim",
     "last_claim",
     "ready_candidates",  # scratch of reclaim: candidate nodes that would do for one rank
@@ -287,6 +303,7 @@ COUNTERS = _records(
     "calendar_origin",  # minute in which the calendar begins
     "plan_rows",
     "plan_full",
+    "needs_room",  # 1: a template's next copy found no free row
     "passes",
     "wake_ms",  # when something protected becomes reclaimable
     "protected_ms",
@@ -305,6 +322,12 @@ COUNTERS = _records(
     "arrivals",  # counted
     "mix_due",  # the mix is made anew when so many are counted
     "mix_version",
+)
+
+STEP = _records(
+    "at_ms",  # in the day, UTC
+    "replicas",
+    "next",  # the step that follows, after the last the first; or the next free one
 )
 
 PLAN = _records("kind", "job", "attempt", "other", "at_ms", "reason")
@@ -377,6 +400,7 @@ class Columns(NamedTuple):
     """[candidate, 0..2] scratch of reclaim: node; GPUs that would be idle; 1 if it would do for one rank."""
     mix: Records
     """Shapes that placement expects to see again, typical ones, then wide ones; from `COUNTED` on, all that came."""
+    steps: Records
 
 
 def records(dtype: np.dtype[Any], count: int) -> Records:

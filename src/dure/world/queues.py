@@ -1,7 +1,9 @@
-"""The queue of a share: jobs in the order (order key, sequence of submission), threaded through the job records.
+"""The queue of a share: jobs in the order (order key, sequence of submission, number), threaded through the records.
 
 A treap finds the place of a new job in a few steps; the neighbours it passes give the linked list that is walked in
-order. Heap priorities are a hash of the sequence number, so the shape depends only on which jobs are queued.
+order. Heap priorities are a hash of sequence and number, so the shape depends only on which jobs are queued. The number
+tells tasks of one array apart; the array itself has that of the task it starts next, so it comes behind those that came
+back, and stays there as it counts up.
 """
 
 from __future__ import annotations
@@ -16,12 +18,16 @@ def _before(jobs: Records, first: int, second: int) -> bool:
     b = jobs[second]
     if a.order_key != b.order_key:
         return a.order_key < b.order_key
-    return a.sequence < b.sequence
+    if a.sequence != b.sequence:
+        return a.sequence < b.sequence
+    return a.number < b.number
 
 
 @compiled
 def _height(jobs: Records, job: int) -> int:
-    return ((jobs[job].sequence & 0x7FFFFFFF) * 2654435761 >> 7) & 0xFFFFFFFF
+    # An array counts up while it is queued, and its height must not change: it has that of a job of its own.
+    number = jobs[job].number if jobs[job].template != NONE else 0
+    return (((jobs[job].sequence + 40_503 * number) & 0x7FFFFFFF) * 2654435761 >> 7) & 0xFFFFFFFF
 
 
 @compiled

@@ -17,6 +17,7 @@ from dure.world.columns import (
     ORDER_SJF,
     QUEUED,
     RUNNING,
+    SPENT,
     STOP_NONE,
     STOP_RESERVED,
     STOPPING,
@@ -181,8 +182,9 @@ def _deactivate(columns: Columns, gpu_class: int, share: int) -> None:
 
 @entry_point
 def start(columns: Columns, job: int, gpu_class: int, now_ms: int) -> None:
-    """A queued job whose allocations are complete begins its next attempt."""
-    take_from_queue(columns, job)
+    """A queued job (or a new copy of one) whose allocations are complete begins its next attempt."""
+    if columns.jobs[job].queue != NONE:
+        take_from_queue(columns, job)
     record = columns.jobs[job]
     share = share_row(columns, job, gpu_class)
     amount = demand_milli(columns, job)
@@ -212,7 +214,8 @@ def _begin_attempt(columns: Columns, job: int, now_ms: int) -> None:
 @entry_point
 def claim(columns: Columns, job: int, gpu_class: int, expected_start_ms: int, now_ms: int) -> None:
     """A queued job takes hold of GPUs that its guarantee gets back; it starts when the last victim has yielded."""
-    take_from_queue(columns, job)
+    if columns.jobs[job].queue != NONE:
+        take_from_queue(columns, job)
     record = columns.jobs[job]
     counters = columns.counters[0]
     record.state = CLAIMED
@@ -410,7 +413,7 @@ def set_aside(columns: Columns, job: int, state: int) -> None:
 def withdraw(columns: Columns, job: int, now_ms: int, reason: int) -> int:
     """Someone wants a job gone: at once if it holds nothing, else by the next decision. Returns its state."""
     record = columns.jobs[job]
-    if record.state == QUEUED or record.state == HELD:
+    if record.state == QUEUED or record.state == HELD or record.state == SPENT:
         set_aside(columns, job, GONE)
     elif record.state == CLAIMED:
         dissolve(columns, job, now_ms)

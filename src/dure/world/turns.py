@@ -22,7 +22,8 @@ def queue_order(columns: Columns, rows: int) -> Integers:
     shares = np.maximum((jobs["choices"] & CHOICE_MASK) - 1, 0) * int(columns.counters[0].shares) + jobs["share"]
     borrows = ~_within_guarantee(columns, shares, jobs["nodes"] * jobs["gpus_milli"])
     usage = columns.shares["usage"][shares] // columns.shares["weight"][shares]
-    keys = (columns.jobs["sequence"][waiting], -jobs["priority"], shares, usage, borrows, stages[waiting])
+    numbers, sequences = columns.jobs["number"][waiting], columns.jobs["sequence"][waiting]
+    keys = (numbers, sequences, -jobs["priority"], shares, usage, borrows, stages[waiting])
     return waiting[np.lexsort(keys)]
 
 

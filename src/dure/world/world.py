@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import assert_never
 
+import numpy as np
 from msgspec.structs import replace
 
 from dure.model.events import (
@@ -28,8 +29,9 @@ from dure.model.events import (
 )
 from dure.model.jobs import JobState, Outcome
 from dure.model.nation import Nation
-from dure.model.plan import Claim, Placement, Plan, Spare, Start, Stop, StopReason, Warn
-from dure.world import building, transitions
+from dure.model.plan import Claim, Decision, Placement, Plan, Spare, Start, Stop, StopReason, Warn
+from dure.model.units import MINUTE_MS
+from dure.world import building, templates, transitions
 from dure.world.agenda import Agenda
 from dure.world.atlas import NODE_STATE_CODES, Atlas
 from dure.world.bookings import booked_until
@@ -39,6 +41,7 @@ from dure.world.cards import (
     LONGEST_TIMELINE,
     REQUEUED,
     STOPPED,
+    Copies,
     JobCard,
     Moment,
     MomentCode,
@@ -56,11 +59,13 @@ from dure.world.columns import (
     NONE,
     QUEUED,
     RUNNING,
+    SPENT,
     STOP_CANCELLED,
     STOP_NODE_LOST,
     STOP_NONE,
     STOP_RECLAIMED,
     STOP_RESERVED,
+    STOP_SCALED_DOWN,
     STOP_TIME_LIMIT,
     WARNED,
     Columns,
@@ -68,10 +73,25 @@ from dure.world.columns import (
 from dure.world.node_states import change_node
 from dure.world.parts import SLICES
 from dure.world.running import add_preemptible
+from dure.world.templates import copy_name, split_copy
 from dure.world.turns import queue_order
 
 FINAL_JOBS_KEPT = 10_000
+STEADY_AFTER_MS = 10 * MINUTE_MS
+"""A replica that ran for so long is not one that keeps ending at once."""
+LONGEST_RESTART_MS = 5 * MINUTE_MS
 _FIRST_ROOM = 1_024
+_TEMPLATE_FIELDS = (
+    "template",
+    "copies",
+    "number",
+    "live_copies",
+    "first_copy",
+    "next_copy",
+    "previous_copy",
+    "first_skipped",
+    "step",
+)
 
 _EMPTY_JOB: dict[str, int] = {name: int(building.empty_jobs(1)[name][0]) for name in JOB.names or ()}
 
@@ -81,6 +101,7 @@ STOP_CODES = {
     StopReason.CANCELLED: STOP_CANCELLED,
     StopReason.NODE_LOST: STOP_NODE_LOST,
     StopReason.RESERVED: STOP_RESERVED,
+    StopReason.SCALED_DOWN: STOP_SCALED_DOWN,
 }
 
 
@@ -97,6 +118,8 @@ class World:
     """Every job that is not final, and the latest ten thousand final ones."""
     touched: set[str]
     """Jobs whose card changed since whoever follows them last cleared this."""
+    ended: list[str]
+    """Jobs that the latest event or plan brought to their end."""
     now_ms: int
     """Time of the last event or decision."""
 
@@ -105,11 +128,12 @@ class World:
         self.columns = building.build(self.atlas.shape(), _FIRST_ROOM)
         self.jobs = {}
         self.touched = set()
+        self.ended = []
         self.now_ms = 0
         self.submitted = 0
         self._ranks = 0
-        self._job_at_row: list[str] = []
-        self._free_rows: list[int] = []
+        self._job_at_row = [""] * _FIRST_ROOM
+        self._services: dict[str, None] = {}
         self._final: deque[str] = deque()
         self._held: dict[str, None] = {}
         """Jobs that wait for others to succeed."""
@@ -129,6 +153,7 @@ class World:
 
     def apply(self, event: AnyEvent) -> None:
         """Change the state as the event says."""
+        self.ended = []
         self.now_ms = max(self.now_ms, event.at_ms)
         match event:
             case NationApplied():
@@ -140,6 +165,7 @@ class World:
             case JobReleased():
                 self._release_held(event)
             case Planned():
+                self.follow_profiles(event.plan.at_ms)
                 for decision in event.plan.decisions:
                     self._enact(decision, event.plan.at_ms)
                 self.record(event.plan)
@@ -156,6 +182,7 @@ class World:
 
     def record(self, plan: Plan) -> None:
         """Bring the cards up to date with a plan that is already in effect in the columns."""
+        self.ended = []
         self.now_ms = max(self.now_ms, plan.at_ms)
         for decision in plan.decisions:
             card = self._card(decision.job)
@@ -173,9 +200,13 @@ class World:
                     self._move(card, Moment(plan.at_ms, JobState.RUNNING, MomentCode.SPARED))
                 case Stop():
                     card.stop_reason = decision.reason
-                    self._move(card, Moment(plan.at_ms, JobState.STOPPING, STOPPED[decision.reason]))
+                    if card.state.is_waiting:
+                        self._finish(card, Moment(plan.at_ms, JobState.SUCCEEDED, MomentCode.SCALED_DOWN))
+                    else:
+                        self._move(card, Moment(plan.at_ms, JobState.STOPPING, STOPPED[decision.reason]))
                 case _:
                     assert_never(decision)
+        self._show_arrays(plan)
 
     def _record_warning(self, card: JobCard, warning: Warn, at_ms: int) -> None:
         card.claimant, card.reservation, card.stop_at_ms = warning.claimant, warning.reservation, warning.stop_at_ms
@@ -195,9 +226,9 @@ class World:
         what = MomentCode.ATTEMPT_STARTED
         self._move(card, Moment(at_ms, JobState.STARTING, what, site=start.site, attempt=start.attempt))
 
-    def _enact(self, decision: Start | Claim | Warn | Spare | Stop, at_ms: int) -> None:
+    def _enact(self, decision: Decision, at_ms: int) -> None:
         """Put one decision of a recorded plan into effect in the columns, as the kernel did when it made it."""
-        row = self.jobs[decision.job].row
+        row = self._row_of(decision)
         match decision:
             case Start():
                 if self.columns.jobs[row].state == CLAIMED:
@@ -218,6 +249,8 @@ class World:
                 transitions.warn(self.columns, row, claimant, decision.stop_at_ms, at_ms)
             case Spare():
                 transitions.spare(self.columns, row, at_ms)
+            case Stop(reason=StopReason.SCALED_DOWN):
+                templates.scale_down(self.columns, row, at_ms)
             case Stop():
                 transitions.stop(self.columns, row, STOP_CODES[decision.reason], at_ms)
             case _:
@@ -247,7 +280,8 @@ class World:
         self.columns = building.with_allocations_for(self.columns, self._ranks)
         card = JobCard(job=event.job, submitted=event, row=row, state=JobState.QUEUED)
         self.jobs[event.job] = card
-        waits_for = [job for job in event.depends if not self._has_succeeded(job)]
+        self._become_template(card)
+        waits_for = [job for job in event.depends if not self.has_succeeded(job)]
         if waits_for:
             self.columns.jobs[row].state = HELD
             self._held[event.job] = None
@@ -258,8 +292,7 @@ class World:
         elif event.not_before_ms > event.at_ms:
             self._hold_until_its_time(card, event.at_ms)
         else:
-            transitions.put_in_queue(self.columns, row)
-            self._move(card, Moment(event.at_ms, JobState.QUEUED, MomentCode.SUBMITTED))
+            self._let_in(card, Moment(event.at_ms, JobState.QUEUED, MomentCode.SUBMITTED))
 
     def _hold_until_its_time(self, card: JobCard, at_ms: int) -> None:
         self.columns.jobs[card.row].state = HELD
@@ -270,18 +303,89 @@ class World:
         card.release_at_ms = at_ms
         self._releases.put(card.job, at_ms)
 
-    def _has_succeeded(self, job: str) -> bool:
+    def _become_template(self, card: JobCard) -> None:
+        """Give the row of an array or service what its tasks or replicas are counted by."""
+        record = self.columns.jobs[card.row]
+        if (array := card.submitted.array) is not None:
+            card.copies = Copies(total=array.last - array.first + 1)
+            record.copies, record.number = card.copies.total, array.first
+        if (replicas := card.submitted.replicas) is not None:
+            self.columns = building.with_steps_for(self.columns, len(replicas.steps))
+            templates.lay_steps(self.columns, card.row, replicas.steps)
+            templates.follow_profile(self.columns, card.row, card.submitted.at_ms)
+            card.copies = Copies(total=0)
+            self._services[card.job] = None
+
+    def _let_in(self, card: JobCard, moment: Moment) -> None:
+        """A job may start: it queues. A service is in force from now on, however many replicas it has."""
+        if card.copies is None:
+            transitions.put_in_queue(self.columns, card.row)
+        else:
+            templates.let_in(self.columns, card.row)
+        is_service = card.submitted.replicas is not None and not card.template
+        self._move(card, Moment(moment.at_ms, JobState.RUNNING, moment.what) if is_service else moment)
+        self._show_array(card, moment.at_ms)
+
+    def has_succeeded(self, job: str) -> bool:
+        """True when nobody needs to wait for a job any more.
+
+        Also of what is long forgotten: whoever waited for a job that failed was cancelled there and then.
+        """
         card = self.jobs.get(job)
-        return card is not None and card.state is JobState.SUCCEEDED
+        return card.state is JobState.SUCCEEDED if card is not None else self.not_begun(job) is None
 
     def _cancel(self, event: CancelRequested) -> None:
-        card = self._card(event.job)
-        if card.state.is_final:
+        card = self._card(event.job) if event.job in self.jobs else None
+        moment = Moment(event.at_ms, JobState.CANCELLED, CANCELLED_AS[event.too_late])
+        if card is None:
+            self._cancel_before_it_began(event.job, moment)
+        elif card.state.is_final:
             return
+        elif event.too_late is not None and card.copies is not None and card.copies.active > 0:
+            self._start_no_more(card, card.copies, moment)
+        else:
+            self._withdraw(card, moment)
+
+    def _start_no_more(self, card: JobCard, copies: Copies, moment: Moment) -> None:
+        """It is too late for what has not begun of an array; the tasks that have begun go on."""
+        transitions.withdraw(self.columns, card.row, moment.at_ms, STOP_CANCELLED)
+        templates.retire(self.columns, card.row)
+        never = copies.total - copies.begun
+        card.copies = replace(copies, begun=copies.total, cancelled=copies.cancelled + never)
+        self._move(card, Moment(moment.at_ms, JobState.RUNNING, moment.what))
+
+    def _withdraw(self, card: JobCard, moment: Moment) -> None:
+        """Have a job gone, and of an array or service all that has begun."""
         card.cancel_requested = True
-        state = transitions.withdraw(self.columns, card.row, event.at_ms, STOP_CANCELLED)
-        if state == GONE:
-            self._finish(card, Moment(event.at_ms, JobState.CANCELLED, CANCELLED_AS[event.too_late]))
+        state = transitions.withdraw(self.columns, card.row, moment.at_ms, STOP_CANCELLED)
+        if card.copies is not None:
+            self._withdraw_copies(card, card.copies, moment)
+        elif state == GONE:
+            self._finish(card, moment)
+
+    def _withdraw_copies(self, card: JobCard, copies: Copies, moment: Moment) -> None:
+        templates.retire(self.columns, card.row)
+        self._services.pop(card.job, None)
+        never = copies.total - copies.begun
+        card.copies = replace(copies, begun=copies.total, cancelled=copies.cancelled + never)
+        if copies.active:
+            self._move(card, Moment(moment.at_ms, JobState.STOPPING, MomentCode.STOPPED_CANCELLED))
+        for job in self._active_copies(card):
+            self._withdraw(self._card(job), moment)
+        self._finish_with_last_copy(card.job, moment.at_ms)
+
+    def _cancel_before_it_began(self, job: str, moment: Moment) -> None:
+        """A task of an array that has no row yet will never get one."""
+        card = self.not_begun(job)
+        if card is None:
+            return
+        self._make_room()
+        if not templates.skip_number(self.columns, self.jobs[card.template].row, split_copy(job)[1]):
+            return
+        self.jobs[job] = card
+        self._count_begun(card.template)
+        card.row = NONE
+        self._finish(card, moment)
 
     def _release_held(self, event: JobReleased) -> None:
         card = self._card(event.job)
@@ -293,8 +397,8 @@ class World:
             return
         self._releases.drop(event.job)
         card.release_at_ms = None
-        transitions.put_in_queue(self.columns, card.row)
-        self._move(card, Moment(event.at_ms, JobState.QUEUED, MomentCode.MAY_START))
+        self._let_in(card, Moment(event.at_ms, JobState.QUEUED, MomentCode.MAY_START))
+        self._look_at_service_of(card, event.at_ms)
 
     def _note_started(self, event: AttemptStarted) -> None:
         card = self._card(event.job)
@@ -309,8 +413,14 @@ class World:
         card.exit_code = event.exit_code
         left_for, card.reservation = card.reservation, ""
         card.placements, card.claimant, card.stop_at_ms = (), "", None
+        self._look_at_service_of(card, event.at_ms)
+        if card.stop_reason is StopReason.SCALED_DOWN:
+            self._finish(card, Moment(event.at_ms, JobState.SUCCEEDED, MomentCode.SCALED_DOWN))
+            return
         match event.outcome:
-            case Outcome.SUCCEEDED:
+            case Outcome.SUCCEEDED | Outcome.FAILED if card.submitted.replicas is not None:
+                self._start_again(card, event)
+            case Outcome.SUCCEEDED | Outcome.SCALED_DOWN:
                 self._finish(card, Moment(event.at_ms, JobState.SUCCEEDED, MomentCode.SUCCEEDED))
             case Outcome.CANCELLED:
                 self._finish(card, Moment(event.at_ms, JobState.CANCELLED, MomentCode.CANCELLED))
@@ -331,9 +441,23 @@ class World:
             self._finish(card, _failure(event, JobState.FAILED, MomentCode.ATTEMPT_FAILED))
         else:
             backoff_ms = card.submitted.retry_backoff_ms << min(card.failures - 1, 16)
-            self._release_at(card, event.at_ms + backoff_ms)
-            self.columns.jobs[card.row].state = HELD
-            self._move(card, _failure(event, JobState.HELD, MomentCode.ATTEMPT_FAILED_TRIES_AGAIN))
+            self._hold_back(card, _failure(event, JobState.HELD, MomentCode.ATTEMPT_FAILED_TRIES_AGAIN), backoff_ms)
+
+    def _start_again(self, card: JobCard, event: AttemptEnded) -> None:
+        """A replica ended by itself: it starts again, after a wait that doubles while it keeps ending at once."""
+        if card.cancel_requested:
+            self._finish(card, Moment(event.at_ms, JobState.CANCELLED, MomentCode.CANCELLED))
+            return
+        ran_ms = event.at_ms - (card.started_at_ms or 0)
+        card.failures = 1 if ran_ms >= STEADY_AFTER_MS else card.failures + 1
+        backoff_ms = min(card.submitted.retry_backoff_ms << min(card.failures - 1, 16), LONGEST_RESTART_MS)
+        self._hold_back(card, _failure(event, JobState.HELD, MomentCode.ATTEMPT_ENDED_STARTS_AGAIN), backoff_ms)
+
+    def _hold_back(self, card: JobCard, moment: Moment, backoff_ms: int) -> None:
+        """Keep a job out of the queue for a while."""
+        self._release_at(card, moment.at_ms + backoff_ms)
+        self.columns.jobs[card.row].state = HELD
+        self._move(card, moment)
 
     def _requeue(self, card: JobCard, event: AttemptEnded, left_for: str) -> None:
         if card.cancel_requested:
@@ -351,13 +475,12 @@ class World:
         card.placements, card.claimant = (), ""
         self._held.pop(card.job, None)
         self._releases.drop(card.job)
-        self.columns.jobs[card.row].state = GONE
-        self._ranks -= card.submitted.nodes
-        self._free_rows.append(card.row)
-        self._job_at_row[card.row] = ""
-        card.row = NONE
+        self._give_row_back(card)
         self._move(card, moment)
         self._final.append(card.job)
+        self.ended.append(card.job)
+        if card.template:
+            self._finish_with_last_copy(card.template, moment.at_ms)
         if len(self._final) > FINAL_JOBS_KEPT:
             old = self._final.popleft()
             self.jobs.pop(old, None)
@@ -378,6 +501,7 @@ class World:
 
     def _note_lost_claim(self, row: int, at_ms: int) -> None:
         card = self._card(self._job_at_row[row])
+        self._look_at_service_of(card, at_ms)
         card.placements = ()
         self._move(card, Moment(at_ms, JobState.QUEUED, MomentCode.LOST_CLAIM))
 
@@ -397,9 +521,18 @@ class World:
         for node, state in old_atlas.node_states(old):
             if self.atlas.has_node(node):
                 set_node_state(self.columns, self.atlas.node_index(node), state)
+        self._bring_rows_over(old)
         rows = [row for row, job in enumerate(self._job_at_row) if job]
         for row in sorted(rows, key=lambda row: int(old.jobs[row].sequence)):
             self._bring_over(row, old, event.at_ms)
+
+    def _bring_rows_over(self, old: Columns) -> None:
+        """Free rows, skipped numbers and load profiles do not depend on what was declared."""
+        self.columns = self.columns._replace(steps=old.steps)
+        for name in ("first_free_job", "first_free_step"):
+            self.columns.counters[name] = old.counters[name]
+        named = np.array([job != "" for job in self._job_at_row])
+        self.columns.jobs[~named] = old.jobs[~named]
 
     def _bring_over(self, row: int, old: Columns, at_ms: int) -> None:
         card = self._card(self._job_at_row[row])
@@ -408,11 +541,14 @@ class World:
         now = self.columns.jobs[row]
         now.attempt, now.times_reclaimed = before.attempt, before.times_reclaimed
         now.first_started_ms, now.submitted_ms = before.first_started_ms, before.submitted_ms
+        for name in _TEMPLATE_FIELDS:
+            now[name] = before[name]
+        now.state = before.state
         if before.state == QUEUED:
             transitions.put_in_queue(self.columns, row)
-            return
-        now.state = before.state
-        if before.state == HELD:
+        if before.step != NONE:
+            templates.follow_profile(self.columns, row, at_ms)
+        if before.state in (QUEUED, HELD, SPENT, GONE):
             return
         now.gpu_class = self._class_at(card.placements[0])
         self._hold(row, card.placements)
@@ -451,15 +587,32 @@ class World:
     # Rows and cards.
 
     def _new_row(self, job: str) -> int:
-        if self._free_rows:
-            row = self._free_rows.pop()
-            self._job_at_row[row] = job
-            return row
-        row = len(self._job_at_row)
-        self._job_at_row.append(job)
-        if row >= len(self.columns.jobs):
-            self.columns = building.with_room_for(self.columns, 2 * len(self.columns.jobs))
+        self._make_room()
+        row = int(templates.take_row(self.columns))
+        self._job_at_row[row] = job
         return row
+
+    def _make_room(self) -> None:
+        """Have a free row."""
+        if self.columns.counters[0].first_free_job == NONE:
+            self.grow()
+
+    def grow(self) -> None:
+        """Have room for more tasks and replicas, when the kernel found none."""
+        self.columns = building.with_more_room(self.columns)
+        self._job_at_row.extend([""] * (len(self.columns.jobs) - len(self._job_at_row)))
+
+    def _give_row_back(self, card: JobCard) -> None:
+        if card.row == NONE:
+            return
+        if card.template:
+            templates.leave_copies(self.columns, card.row)
+        if card.copies is not None:
+            templates.retire(self.columns, card.row)
+        templates.give_row_back(self.columns, card.row)
+        self._ranks -= card.submitted.nodes
+        self._job_at_row[card.row] = ""
+        card.row = NONE
 
     def _fill_row(self, row: int, event: JobSubmitted, sequence: int) -> None:
         """Write the whole record at once: a record array takes longer to find one field than to take them all."""
@@ -472,7 +625,7 @@ class World:
             "cpus_milli": event.cpus * 1000,
             "memory_mib": event.memory_mib,
             **self.atlas.slices_wanted(event),
-            "limit_ms": event.time_ms,
+            "limit_ms": event.time_ms or NEVER,
             "preemptible": int(event.preemptible),
             "checkpoint_every_ms": event.checkpoint_every_ms,
             "saves_when_warned": int(event.saves_when_warned),
@@ -484,7 +637,7 @@ class World:
 
     @property
     def rows(self) -> int:
-        """Rows of the columns' jobs that were ever in use; those after them stand for no job."""
+        """Rows of the columns' jobs, in use or free."""
         return len(self._job_at_row)
 
     def job_at(self, row: int) -> str:
@@ -502,6 +655,8 @@ class World:
         return card
 
     def _move(self, card: JobCard, moment: Moment) -> None:
+        if card.template:
+            self._count_move(card, moment.state)
         card.state = moment.state
         if card.submitted.not_after_ms or card.submitted.deadline_ms:
             self._note_last_call(card)
@@ -516,6 +671,118 @@ class World:
             self._last_calls.put(card.job, must_start_by_ms)
         else:
             self._last_calls.drop(card.job)
+
+    # Arrays and services.
+
+    def _row_of(self, decision: Decision) -> int:
+        """The row of the job decided on. A task or replica that begins gets its own here."""
+        if decision.job not in self.jobs:
+            self._make_room_for_copy(decision.job)
+            template, _ = split_copy(decision.job)
+            self.begin_copy(int(templates.next_copy(self.columns, self.jobs[template].row)))
+        return self.jobs[decision.job].row
+
+    def _make_room_for_copy(self, job: str) -> None:
+        template, _ = split_copy(job)
+        while templates.lacks_room_for_one(self.columns, self.jobs[template].row):
+            self.grow()
+
+    def begin_copy(self, row: int) -> None:
+        """A task or replica that the kernel made gets its name and its card."""
+        if self._job_at_row[row]:
+            return
+        record = self.columns.jobs[row]
+        template = self._job_at_row[int(record.template)]
+        submitted = self.jobs[template].submitted
+        job = copy_name(template, int(record.number))
+        self._job_at_row[row] = job
+        self.jobs[job] = JobCard(job=job, submitted=submitted, row=row, state=JobState.QUEUED, template=template)
+        self._ranks += submitted.nodes
+        self._count_begun(template)
+
+    def card_of(self, job: str) -> JobCard | None:
+        """The card of a job, also of a task that has none of its own yet; None when there is no such job (any more)."""
+        return self.jobs.get(job) or self.not_begun(job)
+
+    def not_begun(self, job: str) -> JobCard | None:
+        """What a task of an array will look like that waits for its first start; None when there is no such task."""
+        name, number = split_copy(job)
+        card = self.jobs.get(name)
+        if number == NONE or card is None or card.state.is_final or card.submitted.array is None:
+            return None
+        begins = int(self.columns.jobs[card.row].number)
+        if card.cancel_requested or not begins <= number <= card.submitted.array.last:
+            return None
+        state = JobState.HELD if card.state is JobState.HELD else JobState.QUEUED
+        return JobCard(job=job, submitted=card.submitted, row=card.row, state=state, template=name)
+
+    def _active_copies(self, card: JobCard) -> list[str]:
+        jobs, rows = self.columns.jobs, []
+        at = int(jobs[card.row].first_copy)
+        while at != NONE:
+            rows.append(at)
+            at = int(jobs[at].next_copy)
+        return [self._job_at_row[row] for row in reversed(rows)]
+
+    def _copies_of(self, card: JobCard) -> Copies:
+        assert card.copies is not None, f"{card.job} is neither an array nor a service"
+        return card.copies
+
+    def _count_begun(self, template: str) -> None:
+        card = self._card(template)
+        copies = self._copies_of(card)
+        total = copies.total + (card.submitted.replicas is not None)
+        card.copies = replace(copies, begun=copies.begun + 1, total=total)
+
+    def _count_move(self, card: JobCard, after: JobState) -> None:
+        """Keep an array's or service's counts when one of its tasks or replicas goes on."""
+        template = self._card(card.template)
+        counts = {name: getattr(template.copies, name) for name in ("running", "succeeded", "failed", "cancelled")}
+        for state, change in ((card.state, -1), (after, 1)):
+            name = state.value if state.is_final else "running" if not state.is_waiting else ""
+            if name:
+                counts[name] += change
+        template.copies = replace(self._copies_of(template), **counts)
+        self.touched.add(template.job)
+
+    def _show_array(self, card: JobCard, at_ms: int) -> None:
+        """Have the card of an array say when all its tasks have started. A service is never done with starting."""
+        if card.submitted.array is None or card.state is not JobState.QUEUED or card.template:
+            return
+        if self.columns.jobs[card.row].state == SPENT:
+            self._move(card, Moment(at_ms, JobState.RUNNING, MomentCode.ALL_STARTED))
+
+    def _finish_with_last_copy(self, template: str, at_ms: int) -> None:
+        """An array is over with its last task; a service that was cancelled, with its last replica."""
+        card = self._card(template)
+        copies = self._copies_of(card)
+        if card.state.is_final or copies.active > 0:
+            return
+        if card.cancel_requested:
+            self._finish(card, Moment(at_ms, JobState.CANCELLED, MomentCode.CANCELLED))
+        elif card.submitted.array is not None and copies.ended == copies.total:
+            if copies.failed:
+                self._finish(card, Moment(at_ms, JobState.FAILED, MomentCode.TASKS_FAILED))
+            elif copies.cancelled:
+                self._finish(card, Moment(at_ms, JobState.CANCELLED, MomentCode.CANCELLED))
+            else:
+                self._finish(card, Moment(at_ms, JobState.SUCCEEDED, MomentCode.SUCCEEDED))
+
+    def _look_at_service_of(self, card: JobCard, at_ms: int) -> None:
+        """Have the next decision see whether a service still wants all its replicas, or another."""
+        if card.template in self._services:
+            transitions.set_timer(self.columns, self.jobs[card.template].row, at_ms)
+
+    def follow_profiles(self, at_ms: int) -> None:
+        """Have every service want what its load profile says. The kernel does so itself when it decides."""
+        for service in self._services:
+            templates.follow_profile(self.columns, self.jobs[service].row, at_ms)
+
+    def _show_arrays(self, plan: Plan) -> None:
+        for job in dict.fromkeys(split_copy(decision.job)[0] for decision in plan.decisions):
+            card = self.jobs.get(job)
+            if card is not None and card.copies is not None:
+                self._show_array(self._card(job), plan.at_ms)
 
     # What people ask the world.
 
@@ -556,9 +823,22 @@ class World:
         rows = queue_order(self.columns, self.rows)
         return [self.jobs[self._job_at_row[row]] for row in rows.tolist()]
 
+    def waits(self, card: JobCard) -> bool:
+        """True when a job holds no GPUs but wants some, and when a service wants more replicas than it has."""
+        if card.state.is_waiting or card.copies is None or card.row == NONE:
+            return card.state.is_waiting
+        return bool(self.columns.jobs[card.row].state == QUEUED)
+
+    def copies_of(self, card: JobCard) -> Copies | None:
+        """How the tasks or replicas of a job stand; of a service, those that it wants and does not have wait, too."""
+        copies = card.copies
+        if copies is None or card.row == NONE or card.submitted.replicas is None:
+            return copies
+        return replace(copies, total=copies.begun + int(self.columns.jobs[card.row].copies))
+
     def running(self) -> list[JobCard]:
         """Jobs that hold GPUs (starting, running, warned, stopping), oldest start first."""
-        running = [card for card in self._active_cards() if not card.state.is_waiting]
+        running = [card for card in self._active_cards() if not card.state.is_waiting and card.copies is None]
         return sorted(running, key=lambda card: (card.started_at_ms or 0, card.row))
 
     def latest_final(self, most: int) -> Iterator[JobCard]:
@@ -573,7 +853,7 @@ class World:
 
         One that waited for both is held until its time when the first is applied, and wants a second one then.
         """
-        freed = [job for job in self._held if all(map(self._has_succeeded, self.jobs[job].submitted.depends))]
+        freed = [job for job in self._held if all(map(self.has_succeeded, self.jobs[job].submitted.depends))]
         return freed + self._releases.due(now_ms)
 
     def too_late(self, now_ms: int) -> list[tuple[str, TooLate]]:
@@ -586,7 +866,10 @@ class World:
 
     def _has_failed(self, job: str) -> bool:
         card = self.jobs.get(job)
-        return card is None or card.state in {JobState.FAILED, JobState.CANCELLED}
+        if card is None:
+            return False
+        lost = card.copies is not None and card.copies.failed + card.copies.cancelled > 0
+        return lost or card.state in {JobState.FAILED, JobState.CANCELLED}
 
     def next_wake_ms(self) -> int | None:
         """The earliest time at which deciding, releasing a held job or giving one up could change something."""
@@ -612,8 +895,9 @@ class World:
         other.now_ms = self.now_ms
         other.submitted = self.submitted
         other._ranks = self._ranks
+        other.ended = []
         other._job_at_row = list(self._job_at_row)
-        other._free_rows = list(self._free_rows)
+        other._services = dict(self._services)
         other._final = deque(self._final)
         other._held = dict(self._held)
         other._releases, other._last_calls = self._releases.copy(), self._last_calls.copy()
