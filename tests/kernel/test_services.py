@@ -149,6 +149,9 @@ def test_a_cancelled_replica_is_replaced_and_a_cancelled_service_is_not() -> Non
     told.finish_stopping()
     assert told.card("s_0").state is JobState.CANCELLED
     assert told.holding() >= {"s_1", "s_2"}
+    told.finish("s_1")
+    told.cancel("s_1")
+    assert told.holds("s_3")
     told.cancel("s")
     told.finish_stopping()
     assert told.card("s").state is JobState.CANCELLED

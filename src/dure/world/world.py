@@ -475,6 +475,8 @@ class World:
         card.placements, card.claimant = (), ""
         self._held.pop(card.job, None)
         self._releases.drop(card.job)
+        if moment.what is not MomentCode.SCALED_DOWN:
+            self._look_at_service_of(card, moment.at_ms)
         self._give_row_back(card)
         self._move(card, moment)
         self._final.append(card.job)
