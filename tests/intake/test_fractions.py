@@ -134,7 +134,7 @@ def test_a_change_of_what_is_offered_is_told() -> None:
 # What jobs ask for.
 
 
-def submit(declared: Nation, **fields: Any) -> list[JobSubmitted] | Refusal:
+def submit(declared: Nation, **fields: Any) -> JobSubmitted | Refusal:
     document = {"name": "train", "project": "haneul-llm", "command": "true", **fields}
     return accept_job(
         job_from_document(document),
@@ -158,7 +158,7 @@ def refused(declared: Nation, **fields: Any) -> Refusal:
 def accepted(declared: Nation, **fields: Any) -> JobSubmitted:
     answer = submit(declared, **fields)
     assert not isinstance(answer, Refusal), answer.message
-    return answer[0]
+    return answer
 
 
 CUT = nation_from_yaml(offering("fractions: {step: 0.25}, mig: [1g.10gb, 3g.40gb]", "mig: [2g.45gb, 3g.90gb]"))
