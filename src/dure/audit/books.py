@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from dure.audit.copies import begins_no_more, copies_of, never_begins
 from dure.audit.judging import judge
-from dure.audit.page import CLAIMED, WAITING, Entry, Page
+from dure.audit.page import CLAIMED, OVER, WAITING, Entry, Page
 from dure.audit.tree import ROOT, Tree
 from dure.audit.violations import Violation
 from dure.model.events import (
@@ -51,6 +51,8 @@ class Books:
             case Planned():
                 for decision in event.plan.decisions:
                     page.enter(decision, event.plan.at_ms)
+                    if page.jobs[decision.job].state == OVER:
+                        page.strike(decision.job)
             case AttemptEnded():
                 self._end(event)
             case NodeChanged():

@@ -19,6 +19,8 @@ from dure.model.reservations import Reservation
 from dure.model.units import HOUR_MS
 
 WAITING, CLAIMED, RUNNING, WARNED, STOPPING = "waiting", "claimed", "running", "warned", "stopping"
+OVER = "over"
+"""Of a replica that was not wanted any more while it held nothing, until the plan that says so is written down."""
 WHOLE = 1000
 
 
@@ -39,6 +41,8 @@ class Entry(Struct, frozen=True, kw_only=True):
     placements: tuple[Placement, ...] = ()
     charged: bool = False
     claimant: str = ""
+    victims: tuple[str, ...] = ()
+    """Of a claim: who was warned for its sake."""
     cancelled: bool = False
     node_lost: bool = False
     leaves: bool = False
@@ -206,7 +210,7 @@ class Page:
             if entry.state == CLAIMED:
                 self.leave(decision.job)
             if entry.state in (WAITING, CLAIMED):
-                self.strike(decision.job)
+                self.jobs[decision.job] = replace(self.jobs[decision.job], state=OVER)
                 return
         self.jobs[decision.job] = replace(self.jobs[decision.job], state=STOPPING)
 
@@ -226,6 +230,7 @@ class Page:
                     gpu_class=decision.gpu_class,
                     site=decision.site,
                     placements=decision.placements,
+                    victims=(),
                 )
                 self.hold(decision.placements, 1)
                 self._note_holder(decision.job, decision.placements)
@@ -245,6 +250,7 @@ class Page:
                 if decision.claimant:
                     self.charge(decision.job, False)
                     self.take_back(entry.gpu_class, decision.job, decision.claimant, at_ms)
+                    self._note_victim(decision)
                 self.jobs[decision.job] = replace(
                     self.jobs[decision.job],
                     state=WARNED,
@@ -260,6 +266,11 @@ class Page:
             case _:
                 assert_never(decision)
 
+    def _note_victim(self, warning: Warn) -> None:
+        claim = self.jobs.get(warning.claimant)
+        if claim is not None:
+            self.jobs[warning.claimant] = replace(claim, victims=(*claim.victims, warning.job))
+
     def leave(self, job: str) -> None:
         """An attempt or a claim is over."""
         entry = self.jobs[job]
@@ -270,15 +281,15 @@ class Page:
             self._forget_holder(job, entry.placements)
         self.hold_beside(job, entry.placements, -1)
         self.charge(job, False)
-        for other in (
-            [name for name, each in self.jobs.items() if each.claimant == job] if entry.state == CLAIMED else []
-        ):
-            self.jobs[other] = replace(self.jobs[other], claimant="")
+        for other in entry.victims if entry.state == CLAIMED else ():
+            if other in self.jobs and self.jobs[other].claimant == job:
+                self.jobs[other] = replace(self.jobs[other], claimant="")
         self.jobs[job] = replace(
             self.jobs[job],
             state=WAITING,
             placements=(),
             claimant="",
+            victims=(),
             gpu_class="",
             node_lost=False,
             leaves=False,
