@@ -16,7 +16,7 @@ from dure.model.jobs import JobState, Outcome
 from dure.twin import forecast as forecasting
 from dure.twin.forecast import Forecasts, forecast, learnt_parts, moment_of
 from dure.world.cards import JobCard
-from tests.kernel.nations import HOUR, MINUTE, TIMING, job, nation, share
+from tests.kernel.nations import HOUR, MINUTE, TIMING, job, nation, reservation, share
 from tests.kernel.story import ENDS, Story
 
 GUEST = [share("guest")]
@@ -65,6 +65,25 @@ def play_until_started(story: Story, name: str, permille: int) -> int:
     started_ms = story.card(name).started_at_ms
     assert started_ms is not None
     return started_ms
+
+
+def test_the_future_knows_reservations_and_that_who_leaves_for_one_comes_back() -> None:
+    """The running job has to leave for two hours, goes on from its start, and only then is it the next one's turn."""
+    story = Story(nation(GUEST, nodes=1))
+    story.submit(job("r", "guest", 8, time_ms=3 * HOUR))
+    story.wait(MINUTE)
+    story.declare(nation(GUEST, nodes=1, reservations=[reservation("cooling", HOUR, 3 * HOUR, 0)]))
+    story.submit(job("j", "guest", 8, time_ms=HOUR))
+    latest_ms = eta(story, "j").latest_ms
+    assert latest_ms is not None
+    assert latest_ms > 5 * HOUR
+
+
+def test_a_job_for_later_is_expected_at_its_time() -> None:
+    story = Story(nation(GUEST, nodes=1))
+    story.submit(job("j", "guest", 8, not_before_ms=2 * HOUR))
+    expected = eta(story, "j")
+    assert (expected.earliest_ms, expected.latest_ms) == (2 * HOUR, 2 * HOUR)
 
 
 def test_a_job_behind_another_starts_when_that_ends_soon_or_at_its_limit() -> None:

@@ -31,6 +31,7 @@ from dure.world.columns import (
     NODE_DOWN,
     NONE,
     STOP_RECLAIMED,
+    STOP_RESERVED,
     STOP_TIME_LIMIT,
     STOPPING,
     Columns,
@@ -186,10 +187,11 @@ def _end_attempts(columns: Columns, run: Run, now_ms: int) -> None:
             record.work_left_ms = 0
             _finish(columns, run, job, LOG_FINISHED, now_ms)
             clock.finished += 1
-        elif stopped_for == STOP_RECLAIMED:
+        elif stopped_for in (STOP_RECLAIMED, STOP_RESERVED):
             lost_ms = _keep_what_was_saved(columns, run, job, done_ms, record.saves_when_warned)
             clock.lost_to_reclaim_integral += lost_ms * demand_milli(columns, job)
-            record.times_reclaimed += 1
+            # Who made way for a reservation is nobody's victim, and may take its guarantee back.
+            record.times_reclaimed += 1 if stopped_for == STOP_RECLAIMED else 0
             clock.reclaimed += 1
             _log(run, now_ms, LOG_YIELDED, job, record.attempt, NONE, record.work_left_ms)
             put_in_queue(columns, job)
