@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run test check bench format clean
+.PHONY: run test mutants check bench format clean
 
 run: $(READY)
 	@$(BIN)/dure demo $(ARGS)
@@ -12,6 +12,9 @@ run: $(READY)
 test: $(READY)
 	@.ci/real-parts
 	@$(BIN)/python -m pytest -n 2 $(ARGS)
+
+mutants: $(READY)
+	@$(BIN)/python -m tests.kernel.mutants $(ARGS)
 
 check: $(READY)
 	@$(BIN)/ruff format --check src tests benchmarks

@@ -368,6 +368,20 @@ def test_an_owner_finds_the_borrowers_on_a_large_fleet_full_of_owners() -> None:
     assert warned(story.submit(job("d", "b", 1))) != []
 
 
+def test_an_owner_finds_a_borrower_deep_in_another_branch() -> None:
+    shares = [
+        share("owner", guarantee=8),
+        share("alliance"),
+        share("region", "alliance"),
+        share("startup", "region"),
+        share("school", "region"),
+    ]
+    story = Story(nation(shares, nodes=1))
+    story.submit(job("borrowed", "school", 8, time_ms=HOUR))
+    story.wait(TIMING.protected_ms)
+    assert warned(story.submit(job("own", "owner", 8))) == ["borrowed"]
+
+
 def test_one_jobs_vain_reclaim_does_not_stop_another_at_another_site() -> None:
     story = Story(nation([share("owner", guarantee=8), share("guest")], nodes=1, sites=2))
     story.submit(job("old", "guest", 8, sites=["site1"], time_ms=8 * HOUR))
