@@ -8,6 +8,7 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dure.kernel import explain
 from dure.model.events import NodeChanged, decode, encode
 from dure.model.jobs import Outcome
 from dure.world.columns import NONE
@@ -153,3 +154,11 @@ def test_a_replay_and_a_fork_hold_the_same_slices(actions: list[tuple[Any, ...]]
         np.testing.assert_array_equal(world.columns.gpu_free_milli, story.world.columns.gpu_free_milli)
         np.testing.assert_array_equal(world.columns.part_sets, story.world.columns.part_sets)
     check_gpus(again)
+
+
+@RUNS
+@given(ACTIONS)
+def test_every_part_that_waits_has_a_blocker(actions: list[tuple[Any, ...]]) -> None:
+    story = play(actions)
+    for card in story.world.queue():
+        assert explain(story.world, card.job, story.now_ms).blockers, card

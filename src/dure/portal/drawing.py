@@ -11,8 +11,9 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
+from dure.model.mig import MEMORY_SLICES
 from dure.model.nation import Nation
-from dure.model.units import format_gpus
+from dure.model.units import WHOLE_GPU_MILLI, format_gpus
 from dure.reports.fleet import Cell, NodeCells, SiteLine
 from dure.reports.shares import ShareLine
 
@@ -114,12 +115,37 @@ def site_segments(site: SiteLine, owners: Owners) -> list[Segment]:
 
 def node_uses(node: NodeCells) -> list[NodeUse]:
     """What runs on a node, in words: the alternative to its row of colours."""
-    held: dict[tuple[str, str, str], int] = {}
+    held: dict[tuple[str, str, str, str], int] = {}
     for cell in node.cells:
-        if cell.used_milli:
-            key = (cell.jobs[0], cell.organisation, cell.state)
+        for part in cell.parts:
+            held[(part.job, part.organisation, part.state, part.profile)] = part.milli
+        if cell.used_milli and not cell.parts:
+            key = (cell.jobs[0], cell.organisation, cell.state, "")
             held[key] = held.get(key, 0) + cell.used_milli
-    return [NodeUse(job, owner, format_gpus(milli), state) for (job, owner, state), milli in held.items()]
+    return [
+        NodeUse(job, owner, profile or format_gpus(milli), state)
+        for (job, owner, state, profile), milli in held.items()
+    ]
+
+
+def part_segments(cell: Cell, owners: Owners) -> list[Segment]:
+    """The parts of a GPU, as stretches of its cell: slices where they lie, others one after the other."""
+    segments = []
+    start = 0.0
+    for part in cell.parts:
+        length = _percent(part.milli, WHOLE_GPU_MILLI)
+        start = _percent(part.slices[0], MEMORY_SLICES) if part.slices else start
+        kind = f"{owners[part.organisation].colour} {part.state}{' borrowing' if part.borrowed else ''}"
+        segments.append(Segment(kind, start, length))
+        start += length
+    return segments
+
+
+def part_words(cell: Cell, owners: Owners) -> str:
+    """Who has which part of a GPU, in words: what a pointer over its cell shows."""
+    return ", ".join(
+        f"{owners[part.organisation].title} {part.job} {part.profile or format_gpus(part.milli)}" for part in cell.parts
+    )
 
 
 def fill_class(cell: Cell) -> str:

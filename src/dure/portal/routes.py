@@ -13,7 +13,16 @@ from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from dure.control.logs import Piece, read_piece
-from dure.portal.drawing import Owners, fill_class, node_uses, share_bars, site_segments, site_titles
+from dure.portal.drawing import (
+    Owners,
+    fill_class,
+    node_uses,
+    part_segments,
+    part_words,
+    share_bars,
+    site_segments,
+    site_titles,
+)
 from dure.portal.flows import lending_flows
 from dure.portal.phrases import LANGUAGES, Phrases, preferred_language
 from dure.portal.source import Source
@@ -65,6 +74,7 @@ class Pages:
         self._templates.globals.update(
             fill_class=fill_class, node_uses=node_uses, site_segments=site_segments, format_gpus=rounded_gpus
         )
+        self._templates.globals.update(part_segments=part_segments, part_words=part_words)
         self._templates.globals.update(
             iso=_iso, most_listed=MOST_LISTED, lending_flows=lending_flows, format_hours=rounded_hours
         )

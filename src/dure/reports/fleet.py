@@ -42,6 +42,18 @@ class NodesReport(Struct, frozen=True, kw_only=True):
     nodes: tuple[NodeLine, ...]
 
 
+class CellPart(Struct, frozen=True, kw_only=True):
+    """One job's part of a GPU: so many thousandths, or a MIG slice with its memory slices. `state` is as a cell's."""
+
+    job: str
+    organisation: str
+    state: str
+    milli: int
+    borrowed: bool
+    profile: str
+    slices: tuple[int, ...]
+
+
 class Cell(Struct, frozen=True, kw_only=True):
     """One GPU. `state` is `free`, `running`, `warned` or `claimed`; when idle, its node's `drained` or `down`."""
 
@@ -52,6 +64,8 @@ class Cell(Struct, frozen=True, kw_only=True):
     """Owner of the largest job on it (of the claim, if nothing runs); empty when free."""
     borrowed: bool
     jobs: tuple[str, ...]
+    parts: tuple[CellPart, ...] = ()
+    """What shares it: slices by their place, other parts by their start; empty when one job has all of it."""
 
 
 class NodeCells(Struct, frozen=True, kw_only=True):
@@ -142,6 +156,12 @@ class _Use(Struct, frozen=True):
     organisation: str
     state: str
     borrowed: bool
+    profile: str
+    slices: tuple[int, ...]
+
+    @property
+    def is_part(self) -> bool:
+        return 0 < self.milli < 1000 or bool(self.slices)
 
 
 class _Held:
@@ -167,7 +187,8 @@ class _Held:
                 self._claims[placement.node].append(card.job)
             milli = 0 if state == "claimed" else placement.milli
             for index in placement.gpus:
-                use = _Use(milli, card.job, organisation, state, card.borrowed)
+                profile, slices = placement.profile, placement.slices
+                use = _Use(milli, card.job, organisation, state, card.borrowed, profile, slices)
                 self._uses[(placement.node, index)].append(use)
             held = milli * len(placement.gpus)
             self._on_node[placement.node] += held
@@ -204,7 +225,20 @@ class _Held:
             organisation=shown.organisation if shown else "",
             borrowed=shown.borrowed if shown else False,
             jobs=tuple(use.job for use in uses),
+            parts=tuple(_part(use) for use in sorted(uses, key=lambda use: use.slices[:1]) if use.is_part),
         )
+
+
+def _part(use: _Use) -> CellPart:
+    return CellPart(
+        job=use.job,
+        organisation=use.organisation,
+        state=use.state,
+        milli=use.milli,
+        borrowed=use.borrowed,
+        profile=use.profile,
+        slices=use.slices,
+    )
 
 
 def _cell_state(state: JobState) -> str:
