@@ -273,6 +273,13 @@ def test_guarantee_delays_are_measured_where_guarantees_count_for_nothing() -> N
     assert (report.guarantee_demands, report.max_guarantee_delay_s) == (1, 50 * 60)
 
 
+def test_a_delay_that_scattered_gpus_cause_is_not_left_out() -> None:
+    """The owner's eight GPUs are idle, four on each node, and nobody borrows: its job waits for a neighbour to end."""
+    jobs = [Told("other", 0, 300, 4), Told("owner", 0, 30, 4), Told("other", 0, 600, 4), Told("owner", 60, 60)]
+    report = delays("dure", {"owner": 8, "other": 8}, *jobs)
+    assert (report.guarantee_demands, report.max_guarantee_delay_s) == (4, 240 * 60)
+
+
 # All of them together.
 
 
