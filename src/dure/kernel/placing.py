@@ -8,11 +8,12 @@ fresh one (see `dure.kernel.parts`). The choice is left in `columns.chosen`, in 
 from __future__ import annotations
 
 from dure.kernel.backfill import spare_nodes, spend_spare, spoils_reservation
+from dure.kernel.choosing import choose_node, choose_shared_gpu, opens_gpu
 from dure.kernel.parts import place_beside_parts
 from dure.kernel.room import has_room, is_allowed
 from dure.world.bookings import is_open
 from dure.world.capacity import hold, hold_part, lowest, next_node
-from dure.world.columns import MOST_GPUS, MOST_LEVELS, NONE, WHOLE, Columns
+from dure.world.columns import MOST_GPUS, MOST_LEVELS, NONE, PLACE_BEST_FIT, WHOLE, Columns
 from dure.world.compiled import compiled, entry_point
 from dure.world.node_sets import lowest_bit
 from dure.world.slices import best_slices
@@ -70,6 +71,18 @@ def _remember_hopeless(columns: Columns, job: int, gpu_class: int, ends_ms: int)
 
 @compiled
 def _place_on_one_node(columns: Columns, job: int, gpu_class: int, gpus: int, ends_ms: int) -> bool:
+    if columns.counters[0].placement == PLACE_BEST_FIT:
+        return _best_fit(columns, job, gpu_class, gpus, ends_ms)
+    node = choose_node(columns, job, gpu_class, ends_ms)
+    if node == NONE:
+        return False
+    spend_spare(columns, columns.nodes[node].pool, spoils_reservation(columns, node, gpus, ends_ms))
+    columns.chosen[0] = node
+    return True
+
+
+@compiled
+def _best_fit(columns: Columns, job: int, gpu_class: int, gpus: int, ends_ms: int) -> bool:
     first = columns.classes[gpu_class].first_pool
     last = first + columns.classes[gpu_class].pool_count
     for level in range(gpus, MOST_LEVELS):
@@ -151,13 +164,31 @@ def _fill_gang(columns: Columns, job: int, pool: int, gpus: int, ends_ms: int) -
 @compiled
 def _place_part(columns: Columns, job: int, gpu_class: int, ends_ms: int) -> bool:
     """Beside other parts; else on the lowest idle GPU of the node where one whole GPU would go."""
+    record = columns.jobs[job]
+    if record.slices == 0 and columns.counters[0].placement != PLACE_BEST_FIT:
+        return _weigh_part(columns, job, gpu_class, ends_ms)
     if place_beside_parts(columns, job, gpu_class, ends_ms):
         return True
     if columns.classes[gpu_class].idle == 0 or not _place_on_one_node(columns, job, gpu_class, 1, ends_ms):
         return False
-    record = columns.jobs[job]
     columns.chosen[1] = lowest_bit(columns.nodes[columns.chosen[0]].idle_mask)
     columns.chosen[2] = best_slices(0, record.slices, record.slice_starts)
+    return True
+
+
+@compiled
+def _weigh_part(columns: Columns, job: int, gpu_class: int, ends_ms: int) -> bool:
+    """Beside other parts or on an idle GPU, whichever costs less."""
+    shared = choose_shared_gpu(columns, job, gpu_class, ends_ms)
+    fresh = choose_node(columns, job, gpu_class, ends_ms) if columns.classes[gpu_class].idle > 0 else NONE
+    if shared == NONE and fresh == NONE:
+        return False
+    columns.chosen[0] = shared
+    columns.chosen[2] = 0
+    if opens_gpu(columns, job, shared, fresh):
+        spend_spare(columns, columns.nodes[fresh].pool, spoils_reservation(columns, fresh, 1, ends_ms))
+        columns.chosen[0] = fresh
+        columns.chosen[1] = lowest_bit(columns.nodes[fresh].idle_mask)
     return True
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from dure.kernel.packing.fragmentation import fragmentation
 from dure.kernel.packing.room import NO_ROOM, fits, gpus_wanted, milli_wanted, wants_part, whole_gpus
 from dure.kernel.packing.rules import RANDOM, SLOTS, cost, gpu_for_part
-from dure.kernel.packing.slots import KEPT_FOR_WIDE, scarce_wide_shapes, wide_shapes_lost
+from dure.kernel.packing.slots import kept_for_wide, scarce_wide_shapes, wide_shapes_lost
 from dure.world.capacity import hold
 from dure.world.columns import NONE, Columns, Integers, Records, records
 from dure.world.compiled import compiled, entry_point
@@ -141,8 +141,7 @@ def _choose(columns: Columns, packing: Packing, job: int) -> int:
             _find_cost(columns, packing, job, rank)
         found = packing.costs[kind, rank]
         if found < best_cost:
-            if packing.wide_lost[kind, rank] & scarce != 0:
-                found += KEPT_FOR_WIDE
+            found += kept_for_wide(columns, packing.wide_lost[kind, rank] & scarce)
             if found < best_cost:
                 best = packing.ranked[rank]
                 best_cost = found

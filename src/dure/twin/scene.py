@@ -70,7 +70,13 @@ class Scene:
         """The world before the first arrival, with all jobs of the trace in their rows but none submitted yet."""
         atlas = Atlas(self.nation())
         rules, trace = self.rules, self.declared.trace
-        shape = replace(atlas.shape(), order=int(rules.order), remembers=rules.remembers_usage, reclaims=rules.reclaims)
+        shape = replace(
+            atlas.shape(),
+            order=int(rules.order),
+            placement=rules.placement.code,
+            remembers=rules.remembers_usage,
+            reclaims=rules.reclaims,
+        )
         columns = building.build(shape, max(1, len(trace)))
         self._fill_jobs(columns, atlas)
         run = new_run(trace.submit_ms, self._faults(atlas), max(1, len(trace)), len(columns.shares), keep_log)

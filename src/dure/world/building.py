@@ -31,6 +31,7 @@ from dure.world.columns import (
     NONE,
     NOT_READY,
     ORDER_FAIR_SHARE,
+    PLACE_SLOTS,
     PLAN,
     PLAN_ROWS,
     POOL,
@@ -99,6 +100,7 @@ class Shape:
     shares: Sequence[ShareShape] = field(default_factory=tuple)
     timing: Timing = Timing()  # noqa: RUF009 (an immutable value)
     order: int = ORDER_FAIR_SHARE
+    placement: int = PLACE_SLOTS
     remembers: bool = True
     reclaims: bool = True
     half_lives_ms: Sequence[int] = ()
@@ -315,6 +317,7 @@ def _link_free_allocations(columns: Columns) -> None:
 def _set_counters(columns: Columns, shape: Shape, nodes: int, shares: int) -> None:
     counters = columns.counters[0]
     counters.order, counters.classes, counters.shares = shape.order, shape.classes, shares
+    counters.placement = shape.placement
     counters.remembers, counters.reclaims = int(shape.remembers), int(shape.reclaims)
     counters.pools, counters.nodes = len(shape.pools), nodes
     counters.first_claim = counters.last_claim = counters.first_changed = counters.first_touched = NONE

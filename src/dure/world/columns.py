@@ -67,6 +67,11 @@ ORDER_FIFO, ORDER_SJF, ORDER_PRIORITY, ORDER_FAIR_SHARE = range(4)
 # What a class's next decision has to do: nothing, try the new arrivals, or try everyone again.
 CLEAN, ARRIVALS, ANEW = range(3)
 
+# How a node is chosen among those with room, for a job on one node.
+PLACE_BEST_FIT = 4
+PLACE_FRAGMENTATION = 5
+PLACE_SLOTS = 6
+
 # States of a node. Only one that is up takes new work.
 NODE_UP, NODE_DRAINED, NODE_DOWN, NODE_CORDONED, NODE_SUSPECT = range(5)
 
@@ -316,12 +321,15 @@ COUNTERS = _records(
     "first_share_booking",  # list of bookings for somebody
     "only_booked",  # 1 while jobs are placed on nodes that are booked for their share and nowhere else
     "decisions",
+    "placement",  # the rule that chooses among nodes: PLACE_*
     "shapes",  # counted rows of `mix` in use
     "mix",  # rows of typical shapes
     "wide",  # rows of wide shapes behind them
     "arrivals",  # counted
     "mix_due",  # the mix is made anew when so many are counted
     "mix_version",
+    "cpus_per_gpu",  # thousandths of a core beside each GPU that is asked for
+    "parts_demand",  # the part of the GPU demand that is for parts of GPUs; of `dure.world.mix.ONE`
 )
 
 STEP = _records(

@@ -136,6 +136,7 @@ def renew_mix(columns: Columns) -> None:
         row += 1
     counters.mix = row
     _weigh(columns)
+    _measure_demand(columns)
     _find_scarcity(columns)
     _find_wide(columns)
 
@@ -172,6 +173,23 @@ def _gpu_demand(columns: Columns) -> int:
         shape = columns.mix[COUNTED + row]
         demand += shape.count * shape.gpus * shape.milli
     return max(1, demand)
+
+
+@compiled
+def _measure_demand(columns: Columns) -> None:
+    """How many CPUs come with a GPU, and how much of the GPU demand is for parts."""
+    counters = columns.counters[0]
+    cpus_milli = 0
+    parts_milli = 0
+    for row in range(counters.shapes):
+        shape = columns.mix[COUNTED + row]
+        if shape.gpus > 0:
+            cpus_milli += shape.count * shape.cpus_milli
+        if shape.milli < WHOLE:
+            parts_milli += shape.count * shape.milli
+    demand = _gpu_demand(columns)
+    counters.cpus_per_gpu = cpus_milli * WHOLE // demand
+    counters.parts_demand = parts_milli * ONE // demand
 
 
 @compiled

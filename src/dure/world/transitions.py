@@ -15,6 +15,7 @@ from dure.world.columns import (
     NONE,
     ORDER_PRIORITY,
     ORDER_SJF,
+    PLACE_BEST_FIT,
     QUEUED,
     RUNNING,
     SPENT,
@@ -26,6 +27,7 @@ from dure.world.columns import (
     Columns,
 )
 from dure.world.compiled import compiled, entry_point
+from dure.world.mix import count_arrival
 from dure.world.queues import dequeue, enqueue
 from dure.world.quota import charge, count_reclaimed, touch, within_guarantee
 from dure.world.running import add_preemptible, drop_preemptible, may_be_preempted
@@ -102,6 +104,8 @@ def put_in_queue(columns: Columns, job: int) -> None:
         columns.classes[first].reach |= 1 << ((choices & CHOICE_MASK) - 1)
         choices >>= CHOICE_BITS
     _note_arrival(columns, job, first)
+    if record.attempt == 0 and counters.placement != PLACE_BEST_FIT:
+        count_arrival(columns, job)
     if record.gpus_milli < WHOLE:
         columns.classes[first].parts_waiting += 1
     _count_waiting(columns, queue, 1)

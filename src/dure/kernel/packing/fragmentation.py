@@ -12,7 +12,7 @@ from math import ceil, log
 
 import numpy as np
 
-from dure.kernel.packing.room import NO_ROOM, is_first_alike, wants_part, whole_gpus
+from dure.kernel.packing.room import NO_ROOM, is_first_alike, milli_wanted, wants_part, whole_gpus
 from dure.world.capacity import bits
 from dure.world.columns import NONE, WHOLE, Columns, Records
 from dure.world.compiled import compiled
@@ -85,33 +85,29 @@ def _arrivals(mix: Records, shapes: int) -> int:
 @compiled
 def fragmentation_cost(mix: Records, shapes: int, columns: Columns, job: int, node: int) -> int:
     """The score as a negative number; for a part of a GPU, that of the best GPU."""
-    record = columns.jobs[job]
-    arrivals = _arrivals(mix, shapes)
+    gpu = least_fragmenting_gpu(mix, shapes, columns, job, node) if wants_part(columns, job) else NONE
+    mask = whole_gpus(columns, job, node) if gpu == NONE else 1 << gpu
+    return fragmentation_cost_of_gpus(mix, shapes, columns, job, node, mask)
+
+
+@compiled
+def fragmentation_cost_of_gpus(mix: Records, shapes: int, columns: Columns, job: int, node: int, mask: int) -> int:
+    """The score of taking these GPUs, or what the job wants of them, as a negative number."""
     before = fragmentation(mix, shapes, columns, node, 0, 0, 0)
-    if not wants_part(columns, job):
-        mask = whole_gpus(columns, job, node)
-        after = fragmentation(mix, shapes, columns, node, record.cpus_milli, mask, WHOLE)
-        return -_score(before - after, arrivals)
-    cost = NO_ROOM
-    for gpu in range(columns.nodes[node].gpus):
-        if columns.gpu_free_milli[node, gpu] >= record.gpus_milli and is_first_alike(columns, node, gpu):
-            after = fragmentation(mix, shapes, columns, node, record.cpus_milli, 1 << gpu, record.gpus_milli)
-            cost = min(cost, -_score(before - after, arrivals))
-    return cost
+    cpus_milli = columns.jobs[job].cpus_milli
+    after = fragmentation(mix, shapes, columns, node, cpus_milli, mask, milli_wanted(columns, job))
+    return -_score(before - after, _arrivals(mix, shapes))
 
 
 @compiled
 def least_fragmenting_gpu(mix: Records, shapes: int, columns: Columns, job: int, node: int) -> int:
     """The GPU for a part: best score, lowest number first; NONE if none has enough free."""
-    record = columns.jobs[job]
-    arrivals = _arrivals(mix, shapes)
-    before = fragmentation(mix, shapes, columns, node, 0, 0, 0)
+    milli = columns.jobs[job].gpus_milli
     best = NONE
     best_cost = NO_ROOM
     for gpu in range(columns.nodes[node].gpus):
-        if columns.gpu_free_milli[node, gpu] >= record.gpus_milli and is_first_alike(columns, node, gpu):
-            after = fragmentation(mix, shapes, columns, node, record.cpus_milli, 1 << gpu, record.gpus_milli)
-            cost = -_score(before - after, arrivals)
+        if columns.gpu_free_milli[node, gpu] >= milli and is_first_alike(columns, node, gpu):
+            cost = fragmentation_cost_of_gpus(mix, shapes, columns, job, node, 1 << gpu)
             if cost < best_cost:
                 best = gpu
                 best_cost = cost

@@ -5,31 +5,37 @@ milli-GPUs, each shape weighing by how often it comes and inversely by its size:
 
 1. **Slots.** For each shape, what is idle less what it could use: a fifth counts what is idle on GPUs that have enough
    for one such job, four fifths what whole jobs of it could really take, given CPUs and whole numbers.
-2. **CPUs.** GPUs without ten cores each are worth less.
+2. **CPUs.** GPUs without as many cores as jobs ask for beside them are worth less.
 3. **Scarcity.** A GPU of a class that picky jobs need costs more to those who could go elsewhere.
 4. **Nodes for wide jobs.** The last nodes that a wide shape needs are kept from jobs that do not need them.
-5. **Leanings**, all small: a part opens a new GPU rather than fill one up; a job with GPUs goes where more CPUs and
-   GPUs would be left, one without where fewer would be.
+5. **Leanings**, all small: a part opens a new GPU rather than fill one up, the more the more of the demand is for
+   parts; a job with GPUs goes where more CPUs would be left, one without where fewer CPUs and GPUs would be.
 
 The cost is finite: whoever fits somewhere is placed. No future arrival is looked at, and nothing is moved later.
 """
 
 from __future__ import annotations
 
-from dure.kernel.packing.room import NO_ROOM, free_milli, gpus_wanted, is_first_alike, wants_part, whole_gpus
+from dure.kernel.packing.room import (
+    NO_ROOM,
+    free_milli,
+    gpus_wanted,
+    is_first_alike,
+    milli_wanted,
+    wants_part,
+    whole_gpus,
+)
 from dure.world.columns import NONE, WHOLE, Columns, Records
 from dure.world.compiled import compiled
 from dure.world.mix import ONE, accepted_classes, can_hold
 
 # A cost of one milli-GPU. Fifths of a milli-GPU, times a weight of the mix, are whole numbers.
 _MILLI = 5 * ONE
-_CPUS_PER_GPU = 10
 _CPU_SHORTAGE = 75 * _MILLI // 1000
 _SCARCITY_QUARTERS = 3
-KEPT_FOR_WIDE = 1000 * _MILLI
-_OPENS_GPU = 200 * _MILLI
+_KEPT_PER_GPU = 125 * _MILLI
+_OPENS_GPU = 200 * _MILLI // ONE
 _GPU_JOB_CPUS = -_MILLI // 1000
-_GPU_JOB_GPUS = -25 * _MILLI // 1000
 _CPU_JOB_CPUS = _MILLI // 1000
 _CPU_JOB_GPUS = 75 * _MILLI // 1000
 _MILLION = 1_000_000
@@ -71,7 +77,7 @@ def lost_slots(columns: Columns, node: int, cpus_milli: int, mask: int, milli: i
                     times = min(times, free_cpus // shape.cpus_milli)
                 used = enough + 4 * times * shape.gpus * shape.milli
         lost += shape.weight * (5 * total - used)
-    shortage = max(0, _CPUS_PER_GPU * total - free_cpus)
+    shortage = max(0, total * columns.counters[0].cpus_per_gpu // WHOLE - free_cpus)
     return lost + _CPU_SHORTAGE * shortage
 
 
@@ -80,38 +86,35 @@ def _leaning(columns: Columns, job: int, node: int, mask: int, milli: int) -> in
     record = columns.jobs[job]
     place = columns.nodes[node]
     cpus_left = place.free_cpus_milli - record.cpus_milli
-    gpus_left = free_milli(columns, node) - record.gpus_milli
     if record.gpus_milli == 0:
-        return _CPU_JOB_CPUS * cpus_left + _CPU_JOB_GPUS * gpus_left
-    leaning = _GPU_JOB_CPUS * cpus_left + _GPU_JOB_GPUS * gpus_left
+        return _CPU_JOB_CPUS * cpus_left + _CPU_JOB_GPUS * free_milli(columns, node)
+    leaning = _GPU_JOB_CPUS * cpus_left
     scarcity = columns.classes[columns.pools[place.pool].gpu_class].scarcity
     leaning += _SCARCITY_QUARTERS * 5 * scarcity * record.gpus_milli // 4
     if milli < WHOLE and place.idle_mask & mask != 0:
-        leaning -= _OPENS_GPU
+        leaning -= _OPENS_GPU * columns.counters[0].parts_demand
     return leaning
 
 
 @compiled
 def slots_cost(columns: Columns, job: int, node: int) -> int:
     """The cost of a node but for the nodes kept for wide jobs; for a part of a GPU, that of the best GPU."""
-    record = columns.jobs[job]
-    before = lost_slots(columns, node, 0, 0, 0)
-    if not wants_part(columns, job):
-        mask = whole_gpus(columns, job, node)
-        after = lost_slots(columns, node, record.cpus_milli, mask, WHOLE)
-        return after - before + _leaning(columns, job, node, mask, WHOLE)
-    cost = NO_ROOM
-    for gpu in range(columns.nodes[node].gpus):
-        if columns.gpu_free_milli[node, gpu] >= record.gpus_milli and is_first_alike(columns, node, gpu):
-            cost = min(cost, _part_cost(columns, job, node, gpu) - before)
-    return cost
+    gpu = slots_gpu(columns, job, node) if wants_part(columns, job) else NONE
+    mask = whole_gpus(columns, job, node) if gpu == NONE else 1 << gpu
+    return slots_cost_of_gpus(columns, job, node, mask)
 
 
 @compiled
-def _part_cost(columns: Columns, job: int, node: int, gpu: int) -> int:
-    record = columns.jobs[job]
-    after = lost_slots(columns, node, record.cpus_milli, 1 << gpu, record.gpus_milli)
-    return after + _leaning(columns, job, node, 1 << gpu, record.gpus_milli)
+def slots_cost_of_gpus(columns: Columns, job: int, node: int, mask: int) -> int:
+    """The cost of taking these GPUs, or what the job wants of them, but for the nodes kept for wide jobs."""
+    return _state_after(columns, job, node, mask) - lost_slots(columns, node, 0, 0, 0)
+
+
+@compiled
+def _state_after(columns: Columns, job: int, node: int, mask: int) -> int:
+    milli = milli_wanted(columns, job)
+    after = lost_slots(columns, node, columns.jobs[job].cpus_milli, mask, milli)
+    return after + _leaning(columns, job, node, mask, milli)
 
 
 @compiled
@@ -121,7 +124,7 @@ def slots_gpu(columns: Columns, job: int, node: int) -> int:
     best_cost = NO_ROOM
     for gpu in range(columns.nodes[node].gpus):
         if columns.gpu_free_milli[node, gpu] >= columns.jobs[job].gpus_milli and is_first_alike(columns, node, gpu):
-            cost = _part_cost(columns, job, node, gpu)
+            cost = _state_after(columns, job, node, 1 << gpu)
             if cost < best_cost:
                 best = gpu
                 best_cost = cost
@@ -193,3 +196,13 @@ def wide_shapes_lost(columns: Columns, job: int, node: int) -> int:
         if fits_now and (shape.gpus > idle_left or cpus > cpus_left or memory > memory_left):
             lost |= 1 << index
     return lost
+
+
+@compiled
+def kept_for_wide(columns: Columns, lost: int) -> int:
+    """The cost of losing room for wide shapes of which too little is left: an eighth of a GPU per GPU of the widest."""
+    widest = 0
+    for index in range(columns.counters[0].wide):
+        if lost >> index & 1 == 1:
+            widest = max(widest, columns.mix[columns.counters[0].mix + index].gpus)
+    return _KEPT_PER_GPU * widest

@@ -3,12 +3,13 @@
 from dure.kernel.policies.bestfit import BEST_FIT
 from dure.kernel.policies.dure import DURE
 from dure.kernel.policies.fair_share import FAIR_SHARE
+from dure.kernel.policies.fgd import FGD
 from dure.kernel.policies.fifo import FIFO
 from dure.kernel.policies.policy import Lending, Order, Placement, Policy
 from dure.kernel.policies.priority_backfill import PRIORITY_BACKFILL
 from dure.kernel.policies.silo import SILO
 from dure.kernel.policies.sjf import SJF
 
-POLICIES = {each.name: each for each in (FIFO, SJF, SILO, PRIORITY_BACKFILL, FAIR_SHARE, BEST_FIT, DURE)}
+POLICIES = {each.name: each for each in (FIFO, SJF, SILO, PRIORITY_BACKFILL, FAIR_SHARE, BEST_FIT, FGD, DURE)}
 
 __all__ = ["POLICIES", "Lending", "Order", "Placement", "Policy"]

@@ -17,6 +17,6 @@ DURE = Policy(
     remembers_usage=True,
     reclaims=True,
     backfills=True,
-    placement=Placement.BEST_FIT,
+    placement=Placement.SLOTS,
     ties="jobs: priority, then order of submission; shares: below guarantee, least used for its weight, document order",
 )

@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 
-from dure.world.columns import ORDER_FAIR_SHARE, ORDER_FIFO, ORDER_PRIORITY, ORDER_SJF
+from dure.world.columns import (
+    ORDER_FAIR_SHARE,
+    ORDER_FIFO,
+    ORDER_PRIORITY,
+    ORDER_SJF,
+    PLACE_BEST_FIT,
+    PLACE_FRAGMENTATION,
+    PLACE_SLOTS,
+)
 
 
 class Order(IntEnum):
@@ -33,9 +41,22 @@ class Lending(Enum):
 
 
 class Placement(Enum):
-    """Which of the nodes that have room a job gets (`dure.kernel.placing`)."""
+    """Which of the nodes that have room a job gets (`dure.kernel.placing`, `dure.kernel.packing`)."""
 
     BEST_FIT = "fewest idle GPUs that fit, then lowest in fleet order"
+    FRAGMENTATION = "best score of fragmentation gradient descent, then fewest idle GPUs, then lowest in fleet order"
+    SLOTS = "fewest lost slots for what is expected, then fewest idle GPUs, then lowest in fleet order"
+
+    @property
+    def code(self) -> int:
+        """The rule as the columns have it."""
+        match self:
+            case Placement.BEST_FIT:
+                return PLACE_BEST_FIT
+            case Placement.FRAGMENTATION:
+                return PLACE_FRAGMENTATION
+            case Placement.SLOTS:
+                return PLACE_SLOTS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,132 @@
+"""Which of the nodes with room a job on one node gets, when a placement rule weighs them (`dure.kernel.packing`).
+
+A fleet has too many nodes to weigh each. Those of one pool with as many idle GPUs cost nearly the same, so the first
+few of them that the job may have stand for the others: one, or four when the job asks for CPUs, by which they differ.
+The same functions weigh nodes in `dure twin pack`, which looks at every node. Ties: fewest idle GPUs, then the lowest
+node; for a part of a GPU, beside other parts first, then the GPU with the least free.
+"""
+
+from __future__ import annotations
+
+from dure.kernel.backfill import spare_nodes, spoils_reservation
+from dure.kernel.packing.room import NO_ROOM, gpus_wanted
+from dure.kernel.packing.rules import SLOTS, cost_of_gpus
+from dure.kernel.packing.slots import kept_for_wide, scarce_wide_shapes, wide_shapes_lost
+from dure.kernel.parts import first_node_at
+from dure.kernel.room import has_room, is_allowed
+from dure.world.bookings import is_open
+from dure.world.capacity import lowest, next_node
+from dure.world.columns import MOST_LEVELS, NONE, WHOLE, Columns
+from dure.world.compiled import compiled
+from dure.world.parts import gpu_at, next_level
+
+_ALIKE = 4
+_LEVELS_OF_PARTS = 16
+"""Different amounts left on shared GPUs that are weighed for a part, least first."""
+_NOT_ASKED = -1
+
+
+@compiled
+def choose_node(columns: Columns, job: int, gpu_class: int, ends_ms: int) -> int:
+    """The node that costs least for whole GPUs, no GPUs, or a part on an idle GPU; NONE when none has room."""
+    first = columns.classes[gpu_class].first_pool
+    last = first + columns.classes[gpu_class].pool_count
+    most = 1 if columns.jobs[job].cpus_milli == 0 else _ALIKE
+    best = NONE
+    best_cost = NO_ROOM
+    scarce = _NOT_ASKED
+    for level in range(gpus_wanted(columns, job), MOST_LEVELS):
+        known_cpus_milli = NONE
+        known_cost = NO_ROOM
+        for pool in range(first, last):
+            if columns.idle_counts[pool, level] == 0 or not is_allowed(columns, job, pool):
+                continue
+            node = _next_open(columns, job, pool, level, 0, ends_ms)
+            seen = 0
+            while node != NONE:
+                place = columns.nodes[node]
+                # Nodes without parts that have as many idle GPUs and CPUs cost the same.
+                if place.shared > 0 or place.free_cpus_milli != known_cpus_milli:
+                    found = _cost_of_idle(columns, job, node)
+                    if place.shared == 0:
+                        known_cpus_milli = place.free_cpus_milli
+                        known_cost = found
+                else:
+                    found = known_cost
+                if found < best_cost:
+                    lost = wide_shapes_lost(columns, job, node) if columns.counters[0].placement == SLOTS else 0
+                    if lost != 0 and scarce == _NOT_ASKED:
+                        scarce = scarce_wide_shapes(columns, job, _idle_milli(columns))
+                    if lost != 0:
+                        found += kept_for_wide(columns, lost & scarce)
+                    if found < best_cost:
+                        best = node
+                        best_cost = found
+                seen += 1
+                if seen == most:
+                    break
+                node = _next_open(columns, job, pool, level, place.position + 1, ends_ms)
+    return best
+
+
+@compiled
+def _next_open(columns: Columns, job: int, pool: int, level: int, position: int, ends_ms: int) -> int:
+    """The pool's first node from `position` on, with so many idle GPUs, where the job may run and delays no head."""
+    gpus = gpus_wanted(columns, job)
+    node = next_node(columns, pool, level, position)
+    while node != NONE:
+        is_open_to_it = has_room(columns, job, node) and is_open(columns, job, node, ends_ms)
+        if is_open_to_it and spoils_reservation(columns, node, gpus, ends_ms) <= spare_nodes(columns, pool):
+            return node
+        node = next_node(columns, pool, level, columns.nodes[node].position + 1)
+    return NONE
+
+
+@compiled
+def _cost_of_idle(columns: Columns, job: int, node: int) -> int:
+    """What it costs to take the lowest idle GPUs of a node."""
+    mask = lowest(columns.nodes[node].idle_mask, gpus_wanted(columns, job))
+    return cost_of_gpus(columns.counters[0].placement, columns.mix, columns.counters[0].mix, columns, job, node, mask)
+
+
+@compiled
+def _idle_milli(columns: Columns) -> int:
+    idle_milli = 0
+    for gpu_class in range(columns.counters[0].classes):
+        record = columns.classes[gpu_class]
+        idle_milli += record.capacity - columns.shares[record.root].used
+    return idle_milli
+
+
+@compiled
+def choose_shared_gpu(columns: Columns, job: int, gpu_class: int, ends_ms: int) -> int:
+    """The node that costs least for a part beside other parts, its GPU in `chosen[1]`; NONE when none has room."""
+    best = NONE
+    best_cost = NO_ROOM
+    level = next_level(columns, gpu_class, columns.jobs[job].gpus_milli)
+    for _ in range(_LEVELS_OF_PARTS):
+        if level == NONE or level >= WHOLE:
+            break
+        node = first_node_at(columns, job, gpu_class, level, ends_ms)
+        if node != NONE:
+            gpu = gpu_at(columns, node, level)
+            counters = columns.counters[0]
+            found = cost_of_gpus(counters.placement, columns.mix, counters.mix, columns, job, node, 1 << gpu)
+            if found < best_cost:
+                best = node
+                best_cost = found
+                columns.chosen[1] = gpu
+        level = next_level(columns, gpu_class, level + 1)
+    return best
+
+
+@compiled
+def opens_gpu(columns: Columns, job: int, shared: int, fresh: int) -> bool:
+    """True when an idle GPU of node `fresh` costs less than the shared GPU in `chosen[1]` of node `shared`."""
+    if fresh == NONE:
+        return False
+    if shared == NONE:
+        return True
+    counters = columns.counters[0]
+    beside = cost_of_gpus(counters.placement, columns.mix, counters.mix, columns, job, shared, 1 << columns.chosen[1])
+    return _cost_of_idle(columns, job, fresh) < beside
