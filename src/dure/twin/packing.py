@@ -145,6 +145,7 @@ def _columns(pods: Pods, fleet: TwinFleet, order: Column) -> Columns:
     for name in ("cpus_milli", "memory_mib", "gpus_milli", "choices"):
         jobs[name] = getattr(pods, name)[order]
     jobs["nodes"] = 1
+    columns.counters["nobody_leaves"] = 1
     return columns
 
 

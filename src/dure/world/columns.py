@@ -328,6 +328,7 @@ COUNTERS = _records(
     "arrivals",  # counted
     "mix_due",  # the mix is made anew when so many are counted
     "mix_version",
+    "nobody_leaves",  # 1: jobs stay for ever, as in studies of placement
     "cpus_per_gpu",  # thousandths of a core beside each GPU that is asked for
     "parts_demand",  # the part of the GPU demand that is for parts of GPUs; of `dure.world.mix.ONE`
 )

@@ -8,8 +8,9 @@ milli-GPUs, each shape weighing by how often it comes and inversely by its size:
 2. **CPUs.** GPUs without as many cores as jobs ask for beside them are worth less.
 3. **Scarcity.** A GPU of a class that picky jobs need costs more to those who could go elsewhere.
 4. **Nodes for wide jobs.** The last nodes that a wide shape needs are kept from jobs that do not need them.
-5. **Leanings**, all small: a part opens a new GPU rather than fill one up, the more the more of the demand is for
-   parts; a job with GPUs goes where more CPUs would be left, one without where fewer CPUs and GPUs would be.
+5. **Leanings**, all small: a job with GPUs goes where more CPUs would be left, one without where fewer CPUs and GPUs
+   would be. Where nobody ever leaves, a part opens a new GPU rather than fill one up, the more the more of the demand
+   is for parts; elsewhere whole GPUs stay whole as long as it costs no slots.
 
 The cost is finite: whoever fits somewhere is placed. No future arrival is looked at, and nothing is moved later.
 """
@@ -91,7 +92,7 @@ def _leaning(columns: Columns, job: int, node: int, mask: int, milli: int) -> in
     leaning = _GPU_JOB_CPUS * cpus_left
     scarcity = columns.classes[columns.pools[place.pool].gpu_class].scarcity
     leaning += _SCARCITY_QUARTERS * 5 * scarcity * record.gpus_milli // 4
-    if milli < WHOLE and place.idle_mask & mask != 0:
+    if milli < WHOLE and place.idle_mask & mask != 0 and columns.counters[0].nobody_leaves == 1:
         leaning -= _OPENS_GPU * columns.counters[0].parts_demand
     return leaning
 
