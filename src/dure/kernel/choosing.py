@@ -1,7 +1,7 @@
 """Which of the nodes with room a job on one node gets, when a placement rule weighs them (`dure.kernel.packing`).
 
 A fleet has too many nodes to weigh each. Those of one pool with as many idle GPUs cost nearly the same, so the first
-few of them that the job may have stand for the others: one, or four when the job asks for CPUs, by which they differ.
+few of them that the job may have stand for the others: one, or four where jobs ask for CPUs, by which they differ.
 The same functions weigh nodes in `dure twin pack`, which looks at every node. Ties: fewest idle GPUs, then the lowest
 node; for a part of a GPU, beside other parts first, then the GPU with the least free.
 """
@@ -31,7 +31,7 @@ def choose_node(columns: Columns, job: int, gpu_class: int, ends_ms: int) -> int
     """The node that costs least for whole GPUs, no GPUs, or a part on an idle GPU; NONE when none has room."""
     first = columns.classes[gpu_class].first_pool
     last = first + columns.classes[gpu_class].pool_count
-    most = 1 if columns.jobs[job].cpus_milli == 0 else _ALIKE
+    most = 1 if columns.counters[0].cpus_per_gpu == 0 else _ALIKE
     best = NONE
     best_cost = NO_ROOM
     scarce = _NOT_ASKED
