@@ -3,7 +3,7 @@
 Placement weighs what a choice would cost the jobs to come. What will come is not known; what came is. Every arrival is
 counted under its *shape*: CPUs, GPUs, how much of each GPU, and the GPU classes it accepts. Counts fade: all are halved
 when there are 65,536. The *mix* is what the rules of `dure.kernel.packing` look at: the most frequent shapes that make
-up 95% of the arrivals (Weng et al. 2023 call them typical), with weights. It is made anew whenever an eighth more has
+up 95% of the arrivals (Weng et al. 2023 call them typical), with weights. It is made anew whenever a third more has
 arrived, at exact counts, so that it depends on the order of arrivals and on nothing else.
 """
 
