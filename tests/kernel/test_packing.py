@@ -137,6 +137,13 @@ def test_to_fgd_everything_idle_is_a_fragment_for_jobs_without_gpus() -> None:
     assert cost_of(RULES["fgd"], columns, wanting(columns, 1), 0) == -73
 
 
+def test_to_fgd_everything_idle_is_a_fragment_for_jobs_of_more_gpus() -> None:
+    columns = fleet(2)
+    runs(columns, 0, 1, 0b1)
+    expects(columns, 2)
+    assert cost_of(RULES["fgd"], columns, wanting(columns, 1), 0) == -73
+
+
 def test_dure_counts_the_slots_that_a_job_costs_those_to_come() -> None:
     columns = fleet(2, 2)
     runs(columns, 1, 0.5, 0b1)
@@ -186,6 +193,16 @@ def test_the_last_nodes_for_wide_jobs_are_kept_from_others() -> None:
     assert scarce(columns, small, 0) == 0
     # A wide job does not keep nodes from itself.
     assert scarce(columns, wide, 16_000) & 1 == 0
+
+
+def test_nodes_for_wide_jobs_are_kept_from_one_and_a_half_times_the_need_and_one_more() -> None:
+    columns = fleet(8, 8, 8, 8)
+    expects(columns, 8, *[1] * 24)
+    small = wanting(columns, 1)
+    # Half the demand (a quarter each of what came, and of the whole node that is expected) is for eight GPUs: of 32 idle
+    # GPUs, two nodes, so three; of 34, more than three, so that the fourth is the last.
+    assert scarce(columns, small, 32_000) & 1 == 0
+    assert scarce(columns, small, 34_000) & 1 == 1
 
 
 def test_a_whole_node_is_expected_although_nobody_asked_for_one_yet() -> None:

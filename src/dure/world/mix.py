@@ -239,7 +239,8 @@ def _find_wide(columns: Columns) -> None:
             counters.wide += 1
     largest = _largest_node(columns, (1 << counters.classes) - 1)
     for pool in range(counters.pools):
-        if 2 * columns.pools[pool].gpus > largest and counters.wide < MOST_WIDE:
+        is_new = 2 * columns.pools[pool].gpus > largest and not _is_like_an_earlier(columns, pool)
+        if is_new and counters.wide < MOST_WIDE:
             _expect_whole_node(columns, columns.pools[pool], columns.mix[counters.mix + counters.wide])
             counters.wide += 1
     demand = _gpu_demand(columns)
@@ -248,8 +249,19 @@ def _find_wide(columns: Columns) -> None:
 
 
 @compiled
+def _is_like_an_earlier(columns: Columns, pool: int) -> bool:
+    """True when the nodes of a pool before this one are as large."""
+    area = columns.pools[pool]
+    for earlier in range(pool):
+        other = columns.pools[earlier]
+        if other.gpus == area.gpus and other.cpus_milli == area.cpus_milli and other.memory_mib == area.memory_mib:
+            return True
+    return False
+
+
+@compiled
 def _expect_whole_node(columns: Columns, area: Records, into: Records) -> None:
-    """A shape nobody has asked for yet: all of a node of this pool, as if it had come once.
+    """A shape nobody may have asked for yet: all of a node of this pool, as if it had come once.
 
     Without it, the last large nodes would be broken up before the first job that needs one is seen.
     """
