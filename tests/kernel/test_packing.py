@@ -199,8 +199,8 @@ def test_nodes_for_wide_jobs_are_kept_from_one_and_a_half_times_the_need_and_one
     columns = fleet(8, 8, 8, 8)
     expects(columns, 8, *[1] * 24)
     small = wanting(columns, 1)
-    # Half the demand (a quarter each of what came, and of the whole node that is expected) is for eight GPUs: of 32 idle
-    # GPUs, two nodes, so three; of 34, more than three, so that the fourth is the last.
+    # Half the demand is for eight GPUs (a quarter of what came, and the whole node that is expected): of 32 idle GPUs
+    # two nodes, so three are needed; of 34 more than three, so that the fourth is the last.
     assert scarce(columns, small, 32_000) & 1 == 0
     assert scarce(columns, small, 34_000) & 1 == 1
 
