@@ -188,11 +188,8 @@ def test_gpus_that_cannot_be_are_refused(written: object, message: str) -> None:
             {"not_before": "2027-03-02T09:00:00Z", "deadline": "2027-03-02T09:59:59Z"},
             "deadline: leaves less than the time limit of 1h after not_before (got 2027-03-02T09:59:59Z)",
         ),
-        ({"within": "rack"}, "within: is not offered yet (got rack); write node or site"),
-        ({"within": "block"}, "within: is not offered yet (got block); write node or site"),
-        ({"within": "domain"}, "within: is not offered yet (got domain); write node or site"),
-        ({"within": "sit"}, "within: must be one of node, site (got sit); did you mean site?"),
-        ({"within": ["node"]}, "within: must be one of node, site (got a list)"),
+        ({"within": "sit"}, "within: must be one of node, domain, rack, block, site (got sit); did you mean site?"),
+        ({"within": ["node"]}, "within: must be one of node, domain, rack, block, site (got a list)"),
         (
             {"gpus": "0.5", "nodes": 2},
             "gpus: part of a GPU cannot be asked for on more than one node (got 0.5); use nodes: 1",
@@ -303,7 +300,7 @@ def test_a_field_that_cannot_be_is_refused_with_its_name_its_value_and_what_to_d
 
 def test_all_problems_are_told_at_once() -> None:
     with pytest.raises(BadInput) as caught:
-        job_from_yaml("name: x\nnodes: -1\ntiem: 4h\ngpus: [H100:99, 8]\nwithin: rack")
+        job_from_yaml("name: x\nnodes: -1\ntiem: 4h\ngpus: [H100:99, 8]\nwithin: room")
     assert [problem.field for problem in caught.value.problems] == [
         "nodes",
         "tiem",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dure.model.events import JobSubmitted, NationApplied
-from dure.model.fleet import GpuClass, NodeGroup, Site, Timing
+from dure.model.fleet import GpuClass, NodeGroup, Site, Timing, Topology
 from dure.model.jobs import ArrayRange, Replicas
 from dure.model.mig import profiles_of
 from dure.model.nation import Nation
@@ -16,6 +16,7 @@ from dure.world.world import World
 WHOLE = 1000
 MINUTE = 60_000
 HOUR = 60 * MINUTE
+NO_TOPOLOGY = Topology()
 SLICES = {profile.name: profile for profile in profiles_of("H100")}
 
 TIMING = Timing(protected_ms=10 * MINUTE, warning_ms=MINUTE, grace_ms=30_000)
@@ -53,6 +54,7 @@ def nation(
     classes: Sequence[str] = ("H100",),
     cpus: int = 64,
     reservations: Sequence[Reservation] = (),
+    topology: Topology = NO_TOPOLOGY,
 ) -> Nation:
     """`nodes` nodes of each class at each site; every leaf share is an organisation with one project of its name.
 
@@ -62,7 +64,7 @@ def nation(
     leaves = [each.name for each in shares if each.name not in parents]
     return Nation(
         gpu_classes=tuple(GpuClass(name=name, mig=profiles_of("H100")) for name in classes),
-        sites=tuple(_site(number, nodes, gpus, classes, cpus) for number in range(sites)),
+        sites=tuple(_site(number, nodes, gpus, classes, cpus, topology) for number in range(sites)),
         organisations=tuple(_organisation(name) for name in leaves),
         shares=tuple(shares),
         timing=timing,
@@ -76,10 +78,16 @@ def reservation(name: str, from_ms: int, until_ms: int, *nodes: int, share: str 
     return Reservation(name=name, from_ms=from_ms, until_ms=until_ms, share=share, nodes=names, chosen=names)
 
 
-def _site(number: int, nodes: int, gpus: int, classes: Sequence[str], cpus: int) -> Site:
+def _site(number: int, nodes: int, gpus: int, classes: Sequence[str], cpus: int, topology: Topology) -> Site:
     groups = tuple(
         NodeGroup(
-            name=f"s{number}-{name.lower()}", count=nodes, gpu_class=name, gpus=gpus, cpus=cpus, memory_mib=1 << 20
+            name=f"s{number}-{name.lower()}",
+            count=nodes,
+            gpu_class=name,
+            gpus=gpus,
+            cpus=cpus,
+            memory_mib=1 << 20,
+            topology=topology,
         )
         for name in classes
     )
@@ -124,6 +132,7 @@ def job(
     tasks: int = 0,
     first_task: int = 0,
     replicas: int | Sequence[tuple[int, int]] = 0,
+    within: str = "site",
 ) -> JobSubmitted:
     """A submission of `nodes` x `gpus` GPUs, or of one MIG slice, by the project of organisation `owner`.
 
@@ -143,7 +152,7 @@ def job(
         cpus=cpus,
         memory_mib=memory_mib,
         time_ms=0 if replicas else time_ms,
-        within="site",
+        within=within,
         priority=priority,
         preemptible=preemptible,
         checkpoint_every_ms=checkpoint_every_ms,

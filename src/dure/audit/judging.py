@@ -10,6 +10,7 @@ from dure.audit.copies import fault_in_beginning, fault_in_scaling_down
 from dure.audit.order import judge_order
 from dure.audit.page import CLAIMED, RUNNING, WAITING, WARNED, WHOLE, Entry, Page
 from dure.audit.parts import judge_parts
+from dure.audit.topology import judge_nearness, judge_spares
 from dure.audit.violations import Violation
 from dure.model.organisations import UNLIMITED_MILLI
 from dure.model.plan import Claim, Placement, Plan, Spare, Start, Stop, StopReason, Warn
@@ -121,6 +122,9 @@ def _judge_place(page: Page, entry: Entry, decision: Start | Claim) -> Findings:
     names = [placement.node for placement in decision.placements]
     if len(names) != submitted.nodes or len(set(names)) != len(names):
         yield "gang-not-whole", f"{len(set(names))} nodes of {submitted.nodes}"
+    yield from judge_nearness(page, entry, decision.placements)
+    if isinstance(decision, Start) and entry.state == WAITING:
+        yield from judge_spares(page, decision.placements)
     groups = {(site.name, group.name) for site, group in map(page.nodes.__getitem__, names)}
     if len(groups) > 1 and len({site for site, _ in groups}) == 1:
         yield "gang-over-groups", f"its nodes are in {', '.join(sorted(group for _, group in groups))}"

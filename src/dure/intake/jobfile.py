@@ -59,7 +59,6 @@ LAST_ARRAY_TASK = 999_999
 
 SIGNALS = ("HUP", "INT", "QUIT", "TERM", "USR1", "USR2")
 """Signals that may ask a job for a checkpoint."""
-NOT_OFFERED_YET = {"domain", "rack", "block"}
 
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
 _JOB_ID = re.compile(r"j\d{1,18}(?:_\d{1,6})?")
@@ -254,13 +253,6 @@ def _gpus_of_one_choice(problems: Problems, field: str, value: object) -> GpuReq
     return request
 
 
-def _within(problems: Problems, field: str, value: object) -> Within:
-    if isinstance(value, str) and value in NOT_OFFERED_YET:
-        problems.add(field, value, "is not offered yet", "write node or site")
-        return Within.SITE
-    return _WITHIN(problems, field, value)
-
-
 def _checkpoint(problems: Problems, field: str, value: object) -> Checkpoint:
     """`30m`, or a mapping with `every` and `signal`."""
     if not isinstance(value, dict):
@@ -316,7 +308,6 @@ def _data(problems: Problems, field: str, value: object) -> tuple[str, ...]:
     return one_or_more(problems, field, value, name, MOST_NAMES)
 
 
-_WITHIN = choice(Within)
 _JOB = matching(_JOB_ID, "must be the id of a job, like j12 or j12_0")
 _RETRIES = whole_number(0, MOST_RETRIES)
 _BACKOFF = duration(0, DAY_MS, "at most a day")
@@ -337,7 +328,7 @@ _READERS: dict[str, tuple[str, Reader[Any]]] = {
     "cpus": ("cpus", whole_number(1, MOST_CPUS)),
     "memory": ("memory_mib", memory),
     "time": ("time_ms", duration(SECOND_MS, LONGEST_DURATION_MS, "between one second and ten years")),
-    "within": ("within", _within),
+    "within": ("within", choice(Within)),
     "priority": ("priority", whole_number(0, HIGHEST_PRIORITY)),
     "preemptible": ("preemptible", flag),
     "checkpoint": ("checkpoint", _checkpoint),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from dure.intake.fractions import describe_mig, describe_parts, why_not_offered
 from dure.intake.refusals import Refusal, RefusalCode
@@ -140,6 +140,7 @@ def _group_facts(site: str, group: NodeGroup) -> Details:
         "GPUs": f"{group.gpu_class}:{group.gpus}" if group.gpus else "",
         "CPUs": str(group.cpus),
         "memory": f"{group.memory_mib} MiB",
+        "nodes per domain, rack, block; spare": ", ".join(map(str, structs.astuple(group.topology))),
     }
 
 

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from dure.model.datasets import Dataset
 from dure.model.fleet import NodeGroup
+from dure.model.jobs import Within
 from dure.model.nation import Nation
 from dure.model.organisations import UNLIMITED_MILLI, Organisation, Share
 from dure.model.units import WHOLE_GPU_MILLI
@@ -44,6 +45,19 @@ class Reach(Struct, frozen=True):
     limit_milli: int
     limited_by: str
     lent_milli: int
+
+
+def _nodes_together(group: NodeGroup, within: Within) -> int:
+    """Nodes of one unit of a group, spares left out."""
+    near = group.topology
+    nodes = {
+        Within.NODE: 1,
+        Within.DOMAIN: near.domain,
+        Within.RACK: near.rack,
+        Within.BLOCK: near.block,
+        Within.SITE: group.count,
+    }[within]
+    return nodes - nodes // near.domain * near.spare
 
 
 class NationIndex:
@@ -86,12 +100,15 @@ class NationIndex:
         groups = [group for _, group in self.groups if not gpu_class or group.gpu_class == gpu_class]
         return max(groups, key=lambda group: (group.gpus, group.cpus, group.memory_mib), default=None)
 
-    def _count_nodes_that_fit(self, shape: NodeShape) -> dict[str, int]:
-        """How many nodes of each site have this shape; sites without any are left out."""
+    def _count_nodes_that_fit(self, shape: NodeShape, within: Within = Within.SITE) -> dict[str, int]:
+        """The most nodes of this shape that a gang may have at each site; sites without any are left out.
+
+        A gang stays within one group of nodes, and spares are not used.
+        """
         counts: dict[str, int] = {}
         for site, group in self.groups:
             if shape.fits(group):
-                counts[site.name] = counts.get(site.name, 0) + group.count
+                counts[site.name] = max(counts.get(site.name, 0), _nodes_together(group, within))
         return counts
 
     def _measure_reach(self, share: str, gpu_class: str) -> Reach:

@@ -33,7 +33,7 @@ from dure.intake.fractions import fractions_document, mig_names, mig_offered, pa
 from dure.intake.nation_checks import check_nation
 from dure.intake.reservations import read_reservations, reservation_document
 from dure.model.datasets import DataClass, Dataset, Purpose
-from dure.model.fleet import ANY_PART, MOST_GPUS_PER_NODE, Engine, GpuClass, NodeGroup, Site, Timing
+from dure.model.fleet import ANY_PART, MOST_GPUS_PER_NODE, Engine, GpuClass, NodeGroup, Site, Timing, Topology
 from dure.model.nation import Nation
 from dure.model.organisations import UNLIMITED_MILLI, Organisation, OrganisationKind, Share, ShareAmount
 from dure.model.units import DAY_MS, LONGEST_DURATION_MS, SECOND_MS, WHOLE_GPU_MILLI, format_duration
@@ -50,7 +50,8 @@ LARGEST_EXCHANGE_MILLI = 1_000_000
 
 _SECTIONS = ("gpu_classes", "timing", "sites", "organisations", "shares", "datasets", "reservations")
 _SITE = ("name", "title", "country", "owner", "engine", "nodes")
-_NODES = ("name", "count", "gpus", "cpus", "memory")
+_NODES = ("name", "count", "gpus", "cpus", "memory", "topology")
+_TOPOLOGY = ("domain", "rack", "block", "spare")
 _ORGANISATION = ("name", "kind", "country", "parent_country", "title", "projects")
 _SHARE = ("name", "guarantee", "lend", "limit", "reclaim_per_hour", "weight", "children")
 _DATASET = ("name", "owner", "classes", "jurisdiction", "purposes", "sites", "readers", "paths")
@@ -177,14 +178,36 @@ def _node_groups(problems: Problems, field: str, value: object) -> tuple[NodeGro
 def _node_group(problems: Problems, field: str, value: object) -> NodeGroup:
     entry = Entry(problems, field, value, _NODES)
     gpu_class, gpus = entry.optional("gpus", _gpus_of_a_node, ("", 0))
-    return NodeGroup(
+    group = NodeGroup(
         name=entry.required("name", name, "give the group a name; its nodes are called after it", ""),
         count=entry.required("count", whole_number(1, MOST_NODES_IN_A_GROUP), "add how many nodes there are", 1),
         gpu_class=gpu_class,
         gpus=gpus,
         cpus=entry.required("cpus", whole_number(1, MOST_CPUS), "add the CPUs of one node", 1),
         memory_mib=entry.required("memory", memory, "add the memory of one node, like 1024GB", 1),
+        topology=entry.optional("topology", _topology, Topology()),
     )
+    if group.count % group.topology.block:
+        message = f"{group.count} nodes are not a whole number of blocks of {group.topology.block}"
+        problems.add(f"{field}.topology", group.topology.block, message, "give the rest of the nodes their own group")
+    return group
+
+
+def _topology(problems: Problems, field: str, value: object) -> Topology:
+    entry = Entry(problems, field, value, _TOPOLOGY)
+    nodes = whole_number(1, MOST_NODES_IN_A_GROUP)
+    domain = entry.optional("domain", nodes, 1)
+    rack = entry.optional("rack", nodes, domain)
+    block = entry.optional("block", nodes, rack)
+    spare = entry.optional("spare", whole_number(0, MOST_NODES_IN_A_GROUP), 0)
+    for name_, outer, inner_name, inner in (("rack", rack, "domain", domain), ("block", block, "rack", rack)):
+        if outer % inner:
+            message = f"{outer} nodes are not a whole number of {inner_name}s of {inner}"
+            problems.add(f"{field}.{name_}", outer, message, f"write a multiple of {inner}")
+    if spare >= domain and spare:
+        message = f"a domain of {domain} node(s) cannot keep {spare} as spares"
+        problems.add(f"{field}.spare", spare, message, "leave at least one node of a domain to be used")
+    return Topology(domain=domain, rack=rack, block=block, spare=spare)
 
 
 def _gpus_of_a_node(problems: Problems, field: str, value: object) -> tuple[str, int]:
@@ -374,7 +397,10 @@ def _site_document(site: Site) -> Document:
 
 def _node_group_document(group: NodeGroup) -> Document:
     gpus = f"{group.gpu_class}:{group.gpus}" if group.gpus else ""
-    sizes = {"cpus": group.cpus, "memory": _memory_text(group.memory_mib)}
+    sizes: Document = {"cpus": group.cpus, "memory": _memory_text(group.memory_mib)}
+    if group.topology != Topology():
+        near = group.topology
+        sizes["topology"] = {"domain": near.domain, "rack": near.rack, "block": near.block, "spare": near.spare}
     return _without_empty({"name": group.name, "count": group.count, "gpus": gpus}) | sizes
 
 

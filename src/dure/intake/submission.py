@@ -13,7 +13,7 @@ from dure.intake.refusals import Refusal, RefusalCode, did_you_mean
 from dure.model.dates import format_moment
 from dure.model.events import JobSubmitted
 from dure.model.fleet import NodeGroup
-from dure.model.jobs import MOST_ALTERNATIVES, GpuRequest, JobSpec
+from dure.model.jobs import MOST_ALTERNATIVES, GpuRequest, JobSpec, Within
 from dure.model.units import SECOND_MS, format_duration, format_gpus
 from dure.policy import PermittedSites, PolicyInForce
 from dure.world.cards import JobCard
@@ -227,13 +227,15 @@ def some_node_is_large_enough(submission: Submission, choice: GpuRequest) -> Ref
 
 
 def enough_nodes_at_one_site(submission: Submission, choice: GpuRequest) -> Refusal | None:
-    """A gang stays within a site, so one site must have as many nodes of that size as it wants."""
-    counts = submission.nation.sites_that_fit(submission.shape(choice))
+    """A gang stays within one group of nodes, or nearer where it says so, and that must be large enough."""
+    within = submission.spec.within
+    counts = submission.nation.sites_that_fit(submission.shape(choice), within)
     site, most = max(counts.items(), key=lambda item: item[1])
     if submission.spec.nodes <= most:
         return None
+    place = "any site" if within in (Within.SITE, Within.NODE) else f"one {within.value} at any site"
     message = (
-        f"{_nodes(submission)} with {_per_node(submission, choice)} are more than any site has; "
+        f"{_nodes(submission)} with {_per_node(submission, choice)} are more than {place} has; "
         f"{site} has the most, {most:,}"
     )
     return _refusal(RefusalCode.NOT_ENOUGH_NODES, "nodes", message)

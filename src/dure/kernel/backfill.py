@@ -10,9 +10,11 @@ looks at nodes one by one is ours.)
 from __future__ import annotations
 
 from dure.kernel.bookings import booked_shadow_ms, booked_spare
-from dure.kernel.calendar import bring_up_to_date, idle_at, kth_ready, ready_count, slot_ms
+from dure.kernel.calendar import bring_up_to_date, idle_at, kth_ready, ready_count, slot_ms, slot_of
+from dure.kernel.units import unit_nodes
 from dure.world.bookings import booked_until
 from dure.world.columns import (
+    CALENDAR_MINUTES,
     CHOICE_BITS,
     CHOICE_MASK,
     NEVER,
@@ -21,6 +23,7 @@ from dure.world.columns import (
     READY_NOW,
     UNLIMITED,
     WHOLE,
+    WITHIN_SITE,
     Columns,
 )
 from dure.world.compiled import compiled, entry_point
@@ -48,12 +51,50 @@ def shadow_ms(columns: Columns, job: int, pool: int, now_ms: int) -> int:
     if gpus == 0:
         return now_ms if area.node_count >= record.nodes else NEVER
     bring_up_to_date(columns, now_ms)
+    columns.counters[0].unit_node = area.first_node
+    if record.within != WITHIN_SITE:
+        return _near_shadow_ms(columns, job, pool, gpus, now_ms)
     if area.bookings > 0:
         return booked_shadow_ms(columns, job, pool, now_ms)
     slot = kth_ready(columns, pool, gpus, record.nodes)
     if slot == NOT_READY:
         return NEVER
     return now_ms if slot == READY_NOW else max(slot_ms(columns, slot), now_ms)
+
+
+@compiled
+def _near_shadow_ms(columns: Columns, job: int, pool: int, gpus: int, now_ms: int) -> int:
+    """The time by which one unit of the level that a gang must stay within has room for it, and which unit that is."""
+    record = columns.jobs[job]
+    area = columns.pools[pool]
+    together = unit_nodes(columns, pool, record.within)
+    best = CALENDAR_MINUTES
+    for first in range(area.first_node, area.first_node + area.node_count, together):
+        if _ready_in_unit(columns, first, together, gpus, best - 1) < record.nodes:
+            continue
+        low = READY_NOW
+        while low < best - 1:
+            middle = (low + best - 1) >> 1
+            if _ready_in_unit(columns, first, together, gpus, middle) >= record.nodes:
+                best = middle + 1
+            else:
+                low = middle + 1
+        best = low
+        columns.counters[0].unit_node = first
+        if best == READY_NOW:
+            return now_ms
+    return NEVER if best == CALENDAR_MINUTES else max(slot_ms(columns, best), now_ms)
+
+
+@compiled
+def _ready_in_unit(columns: Columns, first: int, together: int, gpus: int, slot: int) -> int:
+    """Nodes of a unit that have so many idle GPUs by a slot; those booked for anybody do not count."""
+    count = 0
+    for node in range(first, first + together):
+        ready = columns.ready_slots[node, gpus]
+        if ready != NOT_READY and ready <= slot and columns.nodes[node].first_booking == NONE:
+            count += 1
+    return count
 
 
 @compiled
@@ -77,6 +118,9 @@ def reserve(columns: Columns, job: int, gpu_class: int, now_ms: int) -> None:
             if shadow < reservation.shadow_ms:
                 reservation.shadow_ms = shadow
                 reservation.pool = pool
+                reservation.first_node = columns.counters[0].unit_node
+                together = unit_nodes(columns, pool, record.within)
+                reservation.last_node = reservation.first_node + together
     if reservation.pool != NONE:
         columns.pools[reservation.pool].reserved_by = gpu_class
         reservation.spare = _spare_nodes(columns, gpu_class)
@@ -88,6 +132,10 @@ def _spare_nodes(columns: Columns, gpu_class: int) -> int:
     reservation = columns.reservations[gpu_class]
     if reservation.gpus == 0:
         return UNLIMITED
+    if columns.jobs[reservation.job].within != WITHIN_SITE:
+        together = reservation.last_node - reservation.first_node
+        slot = slot_of(columns, reservation.shadow_ms)
+        return _ready_in_unit(columns, reservation.first_node, together, reservation.gpus, slot) - reservation.nodes
     if columns.pools[reservation.pool].bookings > 0:
         return booked_spare(columns, reservation.job, reservation.pool, reservation.gpus, reservation.shadow_ms)
     slot = kth_ready(columns, reservation.pool, reservation.gpus, reservation.nodes)
@@ -115,7 +163,7 @@ def spoils_reservation(columns: Columns, node: int, gpus: int, ends_ms: int) -> 
     if reserved_by == NONE:
         return 0
     reservation = columns.reservations[reserved_by]
-    if ends_ms <= reservation.shadow_ms:
+    if ends_ms <= reservation.shadow_ms or node < reservation.first_node or node >= reservation.last_node:
         return 0
     idle = idle_at(columns, node, reservation.shadow_ms)
     if not idle - gpus < reservation.gpus <= idle:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dure.kernel.placing import nodes_with
+from dure.kernel.gangs import nodes_with
 from dure.kernel.room import has_room
 from dure.world.bookings import booked_until
 from dure.world.capacity import next_node

@@ -18,6 +18,7 @@ from dure.world.bookings import is_open
 from dure.world.capacity import lowest, next_node
 from dure.world.columns import MOST_LEVELS, NONE, WHOLE, Columns
 from dure.world.compiled import compiled
+from dure.world.domains import is_spare, only_spares_left
 from dure.world.parts import gpu_at, next_level
 
 _ALIKE = 4
@@ -40,6 +41,8 @@ def choose_node(columns: Columns, job: int, gpu_class: int, ends_ms: int) -> int
         known_cost = NO_ROOM
         for pool in range(first, last):
             if columns.idle_counts[pool, level] == 0 or not is_allowed(columns, job, pool):
+                continue
+            if level == columns.pools[pool].gpus and only_spares_left(columns, pool):
                 continue
             node = _next_open(columns, job, pool, level, 0, ends_ms)
             seen = 0
@@ -76,7 +79,11 @@ def _next_open(columns: Columns, job: int, pool: int, level: int, position: int,
     node = next_node(columns, pool, level, position)
     while node != NONE:
         is_open_to_it = has_room(columns, job, node) and is_open(columns, job, node, ends_ms)
-        if is_open_to_it and spoils_reservation(columns, node, gpus, ends_ms) <= spare_nodes(columns, pool):
+        if (
+            is_open_to_it
+            and not is_spare(columns, node)
+            and spoils_reservation(columns, node, gpus, ends_ms) <= spare_nodes(columns, pool)
+        ):
             return node
         node = next_node(columns, pool, level, columns.nodes[node].position + 1)
     return NONE

@@ -1,20 +1,22 @@
 """Where a job goes: best fit by idle GPUs, whole gangs only, never at the cost of the job that holds the reservation.
 
-A single node: the one with the fewest idle GPUs that still fits, lowest pool and node first. A gang: one pool, the one
-with the fewest nodes that would do; in it, nodes by fewest idle GPUs. A part of a GPU: beside other parts, else on a
-fresh one (see `dure.kernel.parts`). The choice is left in `columns.chosen`, in rank order.
+A single node: the one with the fewest idle GPUs that still fits, lowest pool and node first. A gang: as near together
+as it can be (see `dure.kernel.gangs`). A part of a GPU: beside other parts, else on a fresh one (see
+`dure.kernel.parts`). The choice is left in `columns.chosen`, in rank order.
 """
 
 from __future__ import annotations
 
 from dure.kernel.backfill import spare_nodes, spend_spare, spoils_reservation
 from dure.kernel.choosing import choose_node, choose_shared_gpu, opens_gpu
+from dure.kernel.gangs import place_gang
 from dure.kernel.parts import place_beside_parts
 from dure.kernel.room import has_room, is_allowed
 from dure.world.bookings import is_open
 from dure.world.capacity import hold, hold_part, lowest, next_node
-from dure.world.columns import MOST_GPUS, MOST_LEVELS, NONE, PLACE_BEST_FIT, WHOLE, Columns
+from dure.world.columns import MOST_GPUS, MOST_LEVELS, NONE, PLACE_BEST_FIT, WHOLE, WITHIN_SITE, Columns
 from dure.world.compiled import compiled, entry_point
+from dure.world.domains import is_spare, only_spares_left
 from dure.world.node_sets import lowest_bit
 from dure.world.slices import best_slices
 
@@ -32,8 +34,8 @@ def place(columns: Columns, job: int, gpu_class: int, ends_ms: int) -> bool:
     if record.nodes == 1:
         placed = _place_on_one_node(columns, job, gpu_class, gpus, ends_ms)
     else:
-        placed = _place_gang(columns, job, gpu_class, gpus, ends_ms)
-    if not placed and columns.counters[0].only_booked == 0:
+        placed = place_gang(columns, job, gpu_class, gpus, ends_ms)
+    if not placed and columns.counters[0].only_booked == 0 and record.within == WITHIN_SITE:
         _remember_hopeless(columns, job, gpu_class, ends_ms)
     return placed
 
@@ -89,75 +91,21 @@ def _best_fit(columns: Columns, job: int, gpu_class: int, gpus: int, ends_ms: in
         for pool in range(first, last):
             if columns.idle_counts[pool, level] == 0 or not is_allowed(columns, job, pool):
                 continue
+            if level == columns.pools[pool].gpus and only_spares_left(columns, pool):
+                continue
             node = next_node(columns, pool, level, 0)
             while node != NONE:
-                if has_room(columns, job, node) and is_open(columns, job, node, ends_ms):
+                if (
+                    has_room(columns, job, node)
+                    and is_open(columns, job, node, ends_ms)
+                    and not is_spare(columns, node)
+                ):
                     spoils = spoils_reservation(columns, node, gpus, ends_ms)
                     if spoils <= spare_nodes(columns, pool):
                         spend_spare(columns, pool, spoils)
                         columns.chosen[0] = node
                         return True
                 node = next_node(columns, pool, level, columns.nodes[node].position + 1)
-    return False
-
-
-@entry_point
-def nodes_with(columns: Columns, pool: int, gpus: int) -> int:
-    """How many nodes of a pool have at least so many idle GPUs."""
-    count = 0
-    for level in range(gpus, MOST_LEVELS):
-        count += columns.idle_counts[pool, level]
-    return count
-
-
-@compiled
-def _place_gang(columns: Columns, job: int, gpu_class: int, gpus: int, ends_ms: int) -> bool:
-    first = columns.classes[gpu_class].first_pool
-    last = first + columns.classes[gpu_class].pool_count
-    wanted = columns.jobs[job].nodes
-    tried_count = NONE
-    tried_pool = NONE
-    while True:
-        best = NONE
-        best_count = NONE
-        for pool in range(first, last):
-            count = nodes_with(columns, pool, gpus)
-            if count < wanted or not is_allowed(columns, job, pool):
-                continue
-            if count < tried_count or (count == tried_count and pool <= tried_pool):
-                continue
-            if best == NONE or count < best_count:
-                best = pool
-                best_count = count
-        if best == NONE:
-            return False
-        if _fill_gang(columns, job, best, gpus, ends_ms):
-            return True
-        tried_count = best_count
-        tried_pool = best
-
-
-@compiled
-def _fill_gang(columns: Columns, job: int, pool: int, gpus: int, ends_ms: int) -> bool:
-    wanted = columns.jobs[job].nodes
-    spare = spare_nodes(columns, pool)
-    spoiled = 0
-    found = 0
-    for level in range(gpus, MOST_LEVELS):
-        if columns.idle_counts[pool, level] == 0:
-            continue
-        node = next_node(columns, pool, level, 0)
-        while node != NONE and found < wanted:
-            if has_room(columns, job, node) and is_open(columns, job, node, ends_ms):
-                spoils = spoils_reservation(columns, node, gpus, ends_ms)
-                if spoiled + spoils <= spare:
-                    spoiled += spoils
-                    columns.chosen[found] = node
-                    found += 1
-            node = next_node(columns, pool, level, columns.nodes[node].position + 1)
-        if found == wanted:
-            spend_spare(columns, pool, spoiled)
-            return True
     return False
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from dure.kernel.borrowers import first_borrower, next_borrower, next_side
 from dure.kernel.plan_rows import add_row
+from dure.kernel.units import unit_nodes
 from dure.world.bookings import is_open
 from dure.world.capacity import bits, hold, lowest, next_node
 from dure.world.columns import (
@@ -30,12 +31,17 @@ from dure.world.columns import (
     RUNNING,
     SPARE_CANDIDATES,
     WHOLE,
+    WITHIN_SITE,
     Columns,
 )
 from dure.world.compiled import compiled
+from dure.world.domains import domain_of, free_nodes
 from dure.world.quota import ROOM, may_reclaim, reclaim_allowed_at_ms, shortage
 from dure.world.templates import to_start
 from dure.world.transitions import claim, demand_milli, set_charged, share_row, warn
+
+CANDIDATE_UNITS = 16
+"""Domains, racks or blocks that reclaim looks at for a gang that must stay within one."""
 
 
 @compiled
@@ -51,6 +57,8 @@ def reclaim(columns: Columns, job: int, gpu_class: int, now_ms: int) -> bool:
     for pool in range(first, first + columns.classes[gpu_class].pool_count):
         if record.sites >> columns.pools[pool].site & 1 == 1 and _reclaim_in_pool(columns, job, share, pool, now_ms):
             return True
+    if record.within != WITHIN_SITE:
+        return False
     known = columns.shares[share]
     known.in_vain_pass = _pass_of(columns, job)
     known.in_vain_nodes = record.nodes
@@ -88,6 +96,20 @@ def _is_in_vain(columns: Columns, job: int, share: int, gpu_class: int) -> bool:
 def _reclaim_in_pool(columns: Columns, job: int, share: int, pool: int, now_ms: int) -> bool:
     nodes = _list_idle_nodes(columns, job, pool)
     nodes = _list_borrowed_nodes(columns, job, share, pool, nodes, now_ms)
+    if columns.jobs[job].within == WITHIN_SITE:
+        return _reclaim_listed(columns, job, share, pool, nodes, now_ms)
+    units = _note_units(columns, job, pool, nodes)
+    _clear_lists(columns, job, nodes, 0, False, now_ms)
+    for unit in range(units):
+        nodes = _list_unit(columns, job, share, pool, columns.chosen[unit], now_ms)
+        if _reclaim_listed(columns, job, share, pool, nodes, now_ms):
+            return True
+    return False
+
+
+@compiled
+def _reclaim_listed(columns: Columns, job: int, share: int, pool: int, nodes: int, now_ms: int) -> bool:
+    """Choose victims on the candidate nodes, and claim; the lists are left clean."""
     victims = _list_victims(columns, job, share, nodes, now_ms)
     enough = nodes >= columns.jobs[job].nodes and _choose_victims(columns, job, share, victims, now_ms)
     if enough:
@@ -95,6 +117,56 @@ def _reclaim_in_pool(columns: Columns, job: int, share: int, pool: int, now_ms: 
         _claim_nodes(columns, job, columns.pools[pool].gpu_class, nodes, now_ms)
     _clear_lists(columns, job, nodes, victims, enough, now_ms)
     return enough
+
+
+@compiled
+def _note_units(columns: Columns, job: int, pool: int, nodes: int) -> int:
+    """The units (domains, racks, blocks) of the candidate nodes, in order, into `chosen`; returns how many."""
+    together = unit_nodes(columns, pool, columns.jobs[job].within)
+    count = 0
+    for index in range(nodes):
+        node = columns.candidates[index, 0]
+        first = node - columns.nodes[node].position % together
+        known = 0
+        while known < count and columns.chosen[known] != first:
+            known += 1
+        if known == count and count < min(CANDIDATE_UNITS, len(columns.chosen)):
+            columns.chosen[count] = first
+            count += 1
+    return count
+
+
+@compiled
+def _list_unit(columns: Columns, job: int, share: int, pool: int, first: int, now_ms: int) -> int:
+    """Lists the nodes of one unit that have enough idle GPUs, or would have if the borrowers on them yielded."""
+    gpus = _gpus_per_node(columns, job)
+    found = 0
+    for node in range(first, first + unit_nodes(columns, pool, columns.jobs[job].within)):
+        place = columns.nodes[node]
+        if found == CANDIDATE_NODES or place.state != NODE_UP or not _stays_open(columns, job, node):
+            continue
+        if _keeps_spares(columns, node, found) and _might_yield(columns, job, share, node, gpus, now_ms):
+            _list_node(columns, job, node, found)
+            found += 1
+    return found
+
+
+@compiled
+def _keeps_spares(columns: Columns, node: int, listed: int) -> bool:
+    """True unless a node is wholly idle and the listed ones have used up what its domain has beyond its spares."""
+    place = columns.nodes[node]
+    domain = domain_of(columns, node)
+    if domain == NONE or place.idle < place.gpus:
+        return True
+    idle = 0
+    for index in range(listed - 1, -1, -1):
+        other = columns.candidates[index, 0]
+        if domain_of(columns, other) == domain and columns.nodes[other].idle == place.gpus:
+            idle += 1
+        elif columns.nodes[other].idle == place.gpus:
+            # Nodes of a domain are listed one after the other.
+            break
+    return idle < free_nodes(columns, place.pool, domain)
 
 
 @compiled
@@ -112,7 +184,7 @@ def _list_idle_nodes(columns: Columns, job: int, pool: int) -> int:
             continue
         node = next_node(columns, pool, level, 0)
         while node != NONE and found < most:
-            if _stays_open(columns, job, node):
+            if _stays_open(columns, job, node) and _keeps_spares(columns, node, found):
                 _list_node(columns, job, node, found)
                 found += 1
             node = next_node(columns, pool, level, columns.nodes[node].position + 1)

@@ -52,6 +52,18 @@ class GpuClass(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return next((each for each in self.mig if each.name == name), None)
 
 
+class Topology(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How many nodes of a group, counted from its first, make an NVLink domain, a rack and a block.
+
+    Each is a multiple of the one before. `spare`: nodes per domain that are left idle to replace failed ones.
+    """
+
+    domain: int = 1
+    rack: int = 1
+    block: int = 1
+    spare: int = 0
+
+
 class NodeGroup(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`count` equal nodes, `{name}-0000` onwards. `gpus` is per node; `gpu_class` is empty where there are none."""
 
@@ -61,6 +73,13 @@ class NodeGroup(Struct, frozen=True, kw_only=True, omit_defaults=True):
     gpus: int
     cpus: int
     memory_mib: int
+    topology: Topology = Topology()
+
+    @property
+    def shared_gpus(self) -> int:
+        """GPUs of the group that are not kept as spares."""
+        spares = self.count // self.topology.domain * self.topology.spare
+        return (self.count - spares) * self.gpus
 
     def node_names(self) -> list[str]:
         """Names of the group's nodes, in placement order."""

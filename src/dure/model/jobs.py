@@ -19,6 +19,9 @@ class Within(StrEnum):
     """How close together a gang must be."""
 
     NODE = "node"
+    DOMAIN = "domain"
+    RACK = "rack"
+    BLOCK = "block"
     SITE = "site"
 
 

@@ -57,8 +57,8 @@ class Nation(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
         return self._classes_by_name.get(name)
 
     def capacity_milli(self, gpu_class: str) -> int:
-        """GPUs of a class in the whole fleet, in thousandths."""
-        return sum(group.count * group.gpus * 1000 for _, group in self.node_groups() if group.gpu_class == gpu_class)
+        """GPUs of a class in the whole fleet, in thousandths; those kept as spares are not there to be shared."""
+        return sum(group.shared_gpus * 1000 for _, group in self.node_groups() if group.gpu_class == gpu_class)
 
     def amount(self, share: Share, gpu_class: str) -> ShareAmount:
         """What a share has of a class; nothing guaranteed and no limit where the tree is silent."""

@@ -9,7 +9,7 @@ from itertools import groupby
 from pathlib import Path
 
 from dure.intake.nationfile import nation_from_yaml
-from dure.model.fleet import MOST_GPUS_PER_NODE, MOST_SITES
+from dure.model.fleet import MOST_GPUS_PER_NODE, MOST_SITES, Topology
 from dure.model.nation import Nation
 from dure.model.units import WHOLE_GPU_MILLI
 from dure.sources.errors import BadFleet
@@ -18,6 +18,7 @@ from dure.sources.table import read_table
 from dure.sources.trace import HIGHEST_CLASS_INDEX
 
 NO_GPU_CLASS = -1
+NO_TOPOLOGY = Topology()
 DEFAULT_GPU_CLASS = "GPU"
 DEFAULT_CPUS_MILLI_PER_GPU = 16_000
 DEFAULT_MEMORY_MIB_PER_GPU = 256 * 1024
@@ -25,7 +26,9 @@ DEFAULT_MEMORY_MIB_PER_GPU = 256 * 1024
 
 NODE_COLUMNS = ("sn", "cpu_milli", "memory_mib", "gpu", "model")
 
-_GROUP = re.compile(r"(?P<count>\d{1,9})x(?P<gpus>\d{1,9})(?::(?P<gpu_class>[A-Za-z0-9][A-Za-z0-9._-]*))?")
+_GROUP = re.compile(
+    r"(?P<count>\d{1,9})x(?:(?P<domain>\d{1,9})x)?(?P<gpus>\d{1,9})(?::(?P<gpu_class>[A-Za-z0-9][A-Za-z0-9._-]*))?"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +43,7 @@ class TwinNodes:
     site: int = 0
     names: tuple[str, ...] = ()
     """One per node, or empty where nobody named them."""
+    topology: Topology = NO_TOPOLOGY
 
     def fits(self, gpus_milli: int, cpus_milli: int, memory_mib: int) -> bool:
         """True when one such node, empty, could hold this much."""
@@ -116,26 +120,34 @@ def read_fleet(text: str) -> TwinFleet:
 
 
 def parse_fleet(text: str) -> TwinFleet:
-    """A fleet from its short form: groups `NODESxGPUS` or `NODESxGPUS:CLASS` joined by `+`, in placement order."""
+    """A fleet from its short form: groups joined by `+`, in placement order.
+
+    A group is `NODESxGPUS` or `NODESxGPUS:CLASS`; `DOMAINSxNODESxGPUS` has NVLink domains of several nodes, such as
+    `2600x18x4` for 2,600 NVL72 racks.
+    """
     matches = [_GROUP.fullmatch(part.strip()) for part in text.split("+")]
     wanted = [
-        (int(match["count"]), int(match["gpus"]), match["gpu_class"] or DEFAULT_GPU_CLASS) for match in matches if match
+        (int(match["count"]), int(match["domain"] or 1), int(match["gpus"]), match["gpu_class"] or DEFAULT_GPU_CLASS)
+        for match in matches
+        if match
     ]
-    if len(wanted) < len(matches) or any(count < 1 or gpus < 1 for count, gpus, _ in wanted):
+    if len(wanted) < len(matches) or any(min(count, domain, gpus) < 1 for count, domain, gpus, _ in wanted):
         raise BadFleet(
             f"{text!r} is not a fleet; write nodes x GPUs per node like 72x8 or 72x8:H100+18x4:B200, "
+            "domains x nodes x GPUs like 10x18x4, "
             "or name a node list (.csv) or a nation file (.yaml)"
         )
-    gpu_classes = tuple(dict.fromkeys(gpu_class for _, _, gpu_class in wanted))
+    gpu_classes = tuple(dict.fromkeys(gpu_class for _, _, _, gpu_class in wanted))
     groups = tuple(
         TwinNodes(
             class_index=gpu_classes.index(gpu_class),
             gpus=gpus,
-            count=count,
+            count=count * domain,
             cpus_milli=gpus * DEFAULT_CPUS_MILLI_PER_GPU,
             memory_mib=gpus * DEFAULT_MEMORY_MIB_PER_GPU,
+            topology=Topology(domain=domain, rack=domain, block=domain),
         )
-        for count, gpus, gpu_class in wanted
+        for count, domain, gpus, gpu_class in wanted
     )
     return TwinFleet(name=text, gpu_classes=gpu_classes, sites=("site",), groups=groups)
 
@@ -182,6 +194,7 @@ def fleet_of_nation(nation: Nation, name: str = "nation") -> TwinFleet:
                 memory_mib=group.memory_mib,
                 site=sites.index(site.name),
                 names=tuple(group.node_names()),
+                topology=group.topology,
             )
             for site, group in nation.node_groups()
         ),

@@ -15,7 +15,7 @@ from dure.sources.share_tree import generate_nation
 from dure.twin.scene import Scene
 
 RACKS, TRAYS_PER_RACK = 2_600, 18
-FLEET = f"{RACKS * TRAYS_PER_RACK}x4:GB200+15600x8:B200"
+FLEET = f"{RACKS}x{TRAYS_PER_RACK}x4:GB200+15600x8:B200"
 JOBS = 1_000_000
 SPAN_MS = 30 * DAY_MS
 OWNERS, ORGANISATIONS_PER_OWNER = 5, 400

@@ -132,6 +132,7 @@ def _site(fleet: TwinFleet, index: int) -> Site:
                 gpus=group.gpus,
                 cpus=group.cpus_milli // 1000,
                 memory_mib=group.memory_mib,
+                topology=group.topology,
             )
             for number, group in groups
         ),

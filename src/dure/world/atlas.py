@@ -67,6 +67,10 @@ class Atlas:
                 cpus_milli=group.cpus * 1000,
                 memory_mib=group.memory_mib,
                 nodes=group.count,
+                domain_nodes=group.topology.domain,
+                rack_nodes=group.topology.rack,
+                block_nodes=group.topology.block,
+                spare=group.topology.spare,
             )
             for site, group in self._groups
         ]

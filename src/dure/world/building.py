@@ -63,6 +63,15 @@ class PoolShape:
     cpus_milli: int
     memory_mib: int
     nodes: int
+    domain_nodes: int = 1
+    rack_nodes: int = 1
+    block_nodes: int = 1
+    spare: int = 0
+
+    @property
+    def domains(self) -> int:
+        """Domains of several nodes."""
+        return self.nodes // self.domain_nodes if self.domain_nodes > 1 else 0
 
 
 @dataclass(frozen=True)
@@ -128,6 +137,7 @@ def build(shape: Shape, jobs: int) -> Columns:
         classes=classes,
         counters=records(COUNTERS, 1),
         winners=np.full((2, 2 * shape.classes * shares), NONE, dtype=np.int64),
+        domains=_domains(shape.pools),
         idle_sets=np.zeros(words, dtype=np.int64),
         part_sets=np.zeros(part_words, dtype=np.int64),
         timer_due_ms=np.zeros(jobs, dtype=np.int64),
@@ -270,6 +280,7 @@ def _pools(shapes: Sequence[PoolShape]) -> tuple[Records, int]:
     words = 0
     node = 0
     calendar_row = 0
+    domain = 0
     for pool, shape in zip(pools, shapes, strict=False):
         pool.gpu_class, pool.site, pool.gpus = shape.gpu_class, shape.site, shape.gpus
         pool.cpus_milli, pool.memory_mib = shape.cpus_milli, shape.memory_mib
@@ -281,6 +292,10 @@ def _pools(shapes: Sequence[PoolShape]) -> tuple[Records, int]:
         words += sum(sizes) * MOST_LEVELS
         node += shape.nodes
         calendar_row += shape.gpus
+        pool.domain_nodes, pool.rack_nodes, pool.block_nodes = shape.domain_nodes, shape.rack_nodes, shape.block_nodes
+        pool.spare, pool.first_domain = shape.spare, domain
+        pool.free_nodes = shape.domains * (shape.domain_nodes - shape.spare)
+        domain += shape.domains
     return pools, max(1, words)
 
 
@@ -297,6 +312,12 @@ def _classes(shape: Shape) -> tuple[Records, int]:
         words += int(parts.words_for(int(record.node_count)))
         node += int(record.node_count)
     return classes, words
+
+
+def _domains(shapes: Sequence[PoolShape]) -> Integers:
+    """All nodes of all domains are idle and up."""
+    idle = [shape.domain_nodes for shape in shapes for _ in range(shape.domains)]
+    return np.array([[nodes, 0] for nodes in idle] or [[0, 0]], dtype=np.int64)
 
 
 def set_sizes(nodes: int) -> tuple[int, int, int, int]:
@@ -363,8 +384,9 @@ def _add_classes(columns: Columns, shape: Shape) -> None:
         record.first_active = record.first_passed = record.blocked = NONE
         record.dirty = ANEW
         record.first_pool, record.pool_count = (mine[0], len(mine)) if mine else (0, 0)
-        record.capacity = WHOLE * sum(shape.pools[index].gpus * shape.pools[index].nodes for index in mine)
-        record.idle = record.capacity // WHOLE
+        record.idle = sum(shape.pools[index].gpus * shape.pools[index].nodes for index in mine)
+        spares = sum(shape.pools[index].gpus * shape.pools[index].domains * shape.pools[index].spare for index in mine)
+        record.capacity = WHOLE * (record.idle - spares)
         own_half_life_ms = shape.half_lives_ms[gpu_class] if shape.half_lives_ms else 0
         record.half_life_ms = own_half_life_ms or shape.timing.half_life_ms
 

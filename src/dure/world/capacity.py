@@ -10,6 +10,7 @@ from dure.world.columns import (
     Columns,
 )
 from dure.world.compiled import compiled, entry_point
+from dure.world.domains import note_service, note_whole
 from dure.world.parts import ALL_SLICES, SLICES, index_node, set_left
 from dure.world.slices import best_slices
 
@@ -27,6 +28,10 @@ def set_idle(columns: Columns, node: int, idle: int) -> None:
         columns.idle_counts[record.pool, idle] += 1
         pool.idle += idle - record.idle
         columns.classes[pool.gpu_class].idle += idle - record.idle
+        if record.idle == record.gpus:
+            note_whole(columns, node, -1)
+        elif idle == record.gpus:
+            note_whole(columns, node, 1)
     record.idle = idle
 
 
@@ -49,6 +54,7 @@ def set_node_state(columns: Columns, node: int, state: int) -> None:
         pool.idle += change * record.idle
         columns.classes[pool.gpu_class].idle += change * record.idle
         columns.classes[pool.gpu_class].hopeless = 0
+        note_service(columns, node, 1 if state == NODE_UP else 0)
     record.state = state
     note_change(columns, node)
 

@@ -72,6 +72,9 @@ PLACE_BEST_FIT = 4
 PLACE_FRAGMENTATION = 5
 PLACE_SLOTS = 6
 
+# How near to each other the nodes of a gang must be.
+WITHIN_SITE, WITHIN_BLOCK, WITHIN_RACK, WITHIN_DOMAIN = range(4)
+
 # States of a node. Only one that is up takes new work.
 NODE_UP, NODE_DRAINED, NODE_DOWN, NODE_CORDONED, NODE_SUSPECT = range(5)
 
@@ -89,6 +92,7 @@ JOB = _records(
     "choices",  # packed GPU classes
     "sites",  # bit per site where it may run
     "nodes",
+    "within",  # WITHIN_*
     "gpus_milli",  # per node
     "cpus_milli",  # per node
     "memory_mib",  # per node
@@ -188,6 +192,13 @@ POOL = _records(
     "words_3",
     "words",  # per set
     "idle",  # GPUs
+    # Nodes that belong together, by number: those of a domain follow each other, and so do the domains of a rack.
+    "domain_nodes",
+    "rack_nodes",
+    "block_nodes",
+    "spare",  # nodes per domain that are left alone while idle
+    "first_domain",
+    "free_nodes",  # wholly idle nodes that are no spares, where a domain has several nodes
     "first_calendar_row",  # one row per number of GPUs, from 1
     "first_booking",  # its bookings follow each other
     "bookings",
@@ -302,6 +313,7 @@ COUNTERS = _records(
     "first_free_step",
     "first_claim",
     "last_claim",
+    "unit_node",  # scratch of backfill: first node of the unit that is ready first
     "ready_candidates",  # scratch of reclaim: candidate nodes that would do for one rank
     "first_touched",  # list of shares to be judged again
     "first_changed",  # list of nodes that the calendar has to count anew
@@ -351,7 +363,16 @@ BOOKING = _records(
     "next_for_share",
 )
 
-RESERVATION = _records("job", "pool", "gpus", "nodes", "shadow_ms", "spare")
+RESERVATION = _records(
+    "job",
+    "pool",
+    "first_node",  # of the unit that is reserved: the pool, or where the gang must be together
+    "last_node",
+    "gpus",
+    "nodes",
+    "shadow_ms",
+    "spare",
+)
 
 MOST_SHAPES = 512
 """Sizes of jobs that are counted; a new one takes the place of the rarest."""
@@ -384,6 +405,8 @@ class Columns(NamedTuple):
     counters: Records
     winners: Integers
     """[tree, place] -> share, see `kernel.winners`."""
+    domains: Integers
+    """[domain, 0..1] -> wholly idle nodes; nodes out of service. See `world.domains`."""
     idle_sets: Integers
     """Per pool and number of idle GPUs, the set of nodes."""
     part_sets: Integers

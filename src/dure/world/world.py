@@ -68,6 +68,10 @@ from dure.world.columns import (
     STOP_SCALED_DOWN,
     STOP_TIME_LIMIT,
     WARNED,
+    WITHIN_BLOCK,
+    WITHIN_DOMAIN,
+    WITHIN_RACK,
+    WITHIN_SITE,
     Columns,
 )
 from dure.world.node_states import change_node
@@ -92,6 +96,9 @@ _TEMPLATE_FIELDS = (
     "first_skipped",
     "step",
 )
+
+_WITHIN_CODES = {"domain": WITHIN_DOMAIN, "rack": WITHIN_RACK, "block": WITHIN_BLOCK}
+"""A job within one node has one node, and every gang stays within a site."""
 
 _EMPTY_JOB: dict[str, int] = {name: int(building.empty_jobs(1)[name][0]) for name in JOB.names or ()}
 
@@ -623,6 +630,7 @@ class World:
             "choices": self.atlas.pack_choices([name for name, _ in event.gpus]),
             "sites": self.atlas.site_mask(event.sites),
             "nodes": event.nodes,
+            "within": _WITHIN_CODES.get(event.within, WITHIN_SITE) if event.nodes > 1 else WITHIN_SITE,
             "gpus_milli": event.gpus[0][1] if event.gpus else 0,
             "cpus_milli": event.cpus * 1000,
             "memory_mib": event.memory_mib,
