@@ -143,7 +143,7 @@ def test_a_gang_stays_at_one_site() -> None:
     assert broken(found, start("gang", at(0, 0), at(0, 0, site=1))) == ["gang-over-sites"]
 
 
-@pytest.mark.parametrize("state", ["down", "drained"])
+@pytest.mark.parametrize("state", ["down", "drained", "cordoned", "suspect"])
 def test_nodes_out_of_service_take_nothing(state: str) -> None:
     found = books(job("j", "guest"), node(at(0), state))
     assert broken(found, start("j", at(0, 0))) == ["node-out-of-service"]
@@ -531,6 +531,24 @@ def test_a_job_that_is_over_is_not_in_the_books() -> None:
     found.apply(Planned(at_ms=0, plan=Plan(at_ms=0, decisions=(start("j", at(0, 0), attempt=2),))))
     found.apply(ended("j", Outcome.FAILED, attempt=2))
     assert broken(found, start("j", at(0, 0), attempt=3)) == ["unknown-job"]
+
+
+def test_only_who_may_be_preempted_is_stopped_and_only_on_a_drained_node() -> None:
+    declared = nation([share("firm", guarantee=8)], nodes=2)
+    fixed = job("fixed", "firm", preemptible=False)
+    found = books(
+        job("j", "firm"), start("j", at(0, 0), borrowed=False), fixed, start("fixed", at(0, 1), borrowed=False),
+        node(at(1), "drained"), node(at(0), "cordoned"), declared=declared,
+    )  # fmt: skip
+    assert broken(found, stop("j", StopReason.DRAINED)) == ["stopped-on-undrained-node"]
+    found.apply(node(at(0), "drained"))
+    assert broken(found, stop("fixed", StopReason.DRAINED)) == ["stopped-unpreemptible"]
+    assert broken(found, stop("j", StopReason.DRAINED)) == []
+    found.apply(node(at(0), "up"))
+    assert broken(found, stop("j", StopReason.DRAINED)) == [], "it was asked to leave all the same"
+    found.apply(ended("j", Outcome.DRAINED))
+    found.apply(Planned(at_ms=0, plan=Plan(at_ms=0, decisions=(start("j", at(0, 0), attempt=2, borrowed=False),))))
+    assert broken(found, replace(stop("j", StopReason.DRAINED), attempt=2)) == ["stopped-on-undrained-node"]
 
 
 def test_a_claim_on_a_drained_node_is_no_longer_in_the_books() -> None:

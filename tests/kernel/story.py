@@ -30,6 +30,7 @@ ENDS = {
     StopReason.NODE_LOST: Outcome.NODE_LOST,
     StopReason.RESERVED: Outcome.PREEMPTED,
     StopReason.SCALED_DOWN: Outcome.SCALED_DOWN,
+    StopReason.DRAINED: Outcome.DRAINED,
 }
 
 

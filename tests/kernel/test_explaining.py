@@ -64,7 +64,14 @@ def unpreemptible() -> Story:
 
 def too_large() -> Story:
     story = Story(nation(GUEST, nodes=2))
-    story.set_node(NODE, "down")
+    story.submit(job("r", "guest", 8), job("j", "guest", 8, nodes=2))
+    story.declare(nation(GUEST, nodes=1))
+    return story
+
+
+def set_aside() -> Story:
+    story = Story(nation(GUEST, nodes=2))
+    story.set_node(NODE, "suspect")
     story.submit(job("j", "guest", 8, nodes=2))
     return story
 
@@ -161,6 +168,7 @@ SITUATIONS: list[tuple[Callable[[], Story], Blocker]] = [
     (no_site, Blocker(code=BlockerCode.NO_SITE_ALLOWED)),
     (unpreemptible, Blocker(code=BlockerCode.BORROWING_NEEDS_PREEMPTIBLE, share="owner", short_milli=3000)),
     (too_large, Blocker(code=BlockerCode.NO_NODE_LARGE_ENOUGH)),
+    (set_aside, Blocker(code=BlockerCode.NODES_OUT_OF_SERVICE, until_ms=TIMING.probation_ms)),
     (full, Blocker(code=BlockerCode.NOT_ENOUGH_GPUS, short_milli=2000, holders=("b", "a"), until_ms=HOUR)),
     (scattered, Blocker(code=BlockerCode.SCATTERED, holders=("guest",), until_ms=HOUR)),
     (no_cpus, Blocker(code=BlockerCode.NOT_ENOUGH_CPU_OR_MEMORY)),

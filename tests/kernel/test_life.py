@@ -110,15 +110,50 @@ def test_a_cancelled_job_is_not_tried_again_however_it_ends(outcome: Outcome) ->
     assert story.card("j").state is JobState.CANCELLED
 
 
-def test_a_drained_node_finishes_what_it_runs_and_takes_nothing_new() -> None:
+@pytest.mark.parametrize("state", ["cordoned", "suspect"])
+def test_a_node_that_is_set_aside_finishes_what_it_runs_and_takes_nothing_new(state: str) -> None:
     story = Story(nation(GUEST, nodes=1))
     story.submit(job("j", "guest", 4))
-    story.set_node(NODE, "drained")
+    story.set_node(NODE, state)
     story.submit(job("next", "guest", 1))
     assert story.holding() == {"j"}
-    story.blocker("next", BlockerCode.NO_NODE_LARGE_ENOUGH)
+    story.blocker("next", BlockerCode.NODES_OUT_OF_SERVICE)
     story.finish("j")
     assert started(story.set_node(NODE, "up")) == ["next"]
+
+
+def test_a_drained_node_is_left_by_what_may_be_preempted_and_by_the_rest_when_it_ends() -> None:
+    story = Story(nation([share("owner", guarantee=8), share("guest")], nodes=2))
+    story.submit(job("stays", "owner", 4, preemptible=False), job("gang", "guest", 4, nodes=2))
+    (node,) = story.nodes_of("stays")
+    plan = story.set_node(node, "drained")
+    assert [each.job for each in plan.decisions] == ["gang"]
+    assert story.card("gang").stop_reason is StopReason.DRAINED
+    story.finish("gang", outcome=Outcome.DRAINED)
+    assert (story.card("gang").state, story.card("gang").preemptions) == (JobState.QUEUED, 0)
+    assert story.holding() == {"stays"}
+    story.finish("stays")
+    assert started(story.set_node(node, "up")) == ["gang"]
+
+
+def test_who_had_to_leave_a_drained_node_is_not_a_victim_and_may_reclaim() -> None:
+    story = Story(nation([share("owner", guarantee=8), share("guest")], nodes=2))
+    story.submit(job("o", "owner", 8, time_ms=8 * HOUR), job("g", "guest", 8, time_ms=8 * HOUR))
+    story.wait(TIMING.protected_ms)
+    (node,) = story.nodes_of("o")
+    story.set_node(node, "drained")
+    plan = story.finish("o", outcome=Outcome.DRAINED)
+    assert (claimed(plan), warned(plan)) == (["o"], ["g"])
+
+
+def test_what_had_to_leave_queues_again_in_its_old_place() -> None:
+    story = Story(nation(GUEST, nodes=1))
+    story.submit(job("first", "guest", 8), job("second", "guest", 8))
+    story.set_node(NODE, "down")
+    story.submit(job("third", "guest", 8))
+    story.finish("first", outcome=Outcome.NODE_LOST)
+    assert [card.job for card in story.world.queue()] == ["first", "second", "third"]
+    assert started(story.set_node(NODE, "up")) == ["first"]
 
 
 def test_jobs_on_a_node_that_goes_down_are_stopped_and_queue_again() -> None:

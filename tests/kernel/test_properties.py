@@ -71,7 +71,9 @@ ACTIONS = st.lists(
         st.tuples(st.just("end"), st.integers(0, 20), st.sampled_from([Outcome.SUCCEEDED, Outcome.FAILED])),
         st.tuples(st.just("wait"), st.sampled_from([1, 5, 15, 40])),
         st.tuples(st.just("cancel"), st.integers(0, 20)),
-        st.tuples(st.just("node"), st.integers(0, 7), st.sampled_from(["up", "down", "drained"])),
+        st.tuples(
+            st.just("node"), st.integers(0, 7), st.sampled_from(["up", "up", "down", "drained", "cordoned", "suspect"])
+        ),
     ),
     min_size=5,
     max_size=60,

@@ -312,10 +312,10 @@ def test_a_claim_on_a_node_that_goes_down_is_given_up() -> None:
     assert {story.card("g0").state, story.card("g1").state} == {JobState.STOPPING, JobState.WARNED}
 
 
-def test_a_claim_on_a_node_that_is_drained_is_given_up_and_its_victims_spared() -> None:
+def test_a_claim_on_a_node_that_is_cordoned_is_given_up_and_its_victims_spared() -> None:
     story = lent_out(guests=1, gpus=8)
     story.submit(job("d", "owner", 8))
-    story.set_node(NODE, "drained")
+    story.set_node(NODE, "cordoned")
     assert story.card("d").state is JobState.QUEUED
     assert story.holds("g0")
     assert started(story.finish("g0")) == []

@@ -35,6 +35,7 @@ MADE_UP = (
     "eta.simulated",
 )
 """Keys that are put together from a value; each value's key is checked below."""
+OUT_OF_SERVICE = ("cordoned", "drained", "down", "suspect")
 
 
 def placeholders(text: str) -> Counter[str]:
@@ -71,14 +72,18 @@ def test_every_value_that_can_be_shown_has_its_string() -> None:
     wanted |= {f"purpose.{purpose}" for purpose in Purpose}
     wanted |= {f"blocker.{code}" for code in BlockerCode} | {"blocker.short", "blocker.held", "blocker.ahead"}
     wanted |= {f"unblock.{code}" for code in BlockerCode} | {f"moment.{what}" for what in MomentCode}
-    wanted |= {f"cell.{state}" for state in ("free", "running", "warned", "claimed", "drained", "down", "borrowing")}
+    wanted |= {f"cell.{state}" for state in ("free", "running", "warned", "claimed", "borrowing", *OUT_OF_SERVICE)}
     wanted |= (
         {"unblock.guaranteed"}
         | {f"eta.{method}" for method in EtaMethod}
         | {f"assumed.{code}" for code in AssumptionCode}
     )
     wanted |= {f"no_eta.{code}" for code in NoEta} - {"no_eta.not-asked", "no_eta.not-waiting"}
-    wanted |= {"node.drained", "node.down"} | {f"language.{language}" for language in LANGUAGES} | {"language.choose"}
+    wanted |= (
+        {f"node.{state}" for state in OUT_OF_SERVICE}
+        | {f"language.{language}" for language in LANGUAGES}
+        | {"language.choose"}
+    )
     assert wanted == {key for key in catalogue("en") if key.startswith(MADE_UP)}
 
 

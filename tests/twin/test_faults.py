@@ -8,7 +8,10 @@ from pathlib import Path
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace as replace_struct
 
+from dure.model.events import NodeChanged, NodeReason, decode
+from dure.model.jobs import JobState
 from dure.model.units import HOUR_MS, MINUTE_MS
 from dure.sources.faults import NEVER_BACK_MS, Faults, drawn_faults
 from dure.sources.fleet import TwinFleet, parse_fleet
@@ -17,6 +20,8 @@ from dure.twin.events import DONE, Run, advance
 from dure.twin.run import RunReport, run_scene
 from dure.twin.scene import Scene
 from dure.world.columns import NEVER
+from dure.world.suspicion import is_suspect
+from dure.world.world import World
 from tests.twin.scenes import TIMING, small_scene
 
 
@@ -111,6 +116,39 @@ def test_failures_after_the_last_job_do_not_count() -> None:
     report = run_scene(scene("1x4", ((0, HOUR_MS, 1, 4),), faults((0, 5 * HOUR_MS, 6 * HOUR_MS))))
     assert report.node_failures == 0
     assert report.makespan_s == 3600
+
+
+HOURS = [(hour * HOUR_MS + 5 * MINUTE_MS, hour * HOUR_MS + 6 * MINUTE_MS) for hour in range(1, 13)]
+"""A minute of absence each hour."""
+
+
+def test_a_node_that_fails_every_hour_is_set_aside_and_given_work_again_after_its_probation() -> None:
+    """From the third failure it is away for four hours; the other node does the work meanwhile."""
+    flapping = faults(*[(0, down_ms, up_ms) for down_ms, up_ms in HOURS])
+    jobs = tuple((number * HOUR_MS // 2, HOUR_MS // 4, 1, 4) for number in range(30))
+    made = scene("2x4", jobs, flapping)
+    report = run_scene(made, audit=True)
+    assert (report.node_failures, report.audit_violations) == (12, 0)
+    assert report.set_aside > 1
+    trusting = run_scene(replace(made, timing=replace_struct(TIMING, suspect_after=0)))
+    assert trusting.set_aside == 0
+    assert trusting.interrupted > report.interrupted
+
+
+def test_the_ledger_of_a_run_with_suspects_gives_the_same_nodes_to_a_world(tmp_path: Path) -> None:
+    flapping = faults(*[(0, down_ms, up_ms) for down_ms, up_ms in HOURS])
+    jobs = tuple((number * HOUR_MS // 2, HOUR_MS // 4, 1, 4) for number in range(30))
+    made = scene("2x4", jobs, flapping)
+    run_scene(made, ledger_file=tmp_path / "ledger")
+    world = World()
+    for entry in (tmp_path / "ledger").read_bytes().splitlines():
+        event = decode(entry)
+        if isinstance(event, NodeChanged) and event.reason is NodeReason.REPEATED_FAILURES:
+            assert is_suspect(world.columns, world.atlas.node_index(event.node))
+        if isinstance(event, NodeChanged) and event.reason is NodeReason.PROBATION_OVER:
+            assert world.over_probation(event.at_ms) == [event.node]
+        world.apply(event)
+    assert all(card.state is JobState.SUCCEEDED for card in world.jobs.values())
 
 
 def failing_scene(seed: int, load: float, mtbf_h: int) -> Scene:

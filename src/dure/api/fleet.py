@@ -21,13 +21,23 @@ async def nodes(platform: Platform, _: Call) -> NodesReport:
     return platform.nodes()
 
 
-async def drain(platform: Platform, call: Call) -> Answer:
+async def cordon(platform: Platform, call: Call) -> Answer:
     """Start nothing more on a node. What runs there runs to its end."""
+    return await _change(platform, call, "cordoned")
+
+
+async def drain(platform: Platform, call: Call) -> Answer:
+    """Empty a node: preemptible jobs are asked to leave and queue again, the others run to their end or limit."""
     return await _change(platform, call, "drained")
 
 
+async def down(platform: Platform, call: Call) -> Answer:
+    """A node is lost: whatever runs there is stopped and goes on elsewhere from its last checkpoint."""
+    return await _change(platform, call, "down")
+
+
 async def resume(platform: Platform, call: Call) -> Answer:
-    """Take a node back into service."""
+    """Take a node back into service, and forget what made it suspect."""
     return await _change(platform, call, "up")
 
 

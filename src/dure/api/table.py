@@ -174,10 +174,26 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         method="POST",
+        path="/v1/nodes/{node}/cordon",
+        permission=OPERATE,
+        handler=fleet.cordon,
+        summary="Start nothing more on a node",
+        answer=NodeStands,
+    ),
+    Operation(
+        method="POST",
+        path="/v1/nodes/{node}/down",
+        permission=OPERATE,
+        handler=fleet.down,
+        summary="Give a node up for lost",
+        answer=NodeStands,
+    ),
+    Operation(
+        method="POST",
         path="/v1/nodes/{node}/drain",
         permission=OPERATE,
         handler=fleet.drain,
-        summary="Drain a node",
+        summary="Empty a node",
         answer=NodeStands,
     ),
     Operation(

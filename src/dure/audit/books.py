@@ -60,7 +60,9 @@ class Books:
                 if event.state != "up":
                     self._drop_claims_on(event.node)
                 if event.state == "down":
-                    self._note_lost(event.node)
+                    self._mark_those_on(event.node, node_lost=True)
+                elif event.state == "drained":
+                    self._mark_those_on(event.node, drained=True)
             case JobReleased() | AttemptStarted() | AccessRefused() | TokenIssued() | TokenRevoked() | SecretStored():
                 pass
             case _:
@@ -99,7 +101,7 @@ class Books:
         made_way = entry.leaves
         self._page.leave(event.job)
         entry = self._page.jobs[event.job]
-        goes_on = {Outcome.PREEMPTED, Outcome.NODE_LOST, Outcome.NEVER_STARTED, Outcome.FAILED}
+        goes_on = {Outcome.PREEMPTED, Outcome.NODE_LOST, Outcome.DRAINED, Outcome.NEVER_STARTED, Outcome.FAILED}
         failures = entry.failures + (event.outcome is Outcome.FAILED)
         stays = event.outcome in goes_on and failures <= entry.submitted.retry_limit
         if entry.submitted.replicas is not None:
@@ -116,10 +118,10 @@ class Books:
             if entry.state == CLAIMED and any(placement.node == node for placement in entry.placements):
                 self._page.leave(job)
 
-    def _note_lost(self, node: str) -> None:
-        """What ran on a node that went down is lost, even if the node is back before anyone has decided."""
+    def _mark_those_on(self, node: str, **marks: bool) -> None:
+        """What runs on a node is lost, or must leave, even if the node is back before anyone has decided."""
         for job in self._page.holders.get(node, ()):
-            self._page.jobs[job] = replace(self._page.jobs[job], node_lost=True)
+            self._page.jobs[job] = replace(self._page.jobs[job], **marks)
 
     def _turn_over(self, nation: Nation) -> None:
         """A new declaration: open claims are given up, everything else is charged under the new tree."""

@@ -316,5 +316,10 @@ def _judge_stop(page: Page, entry: Entry, stop: Stop, now_ms: int) -> Findings:
             fault = fault_in_scaling_down(page, entry, now_ms)
             if fault is not None:
                 yield fault
+        case StopReason.DRAINED:
+            if not entry.drained:
+                yield "stopped-on-undrained-node", "none of its nodes was drained"
+            if not entry.submitted.preemptible:
+                yield "stopped-unpreemptible", "it runs to its end on a drained node"
         case _:
             assert_never(stop.reason)

@@ -47,6 +47,7 @@ class Entry(Struct, frozen=True, kw_only=True):
     node_lost: bool = False
     leaves: bool = False
     """It was warned because a node it runs on is reserved, not for the sake of another job."""
+    drained: bool = False
     template: str = ""
     """The array or service it is a task or replica of."""
     begun: int = 0
@@ -293,4 +294,5 @@ class Page:
             gpu_class="",
             node_lost=False,
             leaves=False,
+            drained=False,
         )

@@ -43,10 +43,10 @@ USAGE_HEADINGS = (
 @click.pass_context
 @as_json
 def nodes(context: click.Context, json_wanted: bool) -> None:
-    """List nodes, or drain and resume one.
+    """List nodes, or change the state of one.
 
-    Free amounts are what a new job could have. A drained node finishes what runs and takes nothing new. What a node is
-    reserved for stands after its jobs.
+    Free amounts are what a new job could have. Only a node that is up takes new jobs. A node that keeps failing is
+    suspect: the platform sets it aside by itself for a while. What a node is reserved for stands after its jobs.
     """
     if context.invoked_subcommand is not None:
         return
@@ -102,15 +102,29 @@ def _memory(mib: int) -> str:
 
 @nodes.command()
 @click.argument("node")
+def cordon(node: str) -> None:
+    """Start nothing new on NODE: what runs there ends by itself."""
+    _change(node, "cordon")
+
+
+@nodes.command()
+@click.argument("node")
 def drain(node: str) -> None:
-    """Take NODE out of service: what runs on it ends by itself, nothing new starts."""
+    """Empty NODE: preemptible jobs leave and go on elsewhere, the others end by themselves."""
     _change(node, "drain")
 
 
 @nodes.command()
 @click.argument("node")
+def down(node: str) -> None:
+    """Give NODE up for lost: all jobs there stop and go on elsewhere from their last checkpoint."""
+    _change(node, "down")
+
+
+@nodes.command()
+@click.argument("node")
 def resume(node: str) -> None:
-    """Put NODE back into service."""
+    """Put NODE back into service, and forget what made it suspect."""
     _change(node, "resume")
 
 

@@ -29,6 +29,7 @@ _STOPPED_AS = {
     StopReason.NODE_LOST: Outcome.NODE_LOST,
     StopReason.RESERVED: Outcome.PREEMPTED,
     StopReason.SCALED_DOWN: Outcome.SCALED_DOWN,
+    StopReason.DRAINED: Outcome.DRAINED,
 }
 
 

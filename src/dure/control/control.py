@@ -21,7 +21,7 @@ from dure.control.memory import Memory, RandomStreams
 from dure.control.orders import StopOrder
 from dure.control.ports import Ledger, Observation, Started
 from dure.control.requests import Request
-from dure.model.events import CancelRequested, JobReleased, encode_all
+from dure.model.events import CancelRequested, JobReleased, NodeChanged, NodeReason, encode_all
 from dure.model.fleet import Engine
 from dure.policy import PolicySet
 from dure.world.world import World
@@ -95,7 +95,9 @@ class Control:
             draft.answers.append(handle(request, self.memory, draft))
         # 3. Held jobs whose time has come, or will never come.
         self._release(draft)
-        # 4. One decision for all of it, checked by code that did not make it.
+        # 4. Nodes that failed too often, and those that were set aside long enough.
+        self._watch_nodes(draft)
+        # 5. One decision for all of it, checked by code that did not make it.
         if not self.halted:
             self._decide(draft)
         return draft.finish(self.memory.specs.of)
@@ -121,6 +123,16 @@ class Control:
                 draft.record(CancelRequested(at_ms=draft.now_ms, job=job, by=PLATFORM.id))
         for job in draft.world.due_releases(draft.now_ms):
             draft.record(JobReleased(at_ms=draft.now_ms, job=job))
+
+    def _watch_nodes(self, draft: Draft) -> None:
+        """Set suspect nodes aside for their probation, and take them back after it."""
+        world, at_ms = draft.world, draft.now_ms
+        for node in world.over_probation(at_ms):
+            reason = NodeReason.PROBATION_OVER
+            draft.record(NodeChanged(at_ms=at_ms, node=node, state="up", by=PLATFORM.id, reason=reason))
+        for node in world.suspects():
+            reason = NodeReason.REPEATED_FAILURES
+            draft.record(NodeChanged(at_ms=at_ms, node=node, state="suspect", by=PLATFORM.id, reason=reason))
 
     def _decide(self, draft: Draft) -> None:
         plan = kernel.decide(draft.world, draft.now_ms)

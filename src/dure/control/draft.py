@@ -73,7 +73,7 @@ class Draft:
         if isinstance(event, NationApplied):
             self._tell("nation", {})
         elif isinstance(event, NodeChanged):
-            self._tell("node", {"node": event.node, "state": event.state})
+            self._tell("node", {"node": event.node, "state": event.state, "reason": event.reason.value})
 
     def record_plan(self, plan: Plan) -> None:
         """The kernel decided, and has already put it into effect on the world."""

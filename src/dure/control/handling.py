@@ -66,10 +66,10 @@ def _cancel(request: CancelJob, draft: Draft) -> Reply:
 
 
 def _change_node(request: ChangeNode, draft: Draft) -> Reply:
-    node = next((each for each in draft.world.nodes() if each.name == request.node), None)
-    if node is None:
+    if not draft.world.atlas.has_node(request.node):
         message = f"There is no node {request.node}; `dure nodes` lists them."
         return NotDone(code=NotDoneCode.UNKNOWN_NODE, message=message)
+    node = draft.world.node(request.node)
     if node.state != request.state:
         draft.record(NodeChanged(at_ms=draft.now_ms, node=request.node, state=request.state, by=request.caller.id))
     return NodeStands(node=request.node, state=request.state, jobs=node.jobs)

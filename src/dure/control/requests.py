@@ -38,7 +38,7 @@ class ApplyNation(Struct, frozen=True, kw_only=True):
 
 
 class ChangeNode(Struct, frozen=True, kw_only=True):
-    """Drain a node (`drained`) or take it back into service (`up`)."""
+    """Bring a node into another state: `cordoned`, `drained`, `down`, or back into service (`up`)."""
 
     caller: Caller
     node: str
@@ -92,7 +92,7 @@ class JobStands(Struct, frozen=True, kw_only=True):
 
 
 class NodeStands(Struct, frozen=True, kw_only=True):
-    """Where a node is after a request about it. Jobs on a drained node run to their end."""
+    """Where a node is after a request about it, and what was running there."""
 
     node: str
     state: str

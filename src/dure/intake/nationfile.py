@@ -56,7 +56,16 @@ _ORGANISATION = ("name", "kind", "country", "parent_country", "title", "projects
 _SHARE = ("name", "guarantee", "lend", "limit", "reclaim_per_hour", "weight", "children")
 _DATASET = ("name", "owner", "classes", "jurisdiction", "purposes", "sites", "readers", "paths")
 _GPU_CLASS = ("exchange", "half_life", "fractions", "mig")
-_TIMING = ("protected", "warning", "grace", "half_life", "backfill_depth")
+_TIMING = (
+    "protected",
+    "warning",
+    "grace",
+    "half_life",
+    "backfill_depth",
+    "suspect_after",
+    "suspect_window",
+    "probation",
+)
 
 
 def nation_from_yaml(document: str) -> Nation:
@@ -150,6 +159,9 @@ def _timing(problems: Problems, field: str, value: object) -> Timing:
         grace_ms=entry.optional("grace", _UP_TO_A_DAY, usual.grace_ms),
         half_life_ms=entry.optional("half_life", _HALF_LIFE, usual.half_life_ms),
         backfill_depth=entry.optional("backfill_depth", whole_number(0, 100_000), usual.backfill_depth),
+        suspect_after=entry.optional("suspect_after", whole_number(0, 1_000), usual.suspect_after),
+        suspect_window_ms=entry.optional("suspect_window", _HALF_LIFE, usual.suspect_window_ms),
+        probation_ms=entry.optional("probation", _HALF_LIFE, usual.probation_ms),
     )
 
 
@@ -379,6 +391,9 @@ def _timing_document(timing: Timing) -> Document:
         "grace": format_duration(timing.grace_ms),
         "half_life": format_duration(timing.half_life_ms),
         "backfill_depth": timing.backfill_depth,
+        "suspect_after": timing.suspect_after,
+        "suspect_window": format_duration(timing.suspect_window_ms),
+        "probation": format_duration(timing.probation_ms),
     }
 
 

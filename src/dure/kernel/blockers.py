@@ -40,6 +40,7 @@ from dure.world.transitions import demand_milli, share_row
     IS_HELD,
     NO_SITE_ALLOWED,
     NO_NODE_LARGE_ENOUGH,
+    NODES_OUT_OF_SERVICE,
     SHARE_LIMIT,
     NOT_LENT,
     BORROWING_NEEDS_PREEMPTIBLE,
@@ -51,7 +52,7 @@ from dure.world.transitions import demand_milli, share_row
     RESERVED_IN_ADVANCE,
     RESERVED_FOR_HEAD,
     BEHIND_IN_QUEUE,
-) = range(14)
+) = range(15)
 
 FINDING = np.dtype(
     [
@@ -82,6 +83,7 @@ SHAPE = np.dtype(
             "cpus_milli",
             "memory_mib",
             # Nodes, counted in the pool that has most of them, because a gang stays in one.
+            "declared",  # able to hold one rank if they were empty, in service or not
             "large_enough",  # in service, and able to hold one rank if they were empty
             "with_gpus",  # with enough idle GPUs now
             "with_all",  # and with enough CPUs and memory beside them; counted up to `nodes`
@@ -164,7 +166,8 @@ def _blockers_of_class(columns: Columns, job: int, gpu_class: int, shapes: Recor
     record = columns.jobs[job]
     shape = shapes[_shape_of(columns, job, gpu_class, shapes)]
     if shape.large_enough < record.nodes:
-        return _note(found, count, NO_NODE_LARGE_ENOUGH, gpu_class, NONE, 0)
+        code = NODES_OUT_OF_SERVICE if shape.declared >= record.nodes else NO_NODE_LARGE_ENOUGH
+        return _note(found, count, code, gpu_class, NONE, 0)
     share = share_row(columns, job, gpu_class)
     amount = demand_milli(columns, job)
     if amount > 0:
@@ -306,6 +309,7 @@ def _mix(mixed: int, value: int) -> int:
 @compiled
 def _look_at_nodes(columns: Columns, job: int, gpu_class: int, shapes: Records, index: int) -> None:
     shape = shapes[index]
+    shape.declared = 0
     shape.large_enough = 0
     shape.with_gpus = 0
     shape.with_all = 0
@@ -320,6 +324,7 @@ def _look_at_nodes(columns: Columns, job: int, gpu_class: int, shapes: Records, 
         if area.gpus < gpus or area.cpus_milli < shape.cpus_milli or area.memory_mib < shape.memory_mib:
             continue
         with_gpus = nodes_with(columns, pool, gpus)
+        shape.declared = max(shape.declared, area.node_count)
         shape.large_enough = max(shape.large_enough, nodes_with(columns, pool, 0))
         shape.with_gpus = max(shape.with_gpus, with_gpus)
         if with_gpus >= shape.nodes:

@@ -37,6 +37,7 @@ ORDER = tuple(BlockerCode)
 CODES = {
     blockers.NO_SITE_ALLOWED: BlockerCode.NO_SITE_ALLOWED,
     blockers.NO_NODE_LARGE_ENOUGH: BlockerCode.NO_NODE_LARGE_ENOUGH,
+    blockers.NODES_OUT_OF_SERVICE: BlockerCode.NODES_OUT_OF_SERVICE,
     blockers.SHARE_LIMIT: BlockerCode.SHARE_LIMIT,
     blockers.NOT_LENT: BlockerCode.NOT_LENT,
     blockers.BORROWING_NEEDS_PREEMPTIBLE: BlockerCode.BORROWING_NEEDS_PREEMPTIBLE,
@@ -52,7 +53,12 @@ CODES = {
 """What the numbers of the compiled functions stand for. The others are found here, from what is rarely looked at."""
 
 _SHAPES_OF_ONE = 8
-_ABOUT_NODES = {BlockerCode.NO_NODE_LARGE_ENOUGH, BlockerCode.NOT_ENOUGH_GPUS, BlockerCode.SCATTERED}
+_ABOUT_NODES = {
+    BlockerCode.NO_NODE_LARGE_ENOUGH,
+    BlockerCode.NODES_OUT_OF_SERVICE,
+    BlockerCode.NOT_ENOUGH_GPUS,
+    BlockerCode.SCATTERED,
+}
 _NOT_ENOUGH_NOW = {BlockerCode.NOT_ENOUGH_GPUS, BlockerCode.SCATTERED}
 
 
@@ -202,6 +208,8 @@ def _in_full(world: World, card: JobCard, finding: Records, now_ms: int) -> Bloc
     """A finding with names, with who holds what is missing, and with when it ends at the latest."""
     blocker = _blocker(world, card, finding)
     match blocker.code:
+        case BlockerCode.NODES_OUT_OF_SERVICE:
+            return replace(blocker, until_ms=_next_return_ms(world, card, int(finding.gpu_class)))
         case BlockerCode.SHARE_LIMIT:
             return _held_by(blocker, _largest_jobs(world, int(finding.share)))
         case BlockerCode.NOT_LENT:
@@ -217,6 +225,17 @@ def _in_full(world: World, card: JobCard, finding: Records, now_ms: int) -> Bloc
 
 def _held_by(blocker: Blocker, holders: tuple[str, ...], until_ms: int | None = None) -> Blocker:
     return replace(blocker, holders=holders, until_ms=until_ms)
+
+
+def _next_return_ms(world: World, card: JobCard, gpu_class: int) -> int | None:
+    """When the first suspect node of a class is taken back, of those where the job may run."""
+    pools, sites = world.columns.pools, int(world.columns.jobs[card.row].sites)
+    returns = []
+    for name, until_ms in world.suspect_until_ms.items():
+        pool = pools[world.columns.nodes[world.atlas.node_index(name)].pool]
+        if pool.gpu_class == gpu_class and sites >> int(pool.site) & 1:
+            returns.append(until_ms)
+    return min(returns, default=None)
 
 
 def _surely_free_ms(world: World, card: JobCard, gpu_class: int, now_ms: int) -> int | None:

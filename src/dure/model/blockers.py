@@ -18,6 +18,7 @@ class BlockerCode(StrEnum):
     HELD_UNTIL_ITS_TIME = "held-until-its-time"
     NO_SITE_ALLOWED = "no-site-allowed"
     NO_NODE_LARGE_ENOUGH = "no-node-large-enough"
+    NODES_OUT_OF_SERVICE = "nodes-out-of-service"
     SHARE_LIMIT = "share-limit"
     NOT_LENT = "not-lent"
     BORROWING_NEEDS_PREEMPTIBLE = "borrowing-needs-preemptible"

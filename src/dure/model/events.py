@@ -122,12 +122,23 @@ class AttemptEnded(Event, frozen=True, kw_only=True, omit_defaults=True, tag="at
     exit_code: int
 
 
+class NodeReason(StrEnum):
+    """Why a node changed its state."""
+
+    ASKED = "asked"
+    FAILED = "failed"
+    REPAIRED = "repaired"
+    REPEATED_FAILURES = "repeated-failures"
+    PROBATION_OVER = "probation-over"
+
+
 class NodeChanged(Event, frozen=True, kw_only=True, omit_defaults=True, tag="node-changed"):
-    """A node went down, was drained, or came back. `state` is `up`, `drained` or `down`."""
+    """A node changed its state: `up`, `cordoned`, `drained`, `down` or `suspect`."""
 
     node: str
     state: str
     by: str
+    reason: NodeReason = NodeReason.ASKED
 
 
 class TokenIssued(Event, frozen=True, kw_only=True, omit_defaults=True, tag="token-issued"):

@@ -99,10 +99,13 @@ class Site(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Timing(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How reclaim treats a borrower, how long usage is remembered, and how deep backfill looks.
+    """How reclaim treats a borrower, how long usage is remembered, how deep backfill looks, and when a node is suspect.
 
     A borrower is left alone for `protected_ms`, then may be warned; it is stopped `warning_ms` later, and killed if it
     is still there `grace_ms` after that. Usage counts half after `half_life_ms`.
+
+    A node that went down `suspect_after` times, or on which as many attempts in a row ended badly, each within
+    `suspect_window_ms` of the one before, is set aside for `probation_ms`; 0 sets none aside.
     """
 
     protected_ms: int = 60_000
@@ -110,3 +113,6 @@ class Timing(Struct, frozen=True, kw_only=True, omit_defaults=True):
     grace_ms: int = 30_000
     half_life_ms: int = 7 * 24 * 3_600_000
     backfill_depth: int = 100
+    suspect_after: int = 3
+    suspect_window_ms: int = 24 * 3_600_000
+    probation_ms: int = 4 * 3_600_000

@@ -205,5 +205,6 @@ class Outcome(StrEnum):
     TIME_LIMIT = "time-limit"
     CANCELLED = "cancelled"
     NODE_LOST = "node-lost"
+    DRAINED = "drained"
     NEVER_STARTED = "never-started"
     SCALED_DOWN = "scaled-down"

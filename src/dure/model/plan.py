@@ -28,6 +28,7 @@ class StopReason(StrEnum):
     NODE_LOST = "node-lost"
     RESERVED = "reserved"
     SCALED_DOWN = "scaled-down"
+    DRAINED = "drained"
 
 
 class Start(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="start", tag_field="do"):

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 
 class NodeLine(Struct, frozen=True, kw_only=True):
-    """One node. Free amounts are what a new job could have; `state` is `up`, `drained` or `down`."""
+    """One node. `state` is `up`, `cordoned`, `drained`, `down` or `suspect`.
+
+    Free amounts are what a new job could have. A `suspect` node comes back by itself at `until_ms`.
+    """
 
     name: str
     site: str
@@ -33,6 +36,7 @@ class NodeLine(Struct, frozen=True, kw_only=True):
     jobs: tuple[str, ...]
     reservations: tuple[ReservationLine, ...] = ()
     """Present and coming, in the order in which they begin."""
+    until_ms: int | None = None
 
 
 class NodesReport(Struct, frozen=True, kw_only=True):
@@ -55,7 +59,7 @@ class CellPart(Struct, frozen=True, kw_only=True):
 
 
 class Cell(Struct, frozen=True, kw_only=True):
-    """One GPU. `state` is `free`, `running`, `warned` or `claimed`; when idle, its node's `drained` or `down`."""
+    """One GPU. `state` is `free`, `running`, `warned` or `claimed`; when idle, the state of its node."""
 
     index: int
     state: str
@@ -97,7 +101,7 @@ class SiteLine(Struct, frozen=True, kw_only=True):
     capacity_milli: int
     used_milli: int
     unavailable_milli: int
-    """Not in use on nodes that are drained or down."""
+    """Not in use on nodes that are not up."""
     uses: tuple[OrganisationUse, ...]
     """Largest first."""
     nodes_total: int
@@ -261,4 +265,5 @@ def _node_line(card: NodeCard, kept: Kept) -> NodeLine:
         free_memory_mib=card.free_memory_mib,
         jobs=card.jobs,
         reservations=kept.by_node.get(card.name, ()),
+        until_ms=card.until_ms,
     )

@@ -32,7 +32,7 @@ from dure.reports.lending_demand import Charges
 from dure.reports.lending_rule import divide, lent_between
 
 ROOT = ""
-_GOES_ON = frozenset({Outcome.PREEMPTED, Outcome.NODE_LOST, Outcome.NEVER_STARTED})
+_GOES_ON = frozenset({Outcome.PREEMPTED, Outcome.NODE_LOST, Outcome.DRAINED, Outcome.NEVER_STARTED})
 
 
 class _Job(Struct):

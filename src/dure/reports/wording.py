@@ -12,6 +12,7 @@ _SHORT = {
     BlockerCode.HELD_UNTIL_ITS_TIME: "waits for its time",
     BlockerCode.NO_SITE_ALLOWED: "no site may run it",
     BlockerCode.NO_NODE_LARGE_ENOUGH: "no node is large enough",
+    BlockerCode.NODES_OUT_OF_SERVICE: "nodes are out of service",
     BlockerCode.SHARE_LIMIT: "share is at its limit",
     BlockerCode.NOT_LENT: "idle GPUs are not lent",
     BlockerCode.BORROWING_NEEDS_PREEMPTIBLE: "only preemptible jobs may borrow",
@@ -36,6 +37,9 @@ _UNBLOCK = {
     ),
     BlockerCode.NO_NODE_LARGE_ENOUGH: (
         "It needs {nodes} node(s) in service that hold its GPUs, CPUs and memory, where it may run."
+    ),
+    BlockerCode.NODES_OUT_OF_SERVICE: (
+        "It needs {nodes} node(s), and fewer of those that could run it are in service: see `dure nodes`."
     ),
     BlockerCode.SHARE_LIMIT: "Share {share} is at its limit: {short} GPU(s) of its own jobs must end first.",
     BlockerCode.NOT_LENT: "All that others lend is in use: it starts when a borrower ends or an owner lends more.",
@@ -106,8 +110,10 @@ _HAPPENED = {
     MomentCode.STOPPED_CANCELLED: "stopped: cancelled",
     MomentCode.STOPPED_NODE_LOST: "stopped: node lost",
     MomentCode.STOPPED_RESERVED: "stopped: its node is reserved",
+    MomentCode.STOPPED_DRAINED: "stopped: its node is being emptied",
     MomentCode.ATTEMPT_PREEMPTED: "attempt {attempt} ended: preempted",
     MomentCode.ATTEMPT_NODE_LOST: "attempt {attempt} ended: node lost",
+    MomentCode.ATTEMPT_DRAINED: "attempt {attempt} left its node, which is being emptied",
     MomentCode.ATTEMPT_NEVER_STARTED: "attempt {attempt} ended: never started",
     MomentCode.ATTEMPT_FAILED: "attempt {attempt} failed with exit code {exit_code}",
     MomentCode.ATTEMPT_FAILED_TRIES_AGAIN: "attempt {attempt} failed with exit code {exit_code}; will be tried again",

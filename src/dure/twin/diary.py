@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dure.model.events import AnyEvent, AttemptEnded, JobSubmitted, NationApplied, NodeChanged, Planned
+from dure.model.events import AnyEvent, AttemptEnded, JobSubmitted, NationApplied, NodeChanged, NodeReason, Planned
 from dure.model.jobs import Outcome
 from dure.model.plan import Claim, Decision, Placement, Plan, Spare, Start, Stop, StopReason, Warn
 from dure.sources.trace import unpack_choices
@@ -25,6 +25,13 @@ _OUTCOMES = {
     log.LOG_YIELDED: Outcome.PREEMPTED,
     log.LOG_OVER_TIME: Outcome.TIME_LIMIT,
     log.LOG_NODE_LOST: Outcome.NODE_LOST,
+}
+
+_NODE_REASONS = {
+    log.WHY_FAILED: NodeReason.FAILED,
+    log.WHY_REPAIRED: NodeReason.REPAIRED,
+    log.WHY_REPEATED_FAILURES: NodeReason.REPEATED_FAILURES,
+    log.WHY_PROBATION_OVER: NodeReason.PROBATION_OVER,
 }
 
 
@@ -57,11 +64,15 @@ class Diary:
             elif kind in _OUTCOMES:
                 yield self._ended(at_ms, job, attempt, kind)
             elif kind == log.LOG_NODE_CHANGED:
-                yield NodeChanged(at_ms=at_ms, node=self._atlas.node_name(other), state=NODE_STATES[value], by=BY)
+                yield self._node_changed(at_ms, other, value, attempt)
             else:
                 self._at_ms = at_ms
                 self._decisions.append(self._decision(kind, job, attempt, other, value))
         clock.log_rows = 0
+
+    def _node_changed(self, at_ms: int, node: int, state: int, why: int) -> NodeChanged:
+        name = self._atlas.node_name(node)
+        return NodeChanged(at_ms=at_ms, node=name, state=NODE_STATES[state], by=BY, reason=_NODE_REASONS[why])
 
     def close(self) -> Iterator[Planned]:
         """The plan of the decision that just ended, if it decided anything."""

@@ -29,7 +29,11 @@ from dure.world.columns import (
     MOST_GPUS,
     NEVER,
     NODE_DOWN,
+    NODE_SUSPECT,
+    NODE_UP,
     NONE,
+    STOP_DRAINED,
+    STOP_NODE_LOST,
     STOP_RECLAIMED,
     STOP_RESERVED,
     STOP_TIME_LIMIT,
@@ -40,7 +44,8 @@ from dure.world.columns import (
     records,
 )
 from dure.world.compiled import background_entry_point, compiled
-from dure.world.node_states import change_node
+from dure.world.node_states import SUSPECT_PART, change_node
+from dure.world.suspicion import is_suspect, put_on_trial
 from dure.world.timers import add_timer, drop_timer
 from dure.world.transitions import demand_milli, next_due_ms, put_in_queue, release
 
@@ -73,6 +78,9 @@ CLOCK = np.dtype(
             "reclaimed",
             "over_time",
             "next_fault",
+            "first_probation",  # of `probations`: those before it are over
+            "probations",
+            "suspects",  # nodes that are set aside now
             "node_failures",
             "interrupted",  # attempts that a failure ended
             "restarted",  # jobs that ran again after a failure
@@ -83,6 +91,8 @@ CLOCK = np.dtype(
         )
     ]
 )
+WHY_FAILED, WHY_REPAIRED, WHY_REPEATED_FAILURES, WHY_PROBATION_OVER = range(4)
+
 FAULT = np.dtype([(name, np.int64) for name in ("at_ms", "node", "state")])
 PAST = np.dtype([(name, np.int64) for name in ("saved_ms", "failed_ms")])
 LOG = np.dtype([(name, np.int64) for name in ("at_ms", "kind", "job", "attempt", "other", "value")])
@@ -95,6 +105,10 @@ class Run(NamedTuple):
     submit_ms: Integers
     faults: Records
     """Nodes that fail or return, in order."""
+    probations: Records
+    """Suspect nodes, in the order in which their probation is over."""
+    suspect_until_ms: Integers
+    """[node] when its probation is over; NONE while it is not suspect."""
     end_ms: Integers
     end_job: Integers
     end_slot: Integers
@@ -107,11 +121,9 @@ class Run(NamedTuple):
     log: Records
 
 
-def new_run(submit_ms: Integers, faults: Records, jobs: int, shares: int, keep_log: bool) -> Run:
-    """A run at its beginning; `submit_ms` are the arrival times of the jobs in rows 0, 1, ..., in order.
-
-    `shares` is the number of rows of shares.
-    """
+def new_run(columns: Columns, submit_ms: Integers, faults: Records, keep_log: bool) -> Run:
+    """A run at its beginning; `submit_ms` are the arrival times of the jobs in rows 0, 1, ..., in order."""
+    jobs, nodes, shares = len(columns.jobs), len(columns.nodes), len(columns.shares)
     past = records(PAST, jobs)
     past["failed_ms"] = NONE
     clock = records(CLOCK, 1)
@@ -120,6 +132,8 @@ def new_run(submit_ms: Integers, faults: Records, jobs: int, shares: int, keep_l
         clock=clock,
         submit_ms=submit_ms,
         faults=faults,
+        probations=records(FAULT, 1 + len(faults)),
+        suspect_until_ms=np.full(nodes, NONE, dtype=np.int64),
         end_ms=np.zeros(jobs, dtype=np.int64),
         end_job=np.zeros(jobs, dtype=np.int64),
         end_slot=np.full(jobs, NONE, dtype=np.int64),
@@ -144,6 +158,7 @@ def advance(columns: Columns, run: Run, until_ms: int, most_events: int) -> int:
         clock.allocated_integral += clock.allocated_milli * (now_ms - clock.now_ms)
         clock.now_ms = now_ms
         _end_attempts(columns, run, now_ms)
+        _end_probations(columns, run, now_ms)
         _change_nodes(columns, run, now_ms)
         _let_arrive(columns, run, now_ms)
         while True:
@@ -161,8 +176,11 @@ def _next_ms(columns: Columns, run: Run) -> int:
         now_ms = min(now_ms, run.submit_ms[clock.next_arrival])
     if clock.ends > 0:
         now_ms = min(now_ms, run.end_ms[0])
-    if clock.next_fault < len(run.faults) and not _is_over(run):
-        now_ms = min(now_ms, run.faults[clock.next_fault].at_ms)
+    if not _is_over(run):
+        if clock.next_fault < len(run.faults):
+            now_ms = min(now_ms, run.faults[clock.next_fault].at_ms)
+        if clock.first_probation < clock.probations:
+            now_ms = min(now_ms, run.probations[clock.first_probation].at_ms)
     return max(now_ms, clock.now_ms)
 
 
@@ -187,14 +205,16 @@ def _end_attempts(columns: Columns, run: Run, now_ms: int) -> None:
             record.work_left_ms = 0
             _finish(columns, run, job, LOG_FINISHED, now_ms)
             clock.finished += 1
-        elif stopped_for in (STOP_RECLAIMED, STOP_RESERVED):
+        elif stopped_for in (STOP_RECLAIMED, STOP_RESERVED, STOP_DRAINED):
             lost_ms = _keep_what_was_saved(columns, run, job, done_ms, record.saves_when_warned)
             clock.lost_to_reclaim_integral += lost_ms * demand_milli(columns, job)
-            # Who made way for a reservation is nobody's victim, and may take its guarantee back.
+            # Who made way for a reservation or left a drained node is nobody's victim, and may take its guarantee back.
             record.times_reclaimed += 1 if stopped_for == STOP_RECLAIMED else 0
             clock.reclaimed += 1
             _log(run, now_ms, LOG_YIELDED, job, record.attempt, NONE, record.work_left_ms)
             put_in_queue(columns, job)
+        elif stopped_for == STOP_NODE_LOST:
+            _interrupt(columns, run, job, done_ms, now_ms)
         else:
             _end_over_time(columns, run, job, done_ms, now_ms)
 
@@ -246,25 +266,62 @@ def _keep_what_was_saved(columns: Columns, run: Run, job: int, done_ms: int, sav
 
 
 @compiled
+def _end_probations(columns: Columns, run: Run, now_ms: int) -> None:
+    """Suspect nodes whose probation is over are taken back, unless they failed again meanwhile."""
+    clock = run.clock[0]
+    while clock.first_probation < clock.probations and run.probations[clock.first_probation].at_ms <= now_ms:
+        probation = run.probations[clock.first_probation]
+        clock.first_probation += 1
+        if run.suspect_until_ms[probation.node] == probation.at_ms:
+            _change(columns, run, probation.node, NODE_UP, WHY_PROBATION_OVER, now_ms)
+            put_on_trial(columns, probation.node, now_ms)
+
+
+@compiled
 def _change_nodes(columns: Columns, run: Run, now_ms: int) -> None:
+    """Nodes fail, and return: those that failed too often as suspects, as the live platform would set them aside."""
     clock = run.clock[0]
     while clock.next_fault < len(run.faults) and run.faults[clock.next_fault].at_ms <= now_ms:
         fault = run.faults[clock.next_fault]
+        clock.next_fault += 1
         if fault.state == NODE_DOWN:
             clock.node_failures += 1
             _interrupt_attempts_on(columns, run, fault.node, now_ms)
-        change_node(columns, fault.node, fault.state, now_ms)
-        _log(run, now_ms, LOG_NODE_CHANGED, NONE, 0, fault.node, fault.state)
-        clock.next_fault += 1
-        clock.events += 1
+            _change(columns, run, fault.node, NODE_DOWN, WHY_FAILED, now_ms)
+        else:
+            _change(columns, run, fault.node, NODE_UP, WHY_REPAIRED, now_ms)
+            if is_suspect(columns, fault.node) and clock.suspects < max(1, columns.counters[0].nodes // SUSPECT_PART):
+                _set_aside(columns, run, fault.node, now_ms)
         if clock.keep_log == 1 and clock.log_rows + _LOG_KEPT_FREE // 2 > LOG_ROWS:
             return
 
 
 @compiled
+def _set_aside(columns: Columns, run: Run, node: int, now_ms: int) -> None:
+    clock = run.clock[0]
+    _change(columns, run, node, NODE_SUSPECT, WHY_REPEATED_FAILURES, now_ms)
+    until_ms = now_ms + columns.counters[0].probation_ms
+    run.suspect_until_ms[node] = until_ms
+    run.probations[clock.probations].at_ms = until_ms
+    run.probations[clock.probations].node = node
+    clock.probations += 1
+    clock.suspects += 1
+
+
+@compiled
+def _change(columns: Columns, run: Run, node: int, state: int, why: int, now_ms: int) -> None:
+    clock = run.clock[0]
+    if run.suspect_until_ms[node] != NONE:
+        run.suspect_until_ms[node] = NONE
+        clock.suspects -= 1
+    change_node(columns, node, state, now_ms)
+    _log(run, now_ms, LOG_NODE_CHANGED, NONE, why, node, state)
+    clock.events += 1
+
+
+@compiled
 def _interrupt_attempts_on(columns: Columns, run: Run, node: int, now_ms: int) -> None:
     """A node failed: every attempt with a rank there is over, as a whole, and its job queues in its old place."""
-    clock = run.clock[0]
     job = _running_on(columns, node)
     while job != NONE:
         record = columns.jobs[job]
@@ -273,13 +330,20 @@ def _interrupt_attempts_on(columns: Columns, run: Run, node: int, now_ms: int) -
         if over_time:
             _end_over_time(columns, run, job, done_ms, now_ms)
         else:
-            lost_ms = _keep_what_was_saved(columns, run, job, done_ms, 0)
-            clock.lost_to_failures_integral += lost_ms * demand_milli(columns, job)
-            clock.interrupted += 1
-            run.past[job].failed_ms = now_ms
-            _log(run, now_ms, LOG_NODE_LOST, job, record.attempt, NONE, record.work_left_ms)
-            put_in_queue(columns, job)
+            _interrupt(columns, run, job, done_ms, now_ms)
         job = _running_on(columns, node)
+
+
+@compiled
+def _interrupt(columns: Columns, run: Run, job: int, done_ms: int, now_ms: int) -> None:
+    """A job lost its node and so what it did since its last checkpoint, whatever it would have saved when warned."""
+    clock = run.clock[0]
+    lost_ms = _keep_what_was_saved(columns, run, job, done_ms, 0)
+    clock.lost_to_failures_integral += lost_ms * demand_milli(columns, job)
+    clock.interrupted += 1
+    run.past[job].failed_ms = now_ms
+    _log(run, now_ms, LOG_NODE_LOST, job, columns.jobs[job].attempt, NONE, columns.jobs[job].work_left_ms)
+    put_in_queue(columns, job)
 
 
 @compiled

@@ -28,9 +28,7 @@ from dure.world.columns import (
     NONE,
     QUEUED,
     RUNNING,
-    STOP_NODE_LOST,
     STOP_NONE,
-    STOP_RECLAIMED,
     STOPPING,
     WARNED,
     Columns,
@@ -244,10 +242,8 @@ def _begin(columns: Columns, moment: Moment, is_late: bool) -> Run:
     jobs["work_left_ms"] = np.where(holds, ends_ms - jobs["started_ms"], work_ms)
     jobs["limit_ms"] = np.where(holds, jobs["limit_ms"], np.maximum(jobs["limit_ms"], work_ms))
     jobs["first_started_ms"][~holds] = NONE
-    # The twin has no engine that would put a job back which lost its node while it was stopping.
-    jobs["stop_reason"][holds & (jobs["stop_reason"] == STOP_NODE_LOST)] = STOP_RECLAIMED
     _keep_timers(columns, (jobs["state"] == WARNED) | (jobs["stop_reason"] != STOP_NONE) | (jobs["step"] != NONE))
-    run = new_run(np.zeros(0, dtype=np.int64), records(FAULT, 0), len(jobs), len(columns.shares), keep_log=False)
+    run = new_run(columns, np.zeros(0, dtype=np.int64), records(FAULT, 0), keep_log=False)
     run.clock[0].now_ms = moment.at_ms
     rows = np.flatnonzero(holds)
     run.clock[0].ends = run.clock[0].most_ends = len(rows)

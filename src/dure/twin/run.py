@@ -70,6 +70,7 @@ class RunReport(Struct, frozen=True, kw_only=True):
     p99_guarantee_delay_s: float | None
     max_guarantee_delay_s: float | None
     node_failures: int
+    set_aside: int
     interrupted: int
     avg_restart_s: float
     longest_restart_s: float
@@ -204,6 +205,7 @@ def _report(scene: Scene, columns: Columns, run: Run, wall_s: float, seed: int, 
         p99_guarantee_delay_s=_rounded(np.percentile(delay_s, 99)) if len(delay_s) else None,
         max_guarantee_delay_s=_rounded(delay_s.max()) if len(delay_s) else None,
         node_failures=int(clock.node_failures),
+        set_aside=int(clock.probations),
         interrupted=int(clock.interrupted),
         avg_restart_s=_rounded(clock.until_restart_ms / clock.restarted / 1000) if clock.restarted else 0.0,
         longest_restart_s=_rounded(clock.longest_until_restart_ms / 1000),

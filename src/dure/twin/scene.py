@@ -79,7 +79,7 @@ class Scene:
         )
         columns = building.build(shape, max(1, len(trace)))
         self._fill_jobs(columns, atlas)
-        run = new_run(trace.submit_ms, self._faults(atlas), max(1, len(trace)), len(columns.shares), keep_log)
+        run = new_run(columns, trace.submit_ms, self._faults(atlas), keep_log)
         return atlas, columns, run
 
     def _faults(self, atlas: Atlas) -> Records:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
 from dure.model.events import JobSubmitted
 from dure.model.nation import Nation
 from dure.model.organisations import UNLIMITED_MILLI
@@ -51,6 +53,11 @@ class Atlas:
             for project in organisation.projects:
                 own = self._share_index.get(project)
                 self._project_share[project] = own or self._share_index.get(organisation.name, 0)
+
+    @property
+    def node_names(self) -> Sequence[str]:
+        """Every node, in placement order."""
+        return self._node_names
 
     @property
     def node_count(self) -> int:
@@ -185,7 +192,14 @@ class Atlas:
                     target.usage, target.usage_at_ms = source.usage, source.usage_at_ms
                     target.reclaim_allowed_at_ms = source.reclaim_allowed_at_ms
 
-    def node_card(self, columns: Columns, node: int, jobs: tuple[str, ...]) -> NodeCard:
+    def carry_over_failures(self, before: Atlas, old: Columns, new: Columns) -> None:
+        """Nodes that go on under a new declaration keep what makes them suspect."""
+        rows = [(old_row, self._node_index.get(name, NONE)) for old_row, name in enumerate(before.node_names)]
+        old_rows, new_rows = np.array([pair for pair in rows if pair[1] != NONE], dtype=np.int64).reshape(-1, 2).T
+        for field in ("downs", "down_ms", "failures", "failure_ms", "failure_share"):
+            new.nodes[field][new_rows] = old.nodes[field][old_rows]
+
+    def node_card(self, columns: Columns, node: int, jobs: tuple[str, ...], until_ms: int | None) -> NodeCard:
         """A node for people."""
         record = columns.nodes[node]
         site, group = self._node_group[node]
@@ -201,6 +215,7 @@ class Atlas:
             free_memory_mib=int(record.free_memory_mib),
             state=NODE_STATES[int(record.state)],
             jobs=jobs,
+            until_ms=until_ms,
         )
 
     def share_cards(self, columns: Columns) -> list[ShareCard]:

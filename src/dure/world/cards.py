@@ -32,8 +32,10 @@ class MomentCode(StrEnum):
     STOPPED_CANCELLED = "stopped-cancelled"
     STOPPED_NODE_LOST = "stopped-node-lost"
     STOPPED_RESERVED = "stopped-reserved"
+    STOPPED_DRAINED = "stopped-drained"
     ATTEMPT_PREEMPTED = "attempt-preempted"
     ATTEMPT_NODE_LOST = "attempt-node-lost"
+    ATTEMPT_DRAINED = "attempt-drained"
     ATTEMPT_NEVER_STARTED = "attempt-never-started"
     ATTEMPT_FAILED = "attempt-failed"
     ATTEMPT_FAILED_TRIES_AGAIN = "attempt-failed-tries-again"
@@ -56,12 +58,14 @@ STOPPED = {
     StopReason.NODE_LOST: MomentCode.STOPPED_NODE_LOST,
     StopReason.RESERVED: MomentCode.STOPPED_RESERVED,
     StopReason.SCALED_DOWN: MomentCode.STOPPED_SCALED_DOWN,
+    StopReason.DRAINED: MomentCode.STOPPED_DRAINED,
 }
 """What a job's timeline says when it is told to stop."""
 
 REQUEUED = {
     Outcome.PREEMPTED: MomentCode.ATTEMPT_PREEMPTED,
     Outcome.NODE_LOST: MomentCode.ATTEMPT_NODE_LOST,
+    Outcome.DRAINED: MomentCode.ATTEMPT_DRAINED,
     Outcome.NEVER_STARTED: MomentCode.ATTEMPT_NEVER_STARTED,
 }
 """What it says when an attempt ended for no fault of the job's, which goes back to the queue."""
@@ -198,7 +202,7 @@ class ShareCard(Struct, frozen=True, kw_only=True):
 
 
 class NodeCard(Struct, frozen=True, kw_only=True):
-    """One node. `state` is `up`, `drained` or `down`; free amounts are what a new job could have."""
+    """One node. `state` is `up`, `cordoned`, `drained`, `down` or `suspect`; free amounts are not used by any job."""
 
     name: str
     site: str
@@ -211,3 +215,5 @@ class NodeCard(Struct, frozen=True, kw_only=True):
     free_memory_mib: int
     state: str
     jobs: tuple[str, ...]
+    until_ms: int | None = None
+    """When a suspect node's probation is over."""

@@ -59,7 +59,7 @@ DO_START, DO_CLAIM, DO_WARN, DO_SPARE, DO_STOP = range(5)
 
 # Why an attempt is stopped.
 STOP_NONE, STOP_RECLAIMED, STOP_TIME_LIMIT, STOP_CANCELLED, STOP_NODE_LOST, STOP_RESERVED = range(6)
-STOP_SCALED_DOWN = 6
+STOP_SCALED_DOWN, STOP_DRAINED = range(6, 8)
 
 # How the waiting are ordered. From ORDER_PRIORITY on every share has a queue of its own; before it all have one.
 ORDER_FIFO, ORDER_SJF, ORDER_PRIORITY, ORDER_FAIR_SHARE = range(4)
@@ -161,6 +161,12 @@ NODE = _records(
     "state",
     "changed",  # 1 while listed: the calendar has to count it anew
     "next_changed",
+    # What makes a node suspect.
+    "downs",  # times it went down, with no longer between two than the window
+    "down_ms",  # the last time
+    "failures",  # attempts in a row that ended badly here, those of one share one after another counted once
+    "failure_ms",  # the last that counted
+    "failure_share",
     "candidate",  # scratch of reclaim: place among the candidate nodes; NONE
     "first_booking",
 )
@@ -332,6 +338,9 @@ COUNTERS = _records(
     "open_bookings",  # bookings for somebody that have begun and not ended
     "first_share_booking",  # list of bookings for somebody
     "only_booked",  # 1 while jobs are placed on nodes that are booked for their share and nowhere else
+    "suspect_after",
+    "suspect_window_ms",
+    "probation_ms",
     "decisions",
     "placement",  # the rule that chooses among nodes: PLACE_*
     "shapes",  # counted rows of `mix` in use

@@ -21,6 +21,7 @@ from dure.model.events import (
     JobSubmitted,
     NationApplied,
     NodeChanged,
+    NodeReason,
     Planned,
     SecretStored,
     TokenIssued,
@@ -55,12 +56,14 @@ from dure.world.columns import (
     JOB,
     MOST_GPUS,
     NEVER,
+    NODE_SUSPECT,
     NODE_UP,
     NONE,
     QUEUED,
     RUNNING,
     SPENT,
     STOP_CANCELLED,
+    STOP_DRAINED,
     STOP_NODE_LOST,
     STOP_NONE,
     STOP_RECLAIMED,
@@ -74,9 +77,10 @@ from dure.world.columns import (
     WITHIN_SITE,
     Columns,
 )
-from dure.world.node_states import change_node
+from dure.world.node_states import SUSPECT_PART, change_node
 from dure.world.parts import SLICES
 from dure.world.running import add_preemptible
+from dure.world.suspicion import forget_failures, is_suspect, note_bad_end, note_good_end, put_on_trial
 from dure.world.templates import copy_name, split_copy
 from dure.world.turns import queue_order
 
@@ -109,6 +113,7 @@ STOP_CODES = {
     StopReason.NODE_LOST: STOP_NODE_LOST,
     StopReason.RESERVED: STOP_RESERVED,
     StopReason.SCALED_DOWN: STOP_SCALED_DOWN,
+    StopReason.DRAINED: STOP_DRAINED,
 }
 
 
@@ -129,6 +134,8 @@ class World:
     """Jobs that the latest event or plan brought to their end."""
     now_ms: int
     """Time of the last event or decision."""
+    suspect_until_ms: dict[str, int]
+    """Nodes that are set aside as suspect, and when their probation is over."""
 
     def __init__(self) -> None:
         self.atlas = Atlas(Nation())
@@ -143,6 +150,8 @@ class World:
         self._services: dict[str, None] = {}
         self._final: deque[str] = deque()
         self._held: dict[str, None] = {}
+        self._accused: dict[int, None] = {}
+        self.suspect_until_ms = {}
         """Jobs that wait for others to succeed."""
         self._releases = Agenda()
         """Held jobs by the time at which they may queue."""
@@ -416,6 +425,7 @@ class World:
         card = self._card(event.job)
         if card.attempt != event.attempt or card.state.is_waiting or card.state.is_final:
             return
+        self._judge_nodes(card.row, event)
         transitions.release(self.columns, card.row, event.at_ms)
         card.exit_code = event.exit_code
         left_for, card.reservation = card.reservation, ""
@@ -435,7 +445,7 @@ class World:
                 self._finish(card, Moment(event.at_ms, JobState.FAILED, MomentCode.TIME_LIMIT_REACHED))
             case Outcome.FAILED:
                 self._fail(card, event)
-            case Outcome.PREEMPTED | Outcome.NODE_LOST | Outcome.NEVER_STARTED:
+            case Outcome.PREEMPTED | Outcome.NODE_LOST | Outcome.DRAINED | Outcome.NEVER_STARTED:
                 self._requeue(card, event, left_for)
             case _:
                 assert_never(event.outcome)
@@ -502,6 +512,21 @@ class World:
         change_node(self.columns, node, state, event.at_ms)
         for row in claims if state != NODE_UP else ():
             self._note_lost_claim(row, event.at_ms)
+        self.suspect_until_ms.pop(event.node, None)
+        if state == NODE_SUSPECT:
+            self.suspect_until_ms[event.node] = event.at_ms + self.nation.timing.probation_ms
+        elif state == NODE_UP and event.reason is NodeReason.ASKED:
+            forget_failures(self.columns, node)
+        elif event.reason is NodeReason.PROBATION_OVER:
+            put_on_trial(self.columns, node, event.at_ms)
+
+    def _judge_nodes(self, row: int, event: AttemptEnded) -> None:
+        """Count for or against its nodes how an attempt ended."""
+        if event.outcome is Outcome.SUCCEEDED:
+            note_good_end(self.columns, row)
+        elif event.outcome in {Outcome.FAILED, Outcome.NEVER_STARTED}:
+            found = note_bad_end(self.columns, row, event.at_ms)
+            self._accused.update(dict.fromkeys(self.columns.chosen[:found].tolist()))
 
     def _give_up_claim(self, row: int, at_ms: int) -> None:
         transitions.dissolve(self.columns, row, at_ms)
@@ -527,9 +552,7 @@ class World:
         # A row that was given back stands for a job that is gone, not for one that waits.
         self.columns.jobs["state"] = GONE
         self.atlas.carry_over_usage(old_atlas, old, self.columns)
-        for node, state in old_atlas.node_states(old):
-            if self.atlas.has_node(node):
-                set_node_state(self.columns, self.atlas.node_index(node), state)
+        self._carry_over_nodes(old_atlas, old)
         self._bring_rows_over(old)
         rows = [row for row, job in enumerate(self._job_at_row) if job]
         for row in sorted(rows, key=lambda row: int(old.jobs[row].sequence)):
@@ -584,6 +607,16 @@ class World:
             return min(limit_ms, card.stop_at_ms or at_ms)
         record.stop_reason = STOP_NONE
         return at_ms
+
+    def _carry_over_nodes(self, before: Atlas, old: Columns) -> None:
+        """Nodes that go on under a new declaration keep their state, and what makes them suspect."""
+        self._accused.clear()
+        for name, state in before.node_states(old):
+            if self.atlas.has_node(name):
+                set_node_state(self.columns, self.atlas.node_index(name), state)
+        for name in [name for name in self.suspect_until_ms if not self.atlas.has_node(name)]:
+            del self.suspect_until_ms[name]
+        self.atlas.carry_over_failures(before, old, self.columns)
 
     def _jobs_on(self, node: int) -> list[int]:
         rows = []
@@ -823,7 +856,12 @@ class World:
 
     def nodes(self) -> list[NodeCard]:
         """Every node, in placement order."""
-        return [self.atlas.node_card(self.columns, node, self._names_on(node)) for node in range(self.atlas.node_count)]
+        return [self.node(name) for name in self.atlas.node_names]
+
+    def node(self, name: str) -> NodeCard:
+        """One node of the fleet."""
+        node = self.atlas.node_index(name)
+        return self.atlas.node_card(self.columns, node, self._names_on(node), self.suspect_until_ms.get(name))
 
     def _names_on(self, node: int) -> tuple[str, ...]:
         return tuple(sorted(self._job_at_row[row] for row in self._jobs_on(node)))
@@ -870,6 +908,21 @@ class World:
         """Waiting jobs that can no longer keep a date of their own: each wants a `CancelRequested` that says which."""
         return [(job, self.jobs[job].too_late) for job in self._last_calls.due(now_ms - 1)]
 
+    def suspects(self) -> list[str]:
+        """Nodes that failed too often to be given more: each wants a `NodeChanged` that sets it aside.
+
+        No more than a tenth of all nodes (but one) is ever set aside: when everything fails, it is not the nodes.
+        """
+        room = max(1, self.atlas.node_count // SUSPECT_PART) - len(self.suspect_until_ms)
+        accused = [node for node in sorted(self._accused) if is_suspect(self.columns, node)]
+        self._accused = dict.fromkeys(accused)
+        up = [node for node in accused if self.columns.nodes[node].state == NODE_UP]
+        return [self.atlas.node_name(node) for node in up[: max(0, room)]]
+
+    def over_probation(self, now_ms: int) -> list[str]:
+        """Suspect nodes whose probation is over: each wants a `NodeChanged` that takes it back."""
+        return [node for node, until_ms in self.suspect_until_ms.items() if until_ms <= now_ms]
+
     def doomed(self) -> list[str]:
         """Held jobs of which a dependency failed or was cancelled: each wants a `CancelRequested`."""
         return [job for job in self._held if any(self._has_failed(each) for each in self.jobs[job].submitted.depends)]
@@ -882,12 +935,16 @@ class World:
         return lost or card.state in {JobState.FAILED, JobState.CANCELLED}
 
     def next_wake_ms(self) -> int | None:
-        """The earliest time at which deciding, releasing a held job or giving one up could change something."""
+        """The earliest time at which something could change by itself.
+
+        Deciding, releasing a held job, giving one up, or taking back a suspect node.
+        """
         due = int(transitions.next_due_ms(self.columns))
         if (release_ms := self._releases.next_ms()) is not None:
             due = min(due, release_ms)
         if (last_call_ms := self._last_calls.next_ms()) is not None:
             due = min(due, last_call_ms + 1)
+        due = min([due, *self.suspect_until_ms.values()])
         return None if due >= NEVER else due
 
     def share_of(self, project: str) -> str:
@@ -910,6 +967,8 @@ class World:
         other._services = dict(self._services)
         other._final = deque(self._final)
         other._held = dict(self._held)
+        other._accused = dict(self._accused)
+        other.suspect_until_ms = dict(self.suspect_until_ms)
         other._releases, other._last_calls = self._releases.copy(), self._last_calls.copy()
         other._dependents = {job: list(jobs) for job, jobs in self._dependents.items()}
         other._shared_cards = set(self.jobs)
