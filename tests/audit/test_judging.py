@@ -533,6 +533,22 @@ def test_a_job_that_is_over_is_not_in_the_books() -> None:
     assert broken(found, start("j", at(0, 0), attempt=3)) == ["unknown-job"]
 
 
+def test_a_claim_that_is_complete_may_start_while_another_waits_for_the_cpus_of_its_victim() -> None:
+    """Two claims on one node: the CPUs that the second is promised are in use by its victim, and counted once."""
+    found = books(
+        *(job(f"g{number}", "guest", 4, cpus=32) for number in range(2)),
+        *(start(f"g{number}", at(0, *range(4 * number, 4 * number + 4))) for number in range(2)),
+        *(job(f"d{number}", "owner", 4, cpus=32) for number in range(2)),
+    )
+    for number in range(2):
+        plan = Plan(at_ms=OLD, decisions=(claim(f"d{number}", at(0)), warn(f"g{number}", f"d{number}")))
+        found.apply(Planned(at_ms=OLD, plan=plan))
+    found.apply(ended("g0", Outcome.PREEMPTED))
+    assert broken(found, start("d0", at(0, *range(4)), borrowed=False), now_ms=OLD) == []
+    found.apply(job("x", "owner", 0, cpus=32))
+    assert broken(found, start("x", at(0), gpu_class="H100", borrowed=False), now_ms=OLD) == ["cpus-overcommitted"]
+
+
 def test_only_who_may_be_preempted_is_stopped_and_only_on_a_drained_node() -> None:
     declared = nation([share("firm", guarantee=8)], nodes=2)
     fixed = job("fixed", "firm", preemptible=False)

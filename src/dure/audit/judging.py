@@ -150,14 +150,26 @@ def _judge_capacity(page: Page, entry: Entry, placements: tuple[Placement, ...])
                 yield "no-such-gpu", f"{placement.node} has no GPU {gpu}"
             if page.gpus.get((placement.node, gpu), 0) + placement.milli > WHOLE:
                 yield "gpu-overcommitted", f"GPU {gpu} of {placement.node}"
-        cpus, memory_mib = page.beside.get(placement.node, (0, 0))
-        if entry.state == WAITING:
-            cpus += entry.submitted.cpus
-            memory_mib += entry.submitted.memory_mib
+        cpus, memory_mib = _beside_gpus(page, entry, placement.node)
         if entry.submitted.cpus and cpus > group.cpus:
             yield "cpus-overcommitted", placement.node
         if entry.submitted.memory_mib and memory_mib > group.memory_mib:
             yield "memory-overcommitted", placement.node
+
+
+def _beside_gpus(page: Page, entry: Entry, node: str) -> tuple[int, int]:
+    """CPUs and MiB in use once the job runs there.
+
+    Nobody passes a claim, so what claims are promised counts; but what one claim is promised, another one's victims may
+    use until they are gone.
+    """
+    if entry.state == WAITING:
+        cpus, memory_mib = page.beside.get(node, (0, 0))
+    else:
+        holders = [page.jobs[job].submitted for job in page.holders.get(node, ())]
+        cpus = sum(each.cpus for each in holders)
+        memory_mib = sum(each.memory_mib for each in holders)
+    return cpus + entry.submitted.cpus, memory_mib + entry.submitted.memory_mib
 
 
 def _judge_quota(page: Page, entry: Entry, gpu_class: str) -> Findings:
