@@ -11,6 +11,9 @@ from click.testing import CliRunner, Result
 from dure.cli.main import main
 from dure.cli.twin import POLICIES
 from dure.kernel.policies import POLICIES as KNOWN
+from dure.twin.scenario import scenario_text
+from tests.kernel.nations import TIMING, job, nation, share
+from tests.kernel.story import Story
 
 
 @pytest.fixture(autouse=True)
@@ -132,3 +135,29 @@ def test_policies_are_compared_in_the_order_asked_for(here: Path) -> None:
     assert [line.split()[0] for line in table.stdout.splitlines()] == ["POLICY", "dure", "fifo"]
     reports = json.loads(CliRunner().invoke(main, [*typed, "--json"]).stdout)
     assert [(each["policy"], each["avg_wait_s"]) for each in reports] == [("dure", 30.0), ("fifo", 30.0)]
+
+
+def test_a_scenario_is_played_again_and_every_decision_is_told(here: Path) -> None:
+    story = Story(nation([share("owner", guarantee=8), share("guest")], nodes=1))
+    story.submit(job("j", "guest", 8))
+    story.wait(TIMING.protected_ms)
+    story.submit(job("own", "owner", 8))
+    (here / "scenario.yaml").write_text(scenario_text(story.steps))
+    told = CliRunner().invoke(main, ["twin", "replay-scenario", "scenario.yaml"])
+    assert told.exit_code == 0, told.output
+    assert told.stdout.splitlines() == [
+        "           0 ms  j starts on s0-h100-0000 GPU 0,1,2,3,4,5,6,7, borrowed",
+        "     600,000 ms  own claims on s0-h100-0000 GPU -",
+        "     600,000 ms  j must yield to own by 660,000 ms",
+        "3 decisions, no fault",
+    ]
+    listed = json.loads(CliRunner().invoke(main, ["twin", "replay-scenario", "scenario.yaml", "--json"]).stdout)
+    assert [len(each["plan"]["decisions"]) for each in listed] == [1, 0, 2]
+
+
+@pytest.mark.parametrize("file", ["missing.yaml", "foreign.yaml", "noise.csv"])
+def test_what_is_no_scenario_is_a_message_and_exit_code_2(file: str) -> None:
+    result = CliRunner().invoke(main, ["twin", "replay-scenario", file])
+    assert result.exit_code == 2
+    assert isinstance(result.exception, SystemExit)
+    assert file in result.output

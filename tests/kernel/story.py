@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from msgspec.structs import replace
 
 from dure.audit import Books
@@ -20,6 +22,7 @@ from dure.model.events import (
 from dure.model.jobs import JobState, Outcome
 from dure.model.nation import Nation
 from dure.model.plan import Claim, Decision, Plan, Start, StopReason, Warn
+from dure.twin.scenario import Decide, Step
 from dure.world.cards import JobCard
 from dure.world.world import World
 
@@ -37,16 +40,20 @@ ENDS = {
 class Story:
     """Drives a world as the live loop does, and keeps the books and every event beside it."""
 
-    def __init__(self, declared: Nation) -> None:
+    def __init__(self, declared: Nation, watch: Callable[[Story, Plan], None] | None = None) -> None:
         self.world = World()
         self.books = Books()
         self.events: list[AnyEvent] = []
+        self.steps: list[Step] = []
+        """What happened and when it was decided: a scenario that `dure twin replay-scenario` plays again."""
         self.plans: list[Plan] = []
         self.now_ms = 0
+        self._watch = watch
         self.happen(NationApplied(at_ms=0, by="test", nation=declared))
 
     def happen(self, event: AnyEvent) -> None:
         self.events.append(event)
+        self.steps.append(event)
         self.world.apply(event)
         self.books.apply(event)
 
@@ -55,6 +62,7 @@ class Story:
             self.happen(CancelRequested(at_ms=self.now_ms, job=name, by="platform", too_late=too_late))
         for name in self.world.due_releases(self.now_ms):
             self.happen(JobReleased(at_ms=self.now_ms, job=name))
+        self.steps.append(Decide(at_ms=self.now_ms))
         plan = decide(self.world, self.now_ms)
         violations = self.books.check(plan, self.now_ms)
         assert not violations, "\n".join(map(str, violations))
@@ -62,6 +70,8 @@ class Story:
         self.events.append(event)
         self.books.apply(event)
         self.plans.append(plan)
+        if self._watch is not None:
+            self._watch(self, plan)
         return plan
 
     def pass_time(self, milliseconds: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,14 @@ from dure.model.events import (
 )
 from dure.model.jobs import JobState, Outcome
 from dure.model.nation import Nation
-from dure.model.plan import Claim, Stop, StopReason
+from dure.model.plan import Claim, Plan, Stop, StopReason
 from dure.world.quota import remember
 from dure.world.world import World
 from tests.kernel.nations import MINUTE, TIMING, job, nation, share
+from tests.kernel.scenarios import retold
 from tests.kernel.story import Story
+
+Watch = Callable[[Story, Plan], None]
 
 
 @st.composite
@@ -80,8 +84,14 @@ ACTIONS = st.lists(
 )
 
 
-def play(declared: Nation, actions: list[tuple[Any, ...]]) -> Story:
-    story = Story(declared)
+def play(declared: Nation, actions: list[tuple[Any, ...]], watch: Watch | None = None) -> Story:
+    """A nation's story; `watch` is called after each decision. What fails is told as a scenario."""
+    with retold(Story(declared, watch)) as story:
+        _play(story, declared, actions)
+    return story
+
+
+def _play(story: Story, declared: Nation, actions: list[tuple[Any, ...]]) -> None:
     owners = [each.name for each in declared.organisations]
     for number, action in enumerate(actions):
         active = [card.job for card in story.world.queue() + story.world.running()]
@@ -124,7 +134,6 @@ def play(declared: Nation, actions: list[tuple[Any, ...]]) -> Story:
                 story.happen(NodeChanged(at_ms=story.now_ms, node=name, state=state, by="test"))
         story.decide()
         story.finish_stopping()
-    return story
 
 
 RUNS = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dure.cli.options import as_json
+from dure.cli.scenario import replay_scenario
 from dure.cli.twin_options import Wishes, find_trace, workload_options
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ COMPARE_HEADINGS = (
 def twin() -> None:
     """Simulate: the same decisions on a trace, at full speed."""
 
+
+twin.add_command(replay_scenario)
 
 _seed = click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of every random stream."
