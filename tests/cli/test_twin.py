@@ -44,7 +44,7 @@ MISTAKES = {
     "--fleet 72x99": "at most 16 GPUs per node",
     "--fleet missing.yaml": "missing.yaml",
     "--fleet foreign.yaml": "foreign.yaml: foo: is not a known field",
-    "--policy best": "'fair-share', 'bestfit', 'dure'",
+    "--policy best": "'bestfit', 'fgd', 'dure'",
     "--seed -1": "--seed",
     "--span soon": "'soon' is not a duration; write it like 4h, 90s or 04:00:00",
     "--trace traces/two.csv --jobs 5": "nothing is generated; leave out --jobs",
