@@ -87,6 +87,21 @@ def test_a_gang_within_a_block_is_split_evenly_over_racks_of_one_block() -> None
     assert sorted(parts_of(story, "gang").values()) == [15, 15]
 
 
+def test_no_gang_gets_the_spare_trays_of_a_domain() -> None:
+    story = Story(racks(2, SPARED))
+    story.submit(job("too-wide", "guest", 4, nodes=17, within="domain"), job("wide", "guest", 4, nodes=16))
+    assert story.holding() == {"wide"}
+
+
+def test_a_gang_is_near_before_it_fits_best() -> None:
+    story = Story(racks(4))
+    story.submit(*[job(f"f{n}", "guest", 4, nodes=nodes, within="domain") for n, nodes in enumerate((16, 3, 15, 3))])
+    story.finish("f0", "f2")
+    # The second and third rack have the fewest free trays that suffice, but they are in different blocks.
+    story.submit(job("gang", "guest", 4, nodes=30))
+    assert parts_of(story, "gang") == {0: 15, 1: 15}
+
+
 def test_spare_trays_are_left_alone_and_replace_a_tray_that_fails() -> None:
     story = Story(racks(1, SPARED))
     story.submit(job("gang", "guest", 4, nodes=16, within="domain"), job("single", "guest", 4))
@@ -105,6 +120,10 @@ def test_spare_trays_are_not_there_to_be_guaranteed() -> None:
 def test_a_domain_is_taken_back_as_a_whole() -> None:
     story = Story(racks(3, guarantee=16 * 4))
     story.submit(*[job(f"g{n}", "guest", 4, nodes=9, time_ms=9 * HOUR) for n in range(6)])
+    story.wait(11 * MINUTE)
+    story.finish("g1", "g3")
+    # Those that started last lose least, but they are in different domains.
+    story.submit(*[job(f"late-{n}", "guest", 4, nodes=9, time_ms=9 * HOUR) for n in range(2)])
     story.wait(11 * MINUTE)
     plan = story.submit(job("own", "owner", 4, nodes=16, within="domain"))
     assert claimed(plan) == ["own"]
