@@ -330,3 +330,28 @@ def test_a_job_that_takes_another_ones_row_is_not_mistaken_for_it() -> None:
     assert story.card("new").row == row
     assert not futures.waits(row, int(story.world.columns.jobs[row].sequence))
     assert not futures.waits(99, 0)
+
+
+def test_tasks_of_an_array_are_played_one_after_the_other_with_rows_of_their_own() -> None:
+    """All rows of the world are in use, so that the future has to make room."""
+    story = Story(nation(GUEST, nodes=1))
+    behind = [job(f"b{number}", "guest", 8) for number in range(1_021)]
+    ahead = [job("a", "guest", 4, tasks=4, priority=5), job("j", "guest", 8, priority=4)]
+    story.submit(job("r", "guest", 8))
+    story.submit(*ahead, *behind)
+    assert (eta(story, "a").earliest_ms, eta(story, "a").latest_ms) == (HOUR // 2, HOUR)
+    assert (eta(story, "j").earliest_ms, eta(story, "j").latest_ms) == (3 * HOUR // 2, 3 * HOUR)
+    assert len(story.world.columns.jobs) == 1_024
+
+
+def test_a_job_behind_a_service_starts_when_its_load_profile_falls() -> None:
+    story = Story(nation(GUEST, nodes=1))
+    story.submit(job("s", "guest", 8, replicas=[(0, 1), (2 * HOUR, 0)]), job("j", "guest", 8))
+    gone_ms = 2 * HOUR + TIMING.grace_ms
+    assert (eta(story, "j").earliest_ms, eta(story, "j").latest_ms) == (gone_ms, gone_ms)
+
+
+def test_a_job_behind_a_service_that_never_yields_never_starts() -> None:
+    story = Story(nation(GUEST, nodes=1))
+    story.submit(job("s", "guest", 8, replicas=1), job("j", "guest", 8))
+    assert (eta(story, "j").earliest_ms, eta(story, "j").latest_ms) == (None, None)

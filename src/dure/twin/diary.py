@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dure.model.events import AnyEvent, AttemptEnded, JobSubmitted, NationApplied, NodeChanged, NodeReason, Planned
-from dure.model.jobs import Outcome
+from dure.model.jobs import ArrayRange, Outcome, Replicas
 from dure.model.plan import Claim, Decision, Placement, Plan, Spare, Start, Stop, StopReason, Warn
 from dure.sources.trace import unpack_choices
 from dure.twin import events as log
 from dure.twin.scene import Scene
 from dure.world.atlas import NODE_STATES, Atlas
 from dure.world.columns import MOST_GPUS
+from dure.world.templates import copy_name
 from dure.world.world import STOP_CODES
 
 BY = "twin"
@@ -25,6 +26,7 @@ _OUTCOMES = {
     log.LOG_YIELDED: Outcome.PREEMPTED,
     log.LOG_OVER_TIME: Outcome.TIME_LIMIT,
     log.LOG_NODE_LOST: Outcome.NODE_LOST,
+    log.LOG_SCALED_DOWN: Outcome.SCALED_DOWN,
 }
 
 _NODE_REASONS = {
@@ -45,6 +47,8 @@ class Diary:
         self._decisions: list[Decision] = []
         self._placements: list[Placement] = []
         self._at_ms = 0
+        self._copies: dict[int, tuple[int, str]] = {}
+        """Rows of tasks and replicas: the row of their array or service, and what they are called."""
 
     def opening(self) -> NationApplied:
         """The first entry."""
@@ -55,7 +59,9 @@ class Diary:
         clock = run.clock[0]
         for row in run.log[: clock.log_rows].tolist():
             at_ms, kind, job, attempt, other, value = row
-            if kind == log.LOG_HELD:
+            if kind == log.LOG_COPY:
+                self._copies[job] = (other, copy_name(f"j{other + 1}", value))
+            elif kind == log.LOG_HELD:
                 self._hold(other, value)
             elif kind == log.LOG_DECIDED:
                 yield from self.close()
@@ -81,6 +87,14 @@ class Diary:
             self._decisions.clear()
             yield Planned(at_ms=plan.at_ms, plan=plan)
 
+    def _name(self, job: int) -> str:
+        """The id of the job in a row."""
+        return self._copies[job][1] if job in self._copies else f"j{job + 1}"
+
+    def _in_trace(self, job: int) -> int:
+        """Which job of the trace a row is of."""
+        return self._copies[job][0] if job in self._copies else job
+
     def _hold(self, node: int, mask: int) -> None:
         gpus = tuple(gpu for gpu in range(MOST_GPUS) if mask >> gpu & 1)
         milli = mask >> MOST_GPUS
@@ -89,6 +103,8 @@ class Diary:
     def _submitted(self, at_ms: int, job: int) -> JobSubmitted:
         trace = self._trace
         milli = int(trace.gpus_milli[job])
+        what = self._scene.copies.get(job)
+        replicas = what if isinstance(what, Replicas) else None
         classes = [self._atlas.class_name(index) for index in unpack_choices(int(trace.choices[job]))]
         return JobSubmitted(
             at_ms=at_ms,
@@ -100,28 +116,30 @@ class Diary:
             nodes=int(trace.nodes[job]),
             cpus=int(trace.cpus_milli[job]) // 1000,
             memory_mib=int(trace.memory_mib[job]),
-            time_ms=int(trace.limit_ms[job]),
+            time_ms=0 if replicas else int(trace.limit_ms[job]),
             within="site",
             priority=0,
             preemptible=True,
-            checkpoint_every_ms=self._scene.checkpoint_every_ms,
+            checkpoint_every_ms=0 if replicas else self._scene.checkpoint_every_ms,
             retry_limit=0,
             retry_backoff_ms=0,
             depends=(),
             data=(),
             purpose="research",
             sites=self._scene.fleet.sites,
+            array=what if isinstance(what, ArrayRange) else None,
+            replicas=replicas,
         )
 
     def _ended(self, at_ms: int, job: int, attempt: int, kind: int) -> AttemptEnded:
         outcome = _OUTCOMES[kind]
         exit_code = 0 if outcome is Outcome.SUCCEEDED else 1
-        return AttemptEnded(at_ms=at_ms, job=f"j{job + 1}", attempt=attempt, outcome=outcome, exit_code=exit_code)
+        return AttemptEnded(at_ms=at_ms, job=self._name(job), attempt=attempt, outcome=outcome, exit_code=exit_code)
 
     def _decision(self, kind: int, job: int, attempt: int, other: int, value: int) -> Decision:
-        name = f"j{job + 1}"
+        name = self._name(job)
         if kind == log.LOG_WARN:
-            return Warn(job=name, attempt=attempt, claimant=f"j{other + 1}", stop_at_ms=value)
+            return Warn(job=name, attempt=attempt, claimant=self._name(other), stop_at_ms=value)
         if kind == log.LOG_SPARE:
             return Spare(job=name, attempt=attempt)
         if kind == log.LOG_STOP:
@@ -130,7 +148,7 @@ class Diary:
         placements = tuple(self._placements)
         self._placements.clear()
         site = self._atlas.site_of_node(placements[0].node)
-        gpu_class = self._atlas.class_name(other) if self._trace.gpus_milli[job] else ""
+        gpu_class = self._atlas.class_name(other) if self._trace.gpus_milli[self._in_trace(job)] else ""
         if kind == log.LOG_CLAIM:
             return Claim(job=name, site=site, gpu_class=gpu_class, placements=placements)
         assert kind == log.LOG_START

@@ -18,6 +18,7 @@ import numpy as np
 
 from dure.kernel.decide import decide_columns
 from dure.twin.demand import end_demand, note_demand
+from dure.world import building
 from dure.world.columns import (
     CLAIMED,
     DO_CLAIM,
@@ -36,28 +37,35 @@ from dure.world.columns import (
     STOP_NODE_LOST,
     STOP_RECLAIMED,
     STOP_RESERVED,
+    STOP_SCALED_DOWN,
     STOP_TIME_LIMIT,
     STOPPING,
     Columns,
     Integers,
     Records,
+    grow,
     records,
 )
 from dure.world.compiled import background_entry_point, compiled
 from dure.world.node_states import SUSPECT_PART, change_node
 from dure.world.suspicion import is_suspect, put_on_trial
+from dure.world.templates import follow_profile, give_row_back, leave_copies, let_in
 from dure.world.timers import add_timer, drop_timer
-from dure.world.transitions import demand_milli, next_due_ms, put_in_queue, release
+from dure.world.transitions import demand_milli, next_due_ms, put_in_queue, release, set_timer
 
-LOG_ROWS = 1 << 18
-_LOG_KEPT_FREE = 1 << 17
+LOG_ROWS = 1 << 19
+_LOG_KEPT_FREE = 1 << 18
 
 # What the log says happened. Before a start or a claim come rows that say what it holds; a row ends each decision.
 LOG_ARRIVED, LOG_FINISHED, LOG_YIELDED, LOG_OVER_TIME = range(4)
 LOG_START, LOG_CLAIM, LOG_WARN, LOG_SPARE, LOG_STOP, LOG_HELD, LOG_DECIDED = range(4, 11)
 LOG_NODE_LOST, LOG_NODE_CHANGED = range(11, 13)
+LOG_SCALED_DOWN = 13
+LOG_COPY = 14
+"""Before a start or claim: the row is task or replica `value` of the array or service in row `other`."""
 
-DONE, PAUSED, LOG_FULL = range(3)
+# What `advance` returns: nothing more happens, there is more to come, the log is full, or `with_more_room` is wanted.
+DONE, PAUSED, LOG_FULL, NO_ROOM = range(4)
 
 CLOCK = np.dtype(
     [
@@ -74,7 +82,8 @@ CLOCK = np.dtype(
             "lost_to_failures_integral",
             "lost_to_limits_integral",
             "log_rows",
-            "finished",
+            "finished",  # jobs; an array with its last task
+            "copies_over",  # tasks that finished and replicas that were scaled down
             "reclaimed",
             "over_time",
             "next_fault",
@@ -144,28 +153,58 @@ def new_run(columns: Columns, submit_ms: Integers, faults: Records, keep_log: bo
     )
 
 
+def with_more_room(columns: Columns, run: Run) -> tuple[Columns, Run]:
+    """The same columns and run with room for more tasks and replicas at once."""
+    columns = building.with_more_room(columns)
+    before, jobs = len(run.end_ms), len(columns.jobs)
+    slots, past = grow(run.end_slot, jobs), grow(run.past, jobs)
+    slots[before:], past["failed_ms"][before:] = NONE, NONE
+    return columns, run._replace(
+        end_ms=grow(run.end_ms, jobs),
+        end_job=grow(run.end_job, jobs),
+        end_slot=slots,
+        past=past,
+        covered=grow(run.covered, jobs),
+    )
+
+
 @background_entry_point
 def advance(columns: Columns, run: Run, until_ms: int, most_events: int) -> int:
-    """Run until nothing more happens by `until_ms` (DONE), after `most_events` (PAUSED), or until the log is full."""
+    """Run until nothing more happens by `until_ms` (DONE), after `most_events` (PAUSED), until the log is full, or
+    until an array finds no room for its next task: then the decision goes on when this is called with more."""
     clock = run.clock[0]
     last = clock.events + most_events
+    if columns.counters[0].needs_room == 1 and not _decide(columns, run, clock.now_ms):
+        return NO_ROOM
     while clock.events < last:
         if clock.keep_log == 1 and clock.log_rows + _LOG_KEPT_FREE > LOG_ROWS:
             return LOG_FULL
         now_ms = _next_ms(columns, run)
-        if now_ms > until_ms or now_ms == NEVER:
+        if now_ms > until_ms or now_ms >= NEVER:
             return DONE
+        before = clock.events
         clock.allocated_integral += clock.allocated_milli * (now_ms - clock.now_ms)
         clock.now_ms = now_ms
         _end_attempts(columns, run, now_ms)
         _end_probations(columns, run, now_ms)
         _change_nodes(columns, run, now_ms)
         _let_arrive(columns, run, now_ms)
-        while True:
-            _carry_out(columns, run, decide_columns(columns, now_ms), now_ms)
-            if columns.counters[0].plan_full == 0:
-                break
+        # A service's profile rises and falls for ever, so that counts as an event, too.
+        clock.events += 1 if clock.events == before else 0
+        if not _decide(columns, run, now_ms):
+            return NO_ROOM
     return PAUSED
+
+
+@compiled
+def _decide(columns: Columns, run: Run, now_ms: int) -> bool:
+    """Decide and carry it out; False when the rest needs more room."""
+    while True:
+        _carry_out(columns, run, decide_columns(columns, now_ms), now_ms)
+        if columns.counters[0].needs_room == 1:
+            return False
+        if columns.counters[0].plan_full == 0:
+            return True
 
 
 @compiled
@@ -203,16 +242,23 @@ def _end_attempts(columns: Columns, run: Run, now_ms: int) -> None:
         if stopped_for == NONE:
             clock.useful_integral += done_ms * demand_milli(columns, job)
             record.work_left_ms = 0
-            _finish(columns, run, job, LOG_FINISHED, now_ms)
-            clock.finished += 1
+            if record.template == NONE:
+                _finish(columns, run, job, LOG_FINISHED, now_ms)
+                clock.finished += 1
+            else:
+                _end_copy(columns, run, job, LOG_FINISHED, now_ms)
+        elif stopped_for == STOP_SCALED_DOWN:
+            clock.useful_integral += done_ms * demand_milli(columns, job)
+            _end_copy(columns, run, job, LOG_SCALED_DOWN, now_ms)
         elif stopped_for in (STOP_RECLAIMED, STOP_RESERVED, STOP_DRAINED):
-            lost_ms = _keep_what_was_saved(columns, run, job, done_ms, record.saves_when_warned)
+            saves_all = 1 if _is_replica(columns, job) else record.saves_when_warned
+            lost_ms = _keep_what_was_saved(columns, run, job, done_ms, saves_all)
             clock.lost_to_reclaim_integral += lost_ms * demand_milli(columns, job)
             # Who made way for a reservation or left a drained node is nobody's victim, and may take its guarantee back.
             record.times_reclaimed += 1 if stopped_for == STOP_RECLAIMED else 0
             clock.reclaimed += 1
             _log(run, now_ms, LOG_YIELDED, job, record.attempt, NONE, record.work_left_ms)
-            put_in_queue(columns, job)
+            _queue_again(columns, job, now_ms)
         elif stopped_for == STOP_NODE_LOST:
             _interrupt(columns, run, job, done_ms, now_ms)
         else:
@@ -227,6 +273,39 @@ def _leave(columns: Columns, run: Run, job: int, now_ms: int) -> int:
     clock.allocated_milli -= demand_milli(columns, job)
     release(columns, job, now_ms)
     return now_ms - columns.jobs[job].started_ms
+
+
+@compiled
+def _is_replica(columns: Columns, job: int) -> bool:
+    template = columns.jobs[job].template
+    return template != NONE and columns.jobs[template].step != NONE
+
+
+@compiled
+def _queue_again(columns: Columns, job: int, now_ms: int) -> None:
+    """A job goes back to its place; a service may want it no more, and looks at once."""
+    put_in_queue(columns, job)
+    if _is_replica(columns, job):
+        set_timer(columns, columns.jobs[job].template, now_ms)
+
+
+@compiled
+def _end_copy(columns: Columns, run: Run, job: int, kind: int, now_ms: int) -> None:
+    """A task or replica is over and its row free; an array is over with its last task."""
+    record = columns.jobs[job]
+    template = record.template
+    _log(run, now_ms, kind, job, record.attempt, NONE, 0)
+    run.past[job].saved_ms = 0
+    run.past[job].failed_ms = NONE
+    run.clock[0].copies_over += 1
+    leave_copies(columns, job)
+    give_row_back(columns, job)
+    whole = columns.jobs[template]
+    if whole.step == NONE and whole.copies == 0 and whole.first_copy == NONE:
+        whole.state = GONE
+        whole.ended_ms = now_ms
+        end_demand(columns, run.asked_milli, template)
+        run.clock[0].finished += 1
 
 
 @compiled
@@ -245,6 +324,9 @@ def _end_over_time(columns: Columns, run: Run, job: int, done_ms: int, now_ms: i
     saved = run.past[job].saved_ms * demand_milli(columns, job)
     clock.useful_integral -= saved
     clock.lost_to_limits_integral += saved + done_ms * demand_milli(columns, job)
+    if columns.jobs[job].template != NONE:
+        _end_copy(columns, run, job, LOG_OVER_TIME, now_ms)
+        return
     clock.over_time += 1
     _finish(columns, run, job, LOG_OVER_TIME, now_ms)
 
@@ -329,6 +411,9 @@ def _interrupt_attempts_on(columns: Columns, run: Run, node: int, now_ms: int) -
         done_ms = _leave(columns, run, job, now_ms)
         if over_time:
             _end_over_time(columns, run, job, done_ms, now_ms)
+        elif record.state == STOPPING and record.stop_reason == STOP_SCALED_DOWN:
+            clock.useful_integral += done_ms * demand_milli(columns, job)
+            _end_copy(columns, run, job, LOG_SCALED_DOWN, now_ms)
         else:
             _interrupt(columns, run, job, done_ms, now_ms)
         job = _running_on(columns, node)
@@ -338,12 +423,12 @@ def _interrupt_attempts_on(columns: Columns, run: Run, node: int, now_ms: int) -
 def _interrupt(columns: Columns, run: Run, job: int, done_ms: int, now_ms: int) -> None:
     """A job lost its node and so what it did since its last checkpoint, whatever it would have saved when warned."""
     clock = run.clock[0]
-    lost_ms = _keep_what_was_saved(columns, run, job, done_ms, 0)
+    lost_ms = _keep_what_was_saved(columns, run, job, done_ms, 1 if _is_replica(columns, job) else 0)
     clock.lost_to_failures_integral += lost_ms * demand_milli(columns, job)
     clock.interrupted += 1
     run.past[job].failed_ms = now_ms
     _log(run, now_ms, LOG_NODE_LOST, job, columns.jobs[job].attempt, NONE, columns.jobs[job].work_left_ms)
-    put_in_queue(columns, job)
+    _queue_again(columns, job, now_ms)
 
 
 @compiled
@@ -375,7 +460,12 @@ def _let_arrive(columns: Columns, run: Run, now_ms: int) -> None:
     while clock.next_arrival < len(run.submit_ms) and run.submit_ms[clock.next_arrival] <= now_ms:
         job = clock.next_arrival
         note_demand(columns, run.asked_milli, run.covered, job)
-        put_in_queue(columns, job)
+        if columns.jobs[job].step != NONE:
+            follow_profile(columns, job, now_ms)
+        if columns.jobs[job].step != NONE or columns.jobs[job].copies > 0:
+            let_in(columns, job)
+        else:
+            put_in_queue(columns, job)
         _log(run, now_ms, LOG_ARRIVED, job, 0, NONE, 0)
         clock.next_arrival += 1
         clock.events += 1
@@ -396,14 +486,21 @@ def _carry_out(columns: Columns, run: Run, rows: int, now_ms: int) -> None:
             clock.most_ends = max(clock.most_ends, clock.ends)
             clock.allocated_milli += demand_milli(columns, row.job)
             _note_restart(run, row.job, now_ms)
+            _log_copy(columns, run, row.job, now_ms)
             _log_held(columns, run, row.job, now_ms)
             record = columns.jobs[row.job]
             _log(run, now_ms, LOG_START, row.job, row.attempt, record.gpu_class, record.borrowed)
+        elif row.kind == DO_STOP and columns.jobs[row.job].state == GONE:
+            # A replica that held nothing. What it is called is said before its row is used anew.
+            _log(run, now_ms, LOG_STOP, row.job, row.attempt, NONE, row.reason)
+            leave_copies(columns, row.job)
+            give_row_back(columns, row.job)
         elif row.kind == DO_STOP:
             gone_ms = min(run.end_ms[run.end_slot[row.job]], now_ms + columns.counters[0].grace_ms)
             clock.ends = add_timer(run.end_ms, run.end_job, run.end_slot, clock.ends, row.job, gone_ms)
             _log(run, now_ms, LOG_STOP, row.job, row.attempt, NONE, row.reason)
         elif row.kind == DO_CLAIM:
+            _log_copy(columns, run, row.job, now_ms)
             _log_held(columns, run, row.job, now_ms)
             _log(run, now_ms, LOG_CLAIM, row.job, row.attempt, columns.jobs[row.job].gpu_class, 0)
         elif row.kind == DO_WARN:
@@ -412,6 +509,13 @@ def _carry_out(columns: Columns, run: Run, rows: int, now_ms: int) -> None:
             _log(run, now_ms, LOG_SPARE, row.job, row.attempt, NONE, 0)
     if rows > 0:
         _log(run, now_ms, LOG_DECIDED, NONE, 0, NONE, 0)
+
+
+@compiled
+def _log_copy(columns: Columns, run: Run, job: int, at_ms: int) -> None:
+    record = columns.jobs[job]
+    if record.template != NONE:
+        _log(run, at_ms, LOG_COPY, job, 0, record.template, record.number)
 
 
 @compiled

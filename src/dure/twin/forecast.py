@@ -20,7 +20,7 @@ import numpy as np
 from dure.model.blockers import Assumption, AssumptionCode, Eta, EtaMethod
 from dure.model.jobs import JobState
 from dure.model.units import MINUTE_MS
-from dure.twin.events import DONE, FAULT, Run, advance, new_run
+from dure.twin.events import DONE, FAULT, NO_ROOM, Run, advance, new_run, with_more_room
 from dure.world import building
 from dure.world.cards import JobCard
 from dure.world.columns import (
@@ -92,6 +92,8 @@ def learnt_parts(world: World) -> tuple[Part, ...]:
 def _permille_taken(card: JobCard) -> int | None:
     """What a job took of its limit; None when it did not end by itself."""
     if card.state not in {JobState.SUCCEEDED, JobState.FAILED} or card.started_at_ms is None:
+        return None
+    if card.submitted.replicas is not None:
         return None
     ran_ms = (card.ended_at_ms or card.started_at_ms) - card.started_at_ms
     return min(WHOLE_LIMIT_PERMILLE, ran_ms * WHOLE_LIMIT_PERMILLE // max(1, card.submitted.time_ms))
@@ -205,7 +207,16 @@ class Future:
     def follow(self, row: int) -> None:
         """Go on until a job starts, nothing more happens, or it was followed far enough."""
         while not self.is_over and not self.starts(row) and self._may_go_on():
-            self.is_over = advance(self._columns, self._run, NEVER, EVENTS_AT_ONCE) == DONE
+            self.is_over = self._advance(NEVER)
+
+    def _advance(self, until_ms: int) -> bool:
+        """Go on for a while; True when nothing more happens until then."""
+        result = advance(self._columns, self._run, until_ms, EVENTS_AT_ONCE)
+        if result == NO_ROOM:
+            self._columns, self._run = with_more_room(self._columns, self._run)
+            self._jobs = self._columns.jobs
+            self._waited = np.append(self._waited, np.zeros(len(self._jobs) - len(self._waited), dtype=np.bool_))
+        return bool(result == DONE)
 
     def _may_go_on(self) -> bool:
         return bool(self._run.clock[0].events < MOST_EVENTS)
@@ -213,7 +224,7 @@ class Future:
     def release(self, row: int, at_ms: int) -> None:
         """Go on until a held job may queue, and queue it."""
         while self._may_go_on():
-            if advance(self._columns, self._run, at_ms, EVENTS_AT_ONCE) == DONE:
+            if self._advance(at_ms):
                 break
         put_in_queue(self._columns, row)
         counters = self._columns.counters[0]

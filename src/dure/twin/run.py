@@ -23,9 +23,9 @@ from dure.reports.lending_totals import LendingTotals
 from dure.reports.viewer import EVERYTHING
 from dure.sources.generator import generate
 from dure.twin.diary import Diary
-from dure.twin.events import DONE, Run, advance
+from dure.twin.events import DONE, NO_ROOM, Run, advance, with_more_room
 from dure.twin.scene import Scene
-from dure.world.columns import NEVER, NONE, Columns, Records
+from dure.world.columns import NONE, Columns, Records
 
 EVENTS_BETWEEN_REPORTS = 250_000
 
@@ -52,6 +52,9 @@ class RunReport(Struct, frozen=True, kw_only=True):
     jobs: int
     refused: int
     finished: int
+    """Jobs; an array is one."""
+    copies_over: int
+    """Tasks of arrays that finished, and replicas of services that were scaled down."""
     avg_jct_s: float
     avg_wait_s: float
     p99_wait_s: float
@@ -98,7 +101,7 @@ def run_scene(
     lending: bool = False,
     progress: Progress | None = None,
 ) -> RunReport:
-    """Run a scene to its end. With `ledger_file`, its ledger's entries are written there, one a line."""
+    """Run a scene to its end, or until `scene.until_ms`. Its ledger's entries go to `ledger_file`, one a line."""
     keep_log = audit or lending or ledger_file is not None
     atlas, columns, run = scene.begin(keep_log)
     record = _Record(ledger_file, audit, lending) if keep_log else None
@@ -106,7 +109,9 @@ def run_scene(
     if record:
         record.take(iter((diary.opening(),)))
     started = time.perf_counter()
-    while advance(columns, run, NEVER, EVENTS_BETWEEN_REPORTS) != DONE:
+    while (result := advance(columns, run, scene.until_ms, EVENTS_BETWEEN_REPORTS)) != DONE:
+        if result == NO_ROOM:
+            columns, run = with_more_room(columns, run)
         if record:
             record.take(diary.write(run))
         if progress:
@@ -187,6 +192,7 @@ def _report(scene: Scene, columns: Columns, run: Run, wall_s: float, seed: int, 
         jobs=len(trace) + trace.refused,
         refused=trace.refused,
         finished=int(clock.finished),
+        copies_over=int(clock.copies_over),
         avg_jct_s=_rounded(np.mean(jct_s)) if len(jct_s) else 0.0,
         avg_wait_s=_rounded(np.mean(wait_s)) if len(wait_s) else 0.0,
         p99_wait_s=_rounded(np.percentile(wait_s, 99)) if len(wait_s) else 0.0,

@@ -6,8 +6,8 @@ does, and so that a run's ledger can be applied to a `World` like any other.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -15,6 +15,7 @@ from msgspec.structs import replace as replace_struct
 
 from dure.kernel.policies import POLICIES, Lending, Policy
 from dure.model.fleet import GpuClass, NodeGroup, Site, Timing
+from dure.model.jobs import ArrayRange, Replicas
 from dure.model.nation import Nation
 from dure.model.organisations import Organisation, OrganisationKind, Share
 from dure.sources.errors import BadWorkload
@@ -23,9 +24,9 @@ from dure.sources.fleet import NO_GPU_CLASS, TwinFleet
 from dure.sources.trace import Trace
 from dure.twin.declared import Declared, declared_under
 from dure.twin.events import FAULT, Run, new_run
-from dure.world import building
+from dure.world import building, templates
 from dure.world.atlas import Atlas
-from dure.world.columns import HELD, NODE_DOWN, NODE_UP, Columns, Records, records
+from dure.world.columns import HELD, NEVER, NODE_DOWN, NODE_UP, NONE, Columns, Records, records
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,10 @@ class Scene:
     timing: Timing = Timing()  # noqa: RUF009 (an immutable value)
     checkpoint_every_ms: int = 0
     faults: Faults = no_faults()  # noqa: RUF009 (an immutable value)
+    copies: Mapping[int, ArrayRange | Replicas] = field(default_factory=dict)
+    """Jobs of the trace that are arrays or services, by their place in it. Each task is what the trace says of it."""
+    until_ms: int = NEVER
+    """When the run ends if it is not over before; a service never is."""
 
     @property
     def rules(self) -> Policy:
@@ -67,7 +72,14 @@ class Scene:
         )
 
     def begin(self, keep_log: bool) -> tuple[Atlas, Columns, Run]:
-        """The world before the first arrival, with all jobs of the trace in their rows but none submitted yet."""
+        """The world before the first arrival, with all jobs of the trace in their rows but none submitted yet.
+
+        Raises `BadWorkload` for arrays and services under a policy that leaves jobs out, and for services without end.
+        """
+        if self.copies and self.rules.lending is Lending.NOTHING:
+            raise BadWorkload(f"{self.policy} leaves out jobs that do not fit: arrays and services cannot be played")
+        if self.until_ms == NEVER and any(isinstance(each, Replicas) for each in self.copies.values()):
+            raise BadWorkload("a service never ends: say how long the run is")
         atlas = Atlas(self.nation())
         rules, trace = self.rules, self.declared.trace
         shape = replace(
@@ -79,8 +91,22 @@ class Scene:
         )
         columns = building.build(shape, max(1, len(trace)))
         self._fill_jobs(columns, atlas)
+        columns = self._make_templates(columns)
         run = new_run(columns, trace.submit_ms, self._faults(atlas), keep_log)
         return atlas, columns, run
+
+    def _make_templates(self, columns: Columns) -> Columns:
+        """All rows are the trace's, so that tasks and replicas begin by asking for room."""
+        columns.counters[0].first_free_job = NONE
+        for row, what in self.copies.items():
+            record = columns.jobs[row]
+            if isinstance(what, ArrayRange):
+                record.copies, record.number = what.last - what.first + 1, what.first
+            else:
+                columns = building.with_steps_for(columns, len(what.steps))
+                templates.lay_steps(columns, row, what.steps)
+                record.limit_ms, record.work_left_ms, record.checkpoint_every_ms = NEVER, NEVER, 0
+        return columns
 
     def _faults(self, atlas: Atlas) -> Records:
         """What happens to nodes, in order; at one instant nodes return before others fail.

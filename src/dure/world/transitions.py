@@ -209,6 +209,8 @@ def _begin_attempt(columns: Columns, job: int, now_ms: int) -> None:
     note_other_end(columns, job)
     if record.first_started_ms == NONE:
         record.first_started_ms = now_ms
+        if record.template != NONE and columns.jobs[record.template].first_started_ms == NONE:
+            columns.jobs[record.template].first_started_ms = now_ms
     record.pool = columns.nodes[columns.allocations[record.first_allocation].node].pool
     set_timer(columns, job, record.expected_end_ms)
     if record.preemptible == 1:
