@@ -412,7 +412,7 @@ def _interrupt_attempts_on(columns: Columns, run: Run, node: int, now_ms: int) -
         if over_time:
             _end_over_time(columns, run, job, done_ms, now_ms)
         elif record.state == STOPPING and record.stop_reason == STOP_SCALED_DOWN:
-            clock.useful_integral += done_ms * demand_milli(columns, job)
+            run.clock[0].useful_integral += done_ms * demand_milli(columns, job)
             _end_copy(columns, run, job, LOG_SCALED_DOWN, now_ms)
         else:
             _interrupt(columns, run, job, done_ms, now_ms)
