@@ -314,6 +314,31 @@ def test_shapes_that_fall_on_one_place_of_the_table_do_not_answer_for_each_other
     assert (short["one"], short["many"], short["again"]) == (1000, 3000, 1000)
 
 
+def test_what_is_known_of_a_shape_is_not_told_of_another_with_more_cpus() -> None:
+    story = Story(nation([share("a"), share("b")], nodes=1))
+    story.submit(job("x", "a", 1, cpus=60))
+    story.submit(job("few", "a", 9), job("some", "b", 1, cpus=5), job("many", "b", 1, cpus=65))
+    columns, found, firsts = story.world.columns, records(FINDING, 64), records(FINDING, 8)
+    first_blockers(columns, story.world.rows, records(SHAPE, 1), found, firsts)
+    codes = {story.world.job_at(row): CODES.get(int(firsts[row].code)) for row in range(story.world.rows)}
+    assert codes["some"] is BlockerCode.NOT_ENOUGH_CPU_OR_MEMORY
+    assert codes["many"] is BlockerCode.NO_NODE_LARGE_ENOUGH
+
+
+def test_protected_borrowers_are_those_where_the_job_may_run() -> None:
+    story = Story(nation([share("owner", guarantee=16), share("guest")], nodes=1, sites=2))
+    story.submit(job("here", "guest", 8, sites=["site0"]), job("there", "guest", 8, sites=["site1"]))
+    story.submit(job("j", "owner", 8, sites=["site1"]))
+    assert story.blocker("j", BlockerCode.VICTIMS_PROTECTED).holders == ("there",)
+
+
+def test_a_reservation_is_only_named_when_nothing_else_is_in_the_way() -> None:
+    story = reserved()
+    story.submit(job("large", "guest", 6))
+    codes = [each.code for each in story.why("large").blockers]
+    assert codes == [BlockerCode.NOT_ENOUGH_GPUS, BlockerCode.BEHIND_IN_QUEUE]
+
+
 def test_rows_that_were_given_back_wait_for_nothing_after_a_new_declaration() -> None:
     story = behind()
     story.finish("r")

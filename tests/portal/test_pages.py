@@ -165,6 +165,15 @@ def test_a_korean_job_page_has_no_english_sentence(operator: httpx.Client) -> No
         assert re.findall(r"\b[a-z]+ [a-z]+\b", shown) == []
 
 
+def test_a_waiting_job_says_its_place_and_when_it_is_expected_to_start(operator: httpx.Client) -> None:
+    english, korean = (operator.get(f"/jobs/j3?lang={language}").text for language in ("en", "ko"))
+    assert "Number 1 in its queue" in english
+    assert re.search(r"Expected start: <strong>in \d+ .+ to in \d+ .+</strong>", english)
+    assert "Latest: every job uses its whole time limit." in english
+    assert "대기열 1번째" in korean
+    assert re.search(r"예상 시작: <strong>.+ 뒤에서 .+ 뒤 사이</strong>", korean)
+
+
 def test_an_english_job_page_has_no_korean_sentence(operator: httpx.Client) -> None:
     text = operator.get("/jobs/j2?lang=en").text.replace("한국어", "")
     assert "attempt 1 at Gwangju National AI Centre" in text
