@@ -14,6 +14,7 @@ from dure.kernel import decide, explain, explain_all
 from dure.kernel.blockers import FINDING, SHAPE, first_blockers
 from dure.kernel.explaining import CODES
 from dure.model.blockers import Blocker, BlockerCode
+from dure.model.fleet import Topology
 from dure.model.jobs import Outcome
 from dure.reports.wording import unblock
 from dure.world.columns import records
@@ -318,11 +319,23 @@ def test_what_is_known_of_a_shape_is_not_told_of_another_with_more_cpus() -> Non
     story = Story(nation([share("a"), share("b")], nodes=1))
     story.submit(job("x", "a", 1, cpus=60))
     story.submit(job("few", "a", 9), job("some", "b", 1, cpus=5), job("many", "b", 1, cpus=65))
-    columns, found, firsts = story.world.columns, records(FINDING, 64), records(FINDING, 8)
+    columns, found, firsts = story.world.columns, records(FINDING, 64), records(FINDING, story.world.rows)
     first_blockers(columns, story.world.rows, records(SHAPE, 1), found, firsts)
     codes = {story.world.job_at(row): CODES.get(int(firsts[row].code)) for row in range(story.world.rows)}
     assert codes["some"] is BlockerCode.NOT_ENOUGH_CPU_OR_MEMORY
     assert codes["many"] is BlockerCode.NO_NODE_LARGE_ENOUGH
+
+
+def test_a_gang_that_finds_enough_nodes_but_not_near_enough_says_so() -> None:
+    racks = Topology(domain=4, rack=4, block=8)
+    story = Story(nation(GUEST, nodes=8, topology=racks))
+    story.submit(*[job(f"filler-{number}", "guest", 8, nodes=3, within="domain") for number in range(2)])
+    story.submit(*[job(name, "guest", 8, nodes=2, within="domain") for name in ("near", "next")])
+    assert [each.code for each in story.why("near").blockers] == [BlockerCode.SCATTERED]
+    codes = [each.code for each in story.why("next").blockers]
+    assert codes == [BlockerCode.SCATTERED, BlockerCode.BEHIND_IN_QUEUE]
+    story.submit(job("wide", "guest", 8, nodes=5, within="domain"))
+    assert story.why("wide").blockers[0].code is BlockerCode.NO_NODE_LARGE_ENOUGH
 
 
 def test_protected_borrowers_are_those_where_the_job_may_run() -> None:

@@ -1,16 +1,18 @@
 """What stands in a waiting job's way, found in the columns: for one job everything, for all jobs the first reason.
 
-The same rules answer both. What depends on nodes is looked up once per shape (class, sites, nodes, GPUs, CPUs, memory)
-and remembered in a small table that belongs to the question, so a hundred thousand jobs of a few dozen shapes take
-milliseconds. Nothing here changes the world; `explaining` puts the findings into the model's words.
+The same rules answer both. What depends on nodes is looked up once per shape (class, sites, nodes and how near, GPUs,
+CPUs, memory) and remembered in a small table that belongs to the question, so a hundred thousand jobs of a few dozen
+shapes take milliseconds. Nothing here changes the world; `explaining` puts the findings into the model's words.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from dure.kernel.gangs import nodes_with
+from dure.kernel.decide import DOES_NOT_FIT
+from dure.kernel.gangs import most_together, nodes_with
 from dure.kernel.room import has_room
+from dure.kernel.units import unit_nodes
 from dure.world.bookings import booked_until
 from dure.world.capacity import next_node
 from dure.world.columns import (
@@ -79,10 +81,11 @@ SHAPE = np.dtype(
             "gpu_class",
             "sites",
             "nodes",
+            "within",
             "gpus_milli",
             "cpus_milli",
             "memory_mib",
-            # Nodes, counted in the pool that has most of them, because a gang stays in one.
+            # Nodes that may be as near together as the job wants, counted where there are most of them.
             "declared",  # able to hold one rank if they were empty, in service or not
             "large_enough",  # in service, and able to hold one rank if they were empty
             "with_gpus",  # with enough idle GPUs now
@@ -115,6 +118,9 @@ def find_blockers(columns: Columns, job: int, shapes: Records, found: Records) -
         count = _reservations(columns, job, found, count)
     if record.previous != NONE:
         count = _note(found, count, BEHIND_IN_QUEUE, NONE, record.queue, 0)
+    if count == 0 and record.blocker == DOES_NOT_FIT:
+        # Tried in vain, though there is enough of everything somewhere: not all of it in one place.
+        count = _note(found, count, SCATTERED, (record.choices & CHOICE_MASK) - 1, NONE, 0)
     return count
 
 
@@ -272,6 +278,7 @@ def _shape_of(columns: Columns, job: int, gpu_class: int, shapes: Records) -> in
         and shape.gpu_class == gpu_class
         and shape.sites == record.sites
         and shape.nodes == record.nodes
+        and shape.within == record.within
         and shape.gpus_milli == record.gpus_milli
         and shape.cpus_milli == record.cpus_milli
         and shape.memory_mib == record.memory_mib
@@ -281,6 +288,7 @@ def _shape_of(columns: Columns, job: int, gpu_class: int, shapes: Records) -> in
         shape.gpu_class = gpu_class
         shape.sites = record.sites
         shape.nodes = record.nodes
+        shape.within = record.within
         shape.gpus_milli = record.gpus_milli
         shape.cpus_milli = record.cpus_milli
         shape.memory_mib = record.memory_mib
@@ -290,10 +298,11 @@ def _shape_of(columns: Columns, job: int, gpu_class: int, shapes: Records) -> in
 
 @compiled
 def _hash(record: Records, gpu_class: int) -> int:
-    """Mixes the six fields; each step stays below 2**63, because factors and words have 31 bits."""
+    """Mixes the fields of a shape; each step stays below 2**63, because factors and words have 31 bits."""
     mixed = gpu_class
     mixed = _mix(mixed, record.sites)
     mixed = _mix(mixed, record.nodes)
+    mixed = _mix(mixed, record.within)
     mixed = _mix(mixed, record.gpus_milli)
     mixed = _mix(mixed, record.cpus_milli)
     return _mix(mixed, record.memory_mib)
@@ -323,9 +332,10 @@ def _look_at_nodes(columns: Columns, job: int, gpu_class: int, shapes: Records, 
         shape.idle_milli += area.idle * WHOLE
         if area.gpus < gpus or area.cpus_milli < shape.cpus_milli or area.memory_mib < shape.memory_mib:
             continue
-        with_gpus = nodes_with(columns, pool, gpus)
-        shape.declared = max(shape.declared, area.node_count)
-        shape.large_enough = max(shape.large_enough, nodes_with(columns, pool, 0))
+        together = unit_nodes(columns, pool, shape.within)
+        with_gpus = most_together(columns, pool, gpus, shape.within) if gpus > 0 else nodes_with(columns, pool, 0)
+        shape.declared = max(shape.declared, together)
+        shape.large_enough = max(shape.large_enough, min(together, nodes_with(columns, pool, 0)))
         shape.with_gpus = max(shape.with_gpus, with_gpus)
         if with_gpus >= shape.nodes:
             shape.with_all = max(shape.with_all, _nodes_with_all(columns, job, pool, gpus, shape.nodes))
