@@ -24,52 +24,59 @@ from dure.world.parts import gpu_at, next_level
 _ALIKE = 4
 _LEVELS_OF_PARTS = 16
 """Different amounts left on shared GPUs that are weighed for a part, least first."""
-_NOT_ASKED = -1
 
 
 @compiled
 def choose_node(columns: Columns, job: int, gpu_class: int, ends_ms: int) -> int:
     """The node that costs least for whole GPUs, no GPUs, or a part on an idle GPU; NONE when none has room."""
     first = columns.classes[gpu_class].first_pool
-    last = first + columns.classes[gpu_class].pool_count
-    most = 1 if columns.counters[0].cpus_per_gpu == 0 else _ALIKE
     best = NONE
     best_cost = NO_ROOM
-    scarce = _NOT_ASKED
     for level in range(gpus_wanted(columns, job), MOST_LEVELS):
-        known_cpus_milli = NONE
-        known_cost = NO_ROOM
-        for pool in range(first, last):
+        for pool in range(first, first + columns.classes[gpu_class].pool_count):
             if columns.idle_counts[pool, level] == 0 or not is_allowed(columns, job, pool):
                 continue
             if level == columns.pools[pool].gpus and only_spares_left(columns, pool):
                 continue
-            node = _next_open(columns, job, pool, level, 0, ends_ms)
-            seen = 0
-            while node != NONE:
-                place = columns.nodes[node]
-                # Nodes without parts that have as many idle GPUs and CPUs cost the same.
-                if place.shared > 0 or place.free_cpus_milli != known_cpus_milli:
-                    found = _cost_of_idle(columns, job, node)
-                    if place.shared == 0:
-                        known_cpus_milli = place.free_cpus_milli
-                        known_cost = found
-                else:
-                    found = known_cost
-                if found < best_cost:
-                    lost = wide_shapes_lost(columns, job, node) if columns.counters[0].placement == SLOTS else 0
-                    if lost != 0 and scarce == _NOT_ASKED:
-                        scarce = scarce_wide_shapes(columns, job, _idle_milli(columns))
-                    if lost != 0:
-                        found += kept_for_wide(columns, lost & scarce)
-                    if found < best_cost:
-                        best = node
-                        best_cost = found
-                seen += 1
-                if seen == most:
-                    break
-                node = _next_open(columns, job, pool, level, place.position + 1, ends_ms)
+            node, found = _cheapest_alike(columns, job, pool, level, ends_ms)
+            if found < best_cost:
+                best = node
+                best_cost = found
     return best
+
+
+@compiled
+def _cheapest_alike(columns: Columns, job: int, pool: int, level: int, ends_ms: int) -> tuple[int, int]:
+    """Of the first few open nodes of a pool with so many idle GPUs, the one that costs least, and its cost."""
+    best = NONE
+    best_cost = NO_ROOM
+    weighed_cpus_milli = NONE
+    node = _next_open(columns, job, pool, level, 0, ends_ms)
+    for _ in range(1 if columns.counters[0].cpus_per_gpu == 0 else _ALIKE):
+        if node == NONE:
+            break
+        place = columns.nodes[node]
+        # Without parts, another node with as many free CPUs costs the same.
+        if place.shared > 0 or place.free_cpus_milli != weighed_cpus_milli:
+            found = _cost_of_idle(columns, job, node) + _cost_to_wide(columns, job, node)
+            if found < best_cost:
+                best = node
+                best_cost = found
+            if place.shared == 0:
+                weighed_cpus_milli = place.free_cpus_milli
+        node = _next_open(columns, job, pool, level, place.position + 1, ends_ms)
+    return best, best_cost
+
+
+@compiled
+def _cost_to_wide(columns: Columns, job: int, node: int) -> int:
+    """What Dure's rule adds for a node that wide jobs will need; nothing under another."""
+    if columns.counters[0].placement != SLOTS:
+        return 0
+    lost = wide_shapes_lost(columns, job, node)
+    if lost == 0:
+        return 0
+    return kept_for_wide(columns, lost & scarce_wide_shapes(columns, job, _idle_milli(columns)))
 
 
 @compiled
