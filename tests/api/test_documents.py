@@ -41,7 +41,7 @@ def test_the_nation_is_given_back_as_the_file_it_was(operator: httpx.Client) -> 
 def test_a_dry_run_says_what_would_change_and_changes_nothing(operator: httpx.Client) -> None:
     wanted = NATION.replace("count: 2", "count: 3")
     answer = operator.put("/v1/nation", params={"dry_run": "true"}, content=wanted, headers=YAML).json()
-    assert answer == {"changes": ["~ node group dj count: 2 -> 3"], "applied": False}
+    assert answer == {"changes": ["~ node group dj count: 2 -> 3"], "notes": [], "applied": False}
     assert len(operator.get("/v1/nodes").json()["nodes"]) == 2
 
 
