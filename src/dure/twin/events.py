@@ -12,13 +12,14 @@ to a time limit.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
 from dure.kernel.decide import decide_columns
 from dure.twin.demand import end_demand, note_demand
 from dure.world import building
+from dure.world.array_struct import ArrayStruct
 from dure.world.columns import (
     CLAIMED,
     DO_CLAIM,
@@ -107,7 +108,8 @@ PAST = np.dtype([(name, np.int64) for name in ("saved_ms", "failed_ms")])
 LOG = np.dtype([(name, np.int64) for name in ("at_ms", "kind", "job", "attempt", "other", "value")])
 
 
-class Run(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Run(ArrayStruct):
     """What the twin keeps beside the world: its clock, the arrivals, faults and ends to come, and what happened."""
 
     clock: Records
@@ -159,7 +161,7 @@ def with_more_room(columns: Columns, run: Run) -> tuple[Columns, Run]:
     before, jobs = len(run.end_ms), len(columns.jobs)
     slots, past = grow(run.end_slot, jobs), grow(run.past, jobs)
     slots[before:], past["failed_ms"][before:] = NONE, NONE
-    return columns, run._replace(
+    return columns, run.replace(
         end_ms=grow(run.end_ms, jobs),
         end_job=grow(run.end_job, jobs),
         end_slot=slots,

@@ -5,7 +5,7 @@ Every node is looked at for every job. What a node costs a kind of job is kept u
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from dure.kernel.packing.fragmentation import fragmentation
 from dure.kernel.packing.room import NO_ROOM, fits, gpus_wanted, milli_wanted, wants_part, whole_gpus
 from dure.kernel.packing.rules import RANDOM, SLOTS, cost, gpu_for_part
 from dure.kernel.packing.slots import kept_for_wide, scarce_wide_shapes, wide_shapes_lost
+from dure.world.array_struct import ArrayStruct
 from dure.world.capacity import hold
 from dure.world.columns import NONE, Columns, Integers, Records, records
 from dure.world.compiled import compiled, entry_point
@@ -41,7 +42,8 @@ STATE = np.dtype(
 )
 
 
-class Packing(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Packing(ArrayStruct):
     """What the loop keeps beside the columns."""
 
     state: Records

@@ -207,7 +207,7 @@ def with_room_for(columns: Columns, jobs: int) -> Columns:
     allocations = _more_allocations(columns, jobs - before)
     slots = grow(columns.timer_slot, jobs)
     slots[before:] = NONE
-    return columns._replace(
+    return columns.replace(
         jobs=grown,
         allocations=allocations,
         timer_due_ms=grow(columns.timer_due_ms, jobs),
@@ -220,7 +220,7 @@ def with_more_room(columns: Columns) -> Columns:
     """The same columns with room for more copies of templates: twice the rows, or else twice the allocations."""
     if columns.counters["first_free_job"][0] == NONE:
         return with_room_for(columns, 2 * len(columns.jobs))
-    return columns._replace(allocations=_more_allocations(columns, len(columns.allocations)))
+    return columns.replace(allocations=_more_allocations(columns, len(columns.allocations)))
 
 
 def with_steps_for(columns: Columns, steps: int) -> Columns:
@@ -235,7 +235,7 @@ def with_steps_for(columns: Columns, steps: int) -> Columns:
     grown = grow(columns.steps, 2 * before + steps)
     grown["next"][before:] = _chain(before, len(grown), int(columns.counters["first_free_step"][0]))
     columns.counters["first_free_step"][0] = before
-    return columns._replace(steps=grown)
+    return columns.replace(steps=grown)
 
 
 def _chain(first: int, end: int, after: int) -> Integers:
@@ -252,7 +252,7 @@ def with_allocations_for(columns: Columns, ranks: int) -> Columns:
     """
     if ranks <= len(columns.allocations):
         return columns
-    return columns._replace(allocations=_more_allocations(columns, ranks))
+    return columns.replace(allocations=_more_allocations(columns, ranks))
 
 
 def _more_allocations(columns: Columns, count: int) -> Records:
@@ -272,7 +272,7 @@ def copy(columns: Columns) -> Columns:
 def copy_rows(columns: Columns, rows: int) -> Columns:
     """A copy with room for no more than the first `rows` jobs, which must be all there are."""
     of_jobs = ("jobs", "timer_due_ms", "timer_job", "timer_slot")
-    return copy(columns._replace(**{name: getattr(columns, name)[:rows] for name in of_jobs}))
+    return copy(columns.replace(**{name: getattr(columns, name)[:rows] for name in of_jobs}))
 
 
 def _pools(shapes: Sequence[PoolShape]) -> tuple[Records, int]:

@@ -19,10 +19,13 @@ numbers; `NONE` (-1) is no row. Times are in milliseconds, GPUs in thousandths (
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from dure.world.array_struct import ArrayStruct
 
 NONE = -1
 MOST_GPUS = 16
@@ -397,8 +400,9 @@ SPARE_CANDIDATES = 64
 CANDIDATE_VICTIMS = 8_192
 
 
-class Columns(NamedTuple):
-    """Everything a decision reads and writes. Fewer than 25 arrays, because each call copies the tuple."""
+@dataclass(frozen=True, eq=False)
+class Columns(ArrayStruct):
+    """Everything a decision reads and writes."""
 
     jobs: Records
     nodes: Records

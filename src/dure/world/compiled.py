@@ -17,7 +17,15 @@ from typing import Any, TypeVar, cast
 import numba
 from numba import types
 
-_OPTIONS: dict[str, Any] = {"cache": True, "_nrt": False, "error_model": "numpy", "no_cfunc_wrapper": True}
+from dure.world.linking import PartCompiler, WholeCompiler
+
+_OPTIONS: dict[str, Any] = {
+    "cache": True,
+    "_nrt": False,
+    "error_model": "numpy",
+    "no_cfunc_wrapper": True,
+    "pipeline_class": WholeCompiler,
+}
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
@@ -28,7 +36,7 @@ def compiled(function: Function) -> Function:
     It gets no wrapper for calls from Python. For a function that takes the world's many arrays, the wrapper takes more
     compile time than the function.
     """
-    return _compile(function, no_cpython_wrapper=True)
+    return _compile(function, no_cpython_wrapper=True, cache=False, pipeline_class=PartCompiler)
 
 
 def entry_point(function: Function) -> Function:

@@ -560,7 +560,7 @@ class World:
 
     def _bring_rows_over(self, old: Columns) -> None:
         """Free rows, skipped numbers and load profiles do not depend on what was declared."""
-        self.columns = self.columns._replace(steps=old.steps)
+        self.columns = self.columns.replace(steps=old.steps)
         for name in ("first_free_job", "first_free_step"):
             self.columns.counters[name] = old.counters[name]
         named = np.array([job != "" for job in self._job_at_row])
