@@ -43,8 +43,8 @@ LEDGER_KEY_FILE = "ledger.key"
 SECRETS_KEY_FILE = "secrets.key"
 OPERATOR_FILE = "operator.token"
 COMPILED_ROOMS = ("world", "kernel", "twin")
-_TWIN_FINISHED = "twin-finished"
-_COMPILE_TWIN = "from dure import bootstrap; bootstrap.prepare_compilation(); bootstrap.compile_twin()"
+_KERNEL_FINISHED, _TWIN_FINISHED, _PACKING_FINISHED = "kernel-finished", "twin-finished", "packing-finished"
+_COMPILE_FOR_SERVER = "from dure import bootstrap; bootstrap.compile_for_server()"
 BACKLOG = 2_048
 _COMPILATIONS_KEPT_S = 30 * 24 * 3600
 SHUTDOWN_S = 3
@@ -99,8 +99,8 @@ def serve(
         with _listener(host, port) as listener:
             prepare_state(state)
             prepare_compilation()
-            compile_everything()
-            _serve(state, listener, kill_jobs_at_end, on_ready or _print_ready, began)
+            with _compiling_for_server() as compiling:
+                _serve(state, listener, kill_jobs_at_end, on_ready or _print_ready, began, compiling)
     except StartError as error:
         sys.stderr.write(f"Error: {error}\n")
         return 1
@@ -134,45 +134,56 @@ def prepare_compilation() -> None:
 
 def compile_everything() -> None:
     """Have the kernel compiled before anybody waits for it. Says so the first time, when it takes up to a minute."""
-    finished = _compiled_folder() / "finished"
-    if finished.exists() or os.environ.get("NUMBA_DISABLE_JIT", "0") != "0":
+    if not _needs_compiling(_KERNEL_FINISHED):
         return
     # Before the compiler is imported, which takes a while by itself.
     sys.stderr.write("Compiling the kernel; this happens once and takes up to a minute ...\n")
     sys.stderr.flush()
     from dure.control.rehearsal import rehearse
 
-    rehearse(make_policy_set())
-    _touch(finished)
+    with _no_garbage_collection():
+        rehearse(make_policy_set())
+    _touch(_compiled_folder() / _KERNEL_FINISHED)
     _forget_old_compilations()
 
 
 def compile_twin() -> None:
     """Have the twin's event loop compiled, or loaded, before its time is taken. Says so the first time."""
-    if not _is_twin_compiled():
+    if _needs_compiling(_TWIN_FINISHED):
         sys.stderr.write("Compiling the twin; this happens once and takes up to a minute ...\n")
         sys.stderr.flush()
     from dure.twin.run import warm_up
 
-    warm_up()
+    with _no_garbage_collection():
+        warm_up()
     _touch(_compiled_folder() / _TWIN_FINISHED)
-
-
-def _is_twin_compiled() -> bool:
-    """True when the twin needs no compiling: it was done before, or nothing is compiled here."""
-    return (_compiled_folder() / _TWIN_FINISHED).exists() or os.environ.get("NUMBA_DISABLE_JIT", "0") != "0"
 
 
 def compile_packing() -> None:
     """Have the loop of `dure twin pack` compiled, or loaded, before its time is taken. Says so the first time."""
-    finished = _compiled_folder() / "packing-finished"
-    if not finished.exists() and os.environ.get("NUMBA_DISABLE_JIT", "0") == "0":
+    if _needs_compiling(_PACKING_FINISHED):
         sys.stderr.write("Compiling the placement rules; this happens once and takes up to a minute ...\n")
         sys.stderr.flush()
     from dure.twin.packing import warm_up
 
-    warm_up()
-    _touch(finished)
+    with _no_garbage_collection():
+        warm_up()
+    _touch(_compiled_folder() / _PACKING_FINISHED)
+
+
+def _needs_compiling(finished: str) -> bool:
+    """False when it was done before, as a file of this name says, or when nothing is compiled here."""
+    return not (_compiled_folder() / finished).exists() and os.environ.get("NUMBA_DISABLE_JIT", "0") == "0"
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Of what the compiler makes, little is garbage, and looking for it takes a sixth of its time."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _forget_old_compilations() -> None:
@@ -236,7 +247,12 @@ def make_engines(state: Path) -> Engines:
 
 
 def _serve(
-    state: Path, listener: socket.socket, kill_jobs: bool, on_ready: Callable[[Ready], None], began: float
+    state: Path,
+    listener: socket.socket,
+    kill_jobs: bool,
+    on_ready: Callable[[Ready], None],
+    began: float,
+    compiling: subprocess.Popen[bytes] | None,
 ) -> None:
     import uvloop
 
@@ -258,7 +274,7 @@ def _serve(
 
         server = _make_server(make_application(platform, state), platform, say_ready)
         try:
-            with _preparing(expectations), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            with _preparing(expectations, compiling), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(server.serve(sockets=[listener]))
         finally:
             expectations.close()
@@ -266,17 +282,44 @@ def _serve(
 
 
 @contextmanager
-def _preparing(expectations: Expectations) -> Iterator[None]:
-    """Load the simulation that expected starts need; if it is not compiled yet, another process does that meanwhile.
+def _compiling_for_server() -> Iterator[subprocess.Popen[bytes] | None]:
+    """Have the kernel compiled, and go on while the simulation is, which only expected starts need.
 
-    Compiling keeps a Python process busy for half a minute or more, and this one has jobs to start.
+    Another process compiles: this one has jobs to start, and keeps none of the compiler's memory. Raises `StartError`.
     """
-    if _is_twin_compiled():
+    if not _needs_compiling(_KERNEL_FINISHED) and not _needs_compiling(_TWIN_FINISHED):
+        yield None
+        return
+    command = [sys.executable, "-c", _COMPILE_FOR_SERVER]
+    # In a session of its own, so that Ctrl-C reaches it by way of us.
+    compiling = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True)  # noqa: S603 (our own program)
+    try:
+        assert compiling.stdout is not None
+        if not compiling.stdout.readline():
+            raise StartError("the kernel could not be compiled; the reason is above")
+        yield compiling
+    finally:
+        compiling.terminate()
+        compiling.wait(SHUTDOWN_S)
+
+
+def compile_for_server() -> None:
+    """What the compiling process does: it writes a line once the server can start, and compiles the simulation then."""
+    prepare_compilation()
+    compile_everything()
+    sys.stdout.write("compiled\n")
+    sys.stdout.flush()
+    os.nice(10)
+    compile_twin()
+
+
+@contextmanager
+def _preparing(expectations: Expectations, compiling: subprocess.Popen[bytes] | None) -> Iterator[None]:
+    """Load the simulation that expected starts need, when it is compiled."""
+    if compiling is None:
         _load_simulation(expectations)
         yield
         return
-    compiling = subprocess.Popen([sys.executable, "-c", _COMPILE_TWIN], stdin=subprocess.DEVNULL)  # noqa: S603 (our own program)
-    os.setpriority(os.PRIO_PROCESS, compiling.pid, 10)
     waiting = threading.Thread(target=_load_when_compiled, args=(compiling, expectations), daemon=True)
     waiting.start()
     try:

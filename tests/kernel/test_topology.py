@@ -16,6 +16,7 @@ from tests.kernel.story import Story, claimed, started
 
 RACK = Topology(domain=18, rack=18, block=36)
 SPARED = Topology(domain=18, rack=18, block=18, spare=2)
+NO_BLOCKS = Topology(domain=18, rack=18, block=18)
 
 
 def racks(number: int, topology: Topology = RACK, guarantee: int = 0) -> Nation:
@@ -33,7 +34,7 @@ def parts_of(story: Story, name: str, nodes: int = 18) -> Counter[int]:
 
 
 def test_a_gang_that_fits_one_domain_goes_into_the_fullest_that_holds_it() -> None:
-    story = Story(racks(3))
+    story = Story(racks(3, NO_BLOCKS))
     story.submit(job("first", "guest", 4, nodes=10))
     story.submit(job("second", "guest", 4, nodes=12))
     story.submit(job("third", "guest", 4, nodes=6))
@@ -118,7 +119,7 @@ def test_spare_trays_are_not_there_to_be_guaranteed() -> None:
 
 
 def test_a_domain_is_taken_back_as_a_whole() -> None:
-    story = Story(racks(3, guarantee=16 * 4))
+    story = Story(racks(3, NO_BLOCKS, guarantee=16 * 4))
     story.submit(*[job(f"g{n}", "guest", 4, nodes=9, time_ms=9 * HOUR) for n in range(6)])
     story.wait(11 * MINUTE)
     story.finish("g1", "g3")

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from dure.kernel.bookings import booked_shadow_ms, booked_spare
 from dure.kernel.calendar import bring_up_to_date, idle_at, kth_ready, ready_count, slot_ms, slot_of
-from dure.kernel.units import unit_nodes
 from dure.world.bookings import booked_until
 from dure.world.columns import (
     CALENDAR_MINUTES,
@@ -27,6 +26,7 @@ from dure.world.columns import (
     Columns,
 )
 from dure.world.compiled import compiled, entry_point
+from dure.world.units import unit_nodes
 
 
 @compiled

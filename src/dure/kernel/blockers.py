@@ -10,9 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from dure.kernel.decide import DOES_NOT_FIT
-from dure.kernel.gangs import most_together, nodes_with
 from dure.kernel.room import has_room
-from dure.kernel.units import unit_nodes
 from dure.world.bookings import booked_until
 from dure.world.capacity import next_node
 from dure.world.columns import (
@@ -35,6 +33,7 @@ from dure.world.compiled import compiled, entry_point
 from dure.world.quota import NOT_LENT as SHORT_OF_LOANS
 from dure.world.quota import OVER_LIMIT, may_reclaim, shortage, within_guarantee
 from dure.world.transitions import demand_milli, share_row
+from dure.world.units import most_together, nodes_with, unit_nodes
 
 # In the order of `model.blockers.BlockerCode`, which is the order in which they are listed. Only the world's
 # cards know what a job is held for.

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from dure.kernel.backfill import spare_nodes, spend_spare, spoils_reservation
 from dure.kernel.room import has_room, is_allowed
-from dure.kernel.units import unit_nodes
 from dure.world.bookings import is_open
 from dure.world.capacity import next_node
 from dure.world.columns import (
@@ -25,8 +24,9 @@ from dure.world.columns import (
     WITHIN_DOMAIN,
     Columns,
 )
-from dure.world.compiled import compiled, entry_point
+from dure.world.compiled import compiled
 from dure.world.domains import domain_of, free_nodes
+from dure.world.units import free_in_pool, free_in_unit, next_unit, nodes_with, unit_nodes, units_with
 
 TRIES_PER_LEVEL = 8
 
@@ -40,25 +40,6 @@ def place_gang(columns: Columns, job: int, gpu_class: int, gpus: int, ends_ms: i
     return False
 
 
-@entry_point
-def nodes_with(columns: Columns, pool: int, gpus: int) -> int:
-    """How many nodes of a pool have at least so many idle GPUs."""
-    count = 0
-    for level in range(gpus, MOST_LEVELS):
-        count += columns.idle_counts[pool, level]
-    return count
-
-
-@entry_point
-def most_together(columns: Columns, pool: int, gpus: int, level: int) -> int:
-    """The most nodes with so many idle GPUs that one unit of a pool has at a level."""
-    together = unit_nodes(columns, pool, level)
-    most = 0
-    for first in range(0, columns.pools[pool].node_count, together):
-        most = max(most, _free_in_unit(columns, pool, first, together, gpus))
-    return most
-
-
 @compiled
 def _place_within(columns: Columns, job: int, gpu_class: int, gpus: int, level: int, ends_ms: int) -> bool:
     """Try units of one level, best fit first."""
@@ -70,20 +51,16 @@ def _place_within(columns: Columns, job: int, gpu_class: int, gpus: int, level: 
         best_node = NONE
         first = columns.classes[gpu_class].first_pool
         for pool in range(first, first + columns.classes[gpu_class].pool_count):
-            area = columns.pools[pool]
             together = unit_nodes(columns, pool, level)
             if together < wanted or not is_allowed(columns, job, pool) or nodes_with(columns, pool, gpus) < wanted:
                 continue
             if level > columns.jobs[job].within and together == unit_nodes(columns, pool, level - 1):
                 # The next level has the same units.
                 continue
-            for position in range(0, area.node_count, together):
-                free = _free_in_unit(columns, pool, position, together, gpus)
-                node = area.first_node + position
-                already_tried = free < tried_free or (free == tried_free and node <= tried_node)
-                if wanted <= free < best_free and not already_tried:
-                    best_free = free
-                    best_node = node
+            node = _next_best(columns, pool, level, gpus, wanted, tried_free, tried_node)
+            if node != NONE and _free_from(columns, node, level, gpus) < best_free:
+                best_free = _free_from(columns, node, level, gpus)
+                best_node = node
         if best_node == NONE:
             return False
         if _fill_unit(columns, job, best_node, level, gpus, ends_ms):
@@ -94,26 +71,32 @@ def _place_within(columns: Columns, job: int, gpu_class: int, gpus: int, level: 
 
 
 @compiled
-def _free_in_unit(columns: Columns, pool: int, position: int, together: int, gpus: int) -> int:
-    """Nodes of a unit with so many idle GPUs, spares left out."""
+def _next_best(
+    columns: Columns, pool: int, level: int, gpus: int, wanted: int, tried_free: int, tried_node: int
+) -> int:
+    """First node of the pool's unit with the fewest free nodes that are enough, after the one tried last; NONE."""
     area = columns.pools[pool]
-    if together == area.node_count and area.domain_nodes == 1:
-        return nodes_with(columns, pool, gpus)
-    free = 0
-    if area.domain_nodes > 1 and gpus == area.gpus:
-        first = area.first_domain + position // area.domain_nodes
-        for domain in range(first, first + together // area.domain_nodes):
-            free += free_nodes(columns, pool, domain)
-        return free
-    left = 0
-    for node in range(area.first_node + position, area.first_node + position + together):
-        left = _left_in_domain(columns, node, left)
-        place = columns.nodes[node]
-        whole = place.idle == place.gpus
-        if place.state == NODE_UP and place.idle >= gpus and (left > 0 or not whole):
-            free += 1
-            left -= whole
-    return free
+    together = unit_nodes(columns, pool, level)
+    most = together
+    if together == area.node_count:
+        most = free_in_pool(columns, pool, gpus)
+        wanted = max(wanted, most)
+    for free in range(max(wanted, tried_free), most + 1):
+        first = 0
+        if free == tried_free and tried_node >= area.first_node:
+            first = (tried_node - area.first_node) // together + 1
+        unit = next_unit(columns, pool, level, gpus, free, first)
+        if unit != NONE:
+            return area.first_node + unit * together
+    return NONE
+
+
+@compiled
+def _free_from(columns: Columns, first_node: int, level: int, gpus: int) -> int:
+    """Free nodes of the unit that begins at a node."""
+    place = columns.nodes[first_node]
+    unit = place.position // unit_nodes(columns, place.pool, level)
+    return free_in_unit(columns, place.pool, level, unit, gpus)
 
 
 @compiled
@@ -147,14 +130,14 @@ def _fill_unit(columns: Columns, job: int, first_node: int, level: int, gpus: in
 def _split_evenly(columns: Columns, job: int, first_node: int, together: int, gpus: int, ends_ms: int) -> bool:
     """Split a gang over the fewest domains of a unit that can hold parts which differ by one node at most."""
     wanted = columns.jobs[job].nodes
-    in_domain = columns.pools[columns.nodes[first_node].pool].domain_nodes
-    for parts in range((wanted + in_domain - 1) // in_domain, together // in_domain + 1):
-        smaller = wanted // parts
-        larger_parts = wanted % parts
-        if _domains_with(columns, first_node, together, gpus, smaller) < parts:
-            continue
-        if _domains_with(columns, first_node, together, gpus, smaller + 1) >= larger_parts:
+    with_more = 0
+    for smaller in range(columns.pools[columns.nodes[first_node].pool].domain_nodes, 0, -1):
+        with_enough = _domains_with(columns, first_node, together, gpus, smaller)
+        # So many parts at least, or the smaller ones were larger, or there were too few domains for the larger ones.
+        parts = max(wanted // (smaller + 1) + 1, (wanted - with_more + smaller - 1) // smaller)
+        if parts <= min(with_enough, wanted // smaller):
             return _take_parts(columns, job, first_node, together, gpus, ends_ms, parts)
+        with_more = with_enough
     return False
 
 
@@ -162,11 +145,13 @@ def _split_evenly(columns: Columns, job: int, first_node: int, together: int, gp
 def _domains_with(columns: Columns, first_node: int, together: int, gpus: int, nodes: int) -> int:
     """How many domains of a unit have so many free nodes."""
     pool = columns.nodes[first_node].pool
-    in_domain = columns.pools[pool].domain_nodes
-    position = columns.nodes[first_node].position
+    area = columns.pools[pool]
+    if together == area.node_count:
+        return units_with(columns, pool, WITHIN_DOMAIN, gpus, nodes)
+    first = columns.nodes[first_node].position // area.domain_nodes
     count = 0
-    for at in range(position, position + together, in_domain):
-        if _free_in_unit(columns, pool, at, in_domain, gpus) >= nodes:
+    for domain in range(first, first + together // area.domain_nodes):
+        if free_in_unit(columns, pool, WITHIN_DOMAIN, domain, gpus) >= nodes:
             count += 1
     return count
 
@@ -178,23 +163,21 @@ def _take_parts(
     """Fill the larger parts first, then the others, each domain once."""
     pool = columns.nodes[first_node].pool
     in_domain = columns.pools[pool].domain_nodes
+    first = columns.nodes[first_node].position // in_domain
     wanted = columns.jobs[job].nodes
     found = 0
-    taken = 0
     for larger in range(1, -1, -1):
         size = wanted // parts + larger
-        goal = wanted % parts if larger == 1 else parts
+        goal = wanted % parts * size if larger == 1 else wanted
         for free in range(size, in_domain + 1):
-            for at in range(first_node, first_node + together, in_domain):
-                if taken == goal:
-                    break
-                position = columns.nodes[at].position
-                if _free_in_unit(columns, pool, position, in_domain, gpus) != free or _is_taken(columns, at, found):
-                    continue
-                if not _fill_part(columns, job, at, in_domain, size, gpus, ends_ms, found):
-                    continue
-                found += size
-                taken += 1
+            domain = next_unit(columns, pool, WITHIN_DOMAIN, gpus, free, first)
+            while found < goal and domain != NONE and domain < first + together // in_domain:
+                at = columns.pools[pool].first_node + domain * in_domain
+                if not _is_taken(columns, at, found) and _fill_part(
+                    columns, job, at, in_domain, size, gpus, ends_ms, found
+                ):
+                    found += size
+                domain = next_unit(columns, pool, WITHIN_DOMAIN, gpus, free, domain + 1)
     return found == wanted
 
 
@@ -219,11 +202,13 @@ def _fill_part(
     count = 0
     left = 0
     for node in range(first_node, first_node + together):
+        if count == wanted:
+            break
         left = _left_in_domain(columns, node, left)
         place = columns.nodes[node]
         if place.idle == place.gpus and left <= 0:
             continue
-        if count == wanted or place.state != NODE_UP or place.idle < gpus or not has_room(columns, job, node):
+        if place.state != NODE_UP or place.idle < gpus or not has_room(columns, job, node):
             continue
         if not is_open(columns, job, node, ends_ms):
             continue

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from dure.kernel.borrowers import first_borrower, next_borrower, next_side
 from dure.kernel.plan_rows import add_row
-from dure.kernel.units import unit_nodes
 from dure.world.bookings import is_open
 from dure.world.capacity import bits, hold, lowest, next_node
 from dure.world.columns import (
@@ -39,6 +38,7 @@ from dure.world.domains import domain_of, free_nodes
 from dure.world.quota import ROOM, may_reclaim, reclaim_allowed_at_ms, shortage
 from dure.world.templates import to_start
 from dure.world.transitions import claim, demand_milli, set_charged, share_row, warn
+from dure.world.units import unit_nodes
 
 CANDIDATE_UNITS = 16
 """Domains, racks or blocks that reclaim looks at for a gang that must stay within one."""

@@ -40,8 +40,11 @@ from dure.world.columns import (
     SHAPE,
     SHARE,
     STEP,
+    TIER,
     UNLIMITED,
     WHOLE,
+    WITHIN_DOMAIN,
+    WITHIN_SITE,
     WORD_BITS,
     Columns,
     Integers,
@@ -49,6 +52,7 @@ from dure.world.columns import (
     grow,
     records,
 )
+from dure.world.units import TIERS
 
 FIRST_STEPS = 64
 
@@ -122,6 +126,7 @@ def build(shape: Shape, jobs: int) -> Columns:
     nodes = sum(pool.nodes for pool in shape.pools)
     gpus = sum(pool.nodes * max(1, pool.gpus) for pool in shape.pools)
     pools, words = _pools(shape.pools)
+    tiers, unit_words = _tiers(shape.pools)
     calendar_rows = max(1, sum(pool.gpus for pool in shape.pools))
     classes, part_words = _classes(shape)
     shares = len(shape.shares) + 1
@@ -138,6 +143,9 @@ def build(shape: Shape, jobs: int) -> Columns:
         counters=records(COUNTERS, 1),
         winners=np.full((2, 2 * shape.classes * shares), NONE, dtype=np.int64),
         domains=_domains(shape.pools),
+        tiers=tiers,
+        unit_free=np.zeros((max(1, int(tiers["separate"] @ tiers["units"])), MOST_LEVELS), dtype=np.int64),
+        unit_sets=np.zeros(unit_words, dtype=np.int64),
         idle_sets=np.zeros(words, dtype=np.int64),
         part_sets=np.zeros(part_words, dtype=np.int64),
         timer_due_ms=np.zeros(jobs, dtype=np.int64),
@@ -159,6 +167,7 @@ def build(shape: Shape, jobs: int) -> Columns:
     columns.steps["next"] = _chain(0, FIRST_STEPS, NONE)
     _set_counters(columns, shape, nodes, shares)
     _add_nodes(columns, shape.pools)
+    _fill_units(columns, shape.pools)
     _add_classes(columns, shape)
     _plant_trees(columns, shape)
     _book_nodes(columns, sorted(shape.bookings, key=lambda booking: (booking.node, booking.from_ms)))
@@ -318,6 +327,46 @@ def _domains(shapes: Sequence[PoolShape]) -> Integers:
     """All nodes of all domains are idle and up."""
     idle = [shape.domain_nodes for shape in shapes for _ in range(shape.domains)]
     return np.array([[nodes, 0] for nodes in idle] or [[0, 0]], dtype=np.int64)
+
+
+def _tiers(shapes: Sequence[PoolShape]) -> tuple[Records, int]:
+    """The units of every pool, level by level, and the words of all their sets."""
+    tiers = records(TIER, max(1, len(shapes)) * TIERS)
+    unit = words = 0
+    for pool, shape in enumerate(shapes):
+        narrower = NONE
+        together = (shape.nodes, shape.block_nodes, shape.rack_nodes, shape.domain_nodes)
+        for level in range(WITHIN_DOMAIN, WITHIN_SITE, -1):
+            tier = tiers[pool * TIERS + level]
+            if not 1 < together[level] < shape.nodes:
+                continue
+            if narrower != NONE and together[narrower] == together[level]:
+                tiers[pool * TIERS + level] = tiers[pool * TIERS + narrower]
+                tier.separate = 0
+                continue
+            narrower = level
+            tier.together, tier.units, tier.separate = together[level], shape.nodes // together[level], 1
+            tier.first_unit, tier.first_word = unit, words
+            sizes = set_sizes(int(tier.units))
+            tier.words_0, tier.words_1, tier.words_2, tier.words_3 = sizes
+            tier.words = sum(sizes) + 1
+            unit += tier.units
+            words += tier.words * (tier.together + 1) * (shape.gpus + 1)
+    return tiers, max(1, int(words))
+
+
+def _fill_units(columns: Columns, shapes: Sequence[PoolShape]) -> None:
+    """All nodes are up and idle, so those of each domain beyond its spares are free."""
+    for row, tier in enumerate(columns.tiers):
+        if tier.separate == 0:
+            continue
+        shape = shapes[row // TIERS]
+        free = tier.together // shape.domain_nodes * (shape.domain_nodes - shape.spare)
+        columns.unit_free[tier.first_unit : tier.first_unit + tier.units, : shape.gpus + 1] = free
+        for gpus in range(shape.gpus + 1):
+            base = int(tier.first_word + (gpus * (tier.together + 1) + free) * tier.words)
+            _fill_set(columns.unit_sets, base, int(tier.units))
+            columns.unit_sets[base + int(tier.words) - 1] = tier.units
 
 
 def set_sizes(nodes: int) -> tuple[int, int, int, int]:

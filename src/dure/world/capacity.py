@@ -13,6 +13,7 @@ from dure.world.compiled import compiled, entry_point
 from dure.world.domains import note_service, note_whole
 from dure.world.parts import ALL_SLICES, SLICES, index_node, set_left
 from dure.world.slices import best_slices
+from dure.world.units import note_free
 
 
 @compiled
@@ -28,10 +29,12 @@ def set_idle(columns: Columns, node: int, idle: int) -> None:
         columns.idle_counts[record.pool, idle] += 1
         pool.idle += idle - record.idle
         columns.classes[pool.gpu_class].idle += idle - record.idle
+        change = 0
         if record.idle == record.gpus:
-            note_whole(columns, node, -1)
+            change = note_whole(columns, node, -1)
         elif idle == record.gpus:
-            note_whole(columns, node, 1)
+            change = note_whole(columns, node, 1)
+        note_free(columns, node, record.idle, idle, change)
     record.idle = idle
 
 
@@ -54,7 +57,10 @@ def set_node_state(columns: Columns, node: int, state: int) -> None:
         pool.idle += change * record.idle
         columns.classes[pool.gpu_class].idle += change * record.idle
         columns.classes[pool.gpu_class].hopeless = 0
-        note_service(columns, node, 1 if state == NODE_UP else 0)
+        if state == NODE_UP:
+            note_free(columns, node, NONE, record.idle, note_service(columns, node, 1))
+        else:
+            note_free(columns, node, record.idle, NONE, note_service(columns, node, 0))
     record.state = state
     note_change(columns, node)
 

@@ -9,6 +9,7 @@ numbers; `NONE` (-1) is no row. Times are in milliseconds, GPUs in thousandths (
 | `nodes`, `gpu_free_milli`, `gpu_slices` | node; and per node, what is free of each GPU, and its MIG slices in use |
 | `allocations` | job and node: the GPUs a job holds there, or still waits for when it claims them |
 | `pools` | (site, GPU class, node shape): nodes that only differ by number, contiguous |
+| `tiers` | pool and level of nearness: its domains, racks or blocks |
 | `shares` | (GPU class, share); row = class x shares per class + share |
 | `classes` | GPU class |
 | `bookings` | node of a reservation |
@@ -212,6 +213,19 @@ POOL = _records(
     "first_booking",  # its bookings follow each other
     "bookings",
     "reserved_by",  # class whose first blocked job holds a reservation here; NONE
+)
+
+TIER = _records(
+    "together",  # nodes of a unit
+    "units",  # 0: this level has none, or only the pool itself
+    "separate",  # 0: its sets are those of a narrower level
+    "first_unit",  # row of `unit_free`
+    "first_word",  # of its sets of units
+    "words_0",
+    "words_1",
+    "words_2",
+    "words_3",
+    "words",  # per set, with one that counts its members
 )
 
 SHARE = _records(
@@ -420,6 +434,12 @@ class Columns(ArrayStruct):
     """[tree, place] -> share, see `kernel.winners`."""
     domains: Integers
     """[domain, 0..1] -> wholly idle nodes; nodes out of service. See `world.domains`."""
+    tiers: Records
+    """[4 x pool + level] the units of a pool at a level. See `world.units`."""
+    unit_free: Integers
+    """[unit, GPUs] -> nodes of the unit that are free for so many."""
+    unit_sets: Integers
+    """Per tier, number of GPUs and number of free nodes, the set of units."""
     idle_sets: Integers
     """Per pool and number of idle GPUs, the set of nodes."""
     part_sets: Integers

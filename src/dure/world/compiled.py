@@ -4,6 +4,9 @@ Every compiled function of Dure carries `@compiled`, or `@entry_point` if Python
 `NUMBA_DISABLE_JIT=1` the same functions run as plain Python, which is how tests hold the compiled kernel against the
 interpreted one.
 
+A part of the kernel is translated once in a process; an entry point is made machine code with all its parts and kept
+in a cache (see `dure.world.linking`).
+
 `_nrt=False` takes reference counting out of generated code: measured, it is three quarters of the time of a kernel that
 passes many arrays between functions. It also turns any allocation inside the kernel into a compile error, which is what
 we want. The option is private to Numba, so Numba's minor version is pinned and a test watches over this file.
@@ -19,29 +22,21 @@ from numba import types
 
 from dure.world.linking import PartCompiler, WholeCompiler
 
-_OPTIONS: dict[str, Any] = {
-    "cache": True,
-    "_nrt": False,
-    "error_model": "numpy",
-    "no_cfunc_wrapper": True,
-    "pipeline_class": WholeCompiler,
-}
+_OPTIONS: dict[str, Any] = {"_nrt": False, "error_model": "numpy", "no_cfunc_wrapper": True}
+
+_njit: Any = numba.njit
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
 
 def compiled(function: Function) -> Function:
-    """Compile a function of integers and integer arrays that only other compiled functions call.
-
-    It gets no wrapper for calls from Python. For a function that takes the world's many arrays, the wrapper takes more
-    compile time than the function.
-    """
-    return _compile(function, no_cpython_wrapper=True, cache=False, pipeline_class=PartCompiler)
+    """Compile a function of integers, arrays and `ArrayStruct`s that only other compiled functions call."""
+    return cast(Function, _part(function))
 
 
 def entry_point(function: Function) -> Function:
     """Compile a function that Python calls as well."""
-    return _compile(function, no_cpython_wrapper=False)
+    return _whole(function)
 
 
 def background_entry_point(function: Function) -> Function:
@@ -49,13 +44,22 @@ def background_entry_point(function: Function) -> Function:
 
     Whoever calls it sees to it that nobody else touches its arrays.
     """
-    return _compile(function, no_cpython_wrapper=False, nogil=True)
+    return _whole(function, nogil=True)
 
 
-def _compile(function: Function, **options: Any) -> Function:
-    dispatcher: Any = numba.njit(**(_OPTIONS | options))(function)
+def _part(function: Function) -> Any:
+    dispatcher: Any = _njit(**_OPTIONS, no_cpython_wrapper=True, pipeline_class=PartCompiler)(function)
     if is_compiling():
         _take_constants_as_integers(dispatcher)
+    return dispatcher
+
+
+def _whole(function: Function, **options: bool) -> Function:
+    dispatcher: Any = _njit(**_OPTIONS, cache=True, pipeline_class=WholeCompiler, **options)(function)
+    if is_compiling():
+        # For compiled callers it is a part like any other, so that only what Python calls is made into a whole.
+        part = _part(function)
+        dispatcher.get_call_template, dispatcher.get_overload = part.get_call_template, part.get_overload
     return cast(Function, dispatcher)
 
 

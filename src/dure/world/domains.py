@@ -38,29 +38,31 @@ def is_spare(columns: Columns, node: int) -> bool:
 
 
 @compiled
-def note_whole(columns: Columns, node: int, change: int) -> None:
-    """A node that is up became wholly idle (1), or no longer is (-1)."""
-    _change(columns, node, change, 0)
+def note_whole(columns: Columns, node: int, change: int) -> int:
+    """A node that is up became wholly idle (1), or no longer is (-1). Returns by how many its domain has more free."""
+    return _change(columns, node, change, 0)
 
 
 @compiled
-def note_service(columns: Columns, node: int, up: int) -> None:
-    """A node came back into service (1) or left it (0)."""
+def note_service(columns: Columns, node: int, up: int) -> int:
+    """A node came back into service (1) or left it (0). Returns by how many its domain has more free."""
     place = columns.nodes[node]
     whole = 1 if place.idle == place.gpus else 0
-    _change(columns, node, whole if up == 1 else -whole, 1 - 2 * up)
+    return _change(columns, node, whole if up == 1 else -whole, 1 - 2 * up)
 
 
 @compiled
-def _change(columns: Columns, node: int, whole: int, not_up: int) -> None:
+def _change(columns: Columns, node: int, whole: int, not_up: int) -> int:
     domain = domain_of(columns, node)
     if domain == NONE:
-        return
+        return 0
     pool = columns.nodes[node].pool
     before = free_nodes(columns, pool, domain)
     columns.domains[domain, WHOLE_NODES] += whole
     columns.domains[domain, NOT_UP] += not_up
-    columns.pools[pool].free_nodes += free_nodes(columns, pool, domain) - before
+    more = free_nodes(columns, pool, domain) - before
+    columns.pools[pool].free_nodes += more
+    return more
 
 
 @compiled
