@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from dure.model.blockers import BlockerCode
 from dure.model.jobs import Outcome
@@ -156,3 +157,35 @@ def test_the_head_never_starts_later_than_it_was_first_promised(line: list[tuple
             earliest_ms = surely_free_ms(story, head)
             assert earliest_ms <= promised.setdefault(head, earliest_ms)
     assert not story.world.queue()
+
+
+def every_half_minute(*, nodes: int = 1) -> Story:
+    """As `half_full`, but those behind the head are looked at every 30 seconds at most; a look has just been taken."""
+    declared = nation([share("owner", guarantee=4), share("guest")], nodes=nodes)
+    story = Story(replace(declared, timing=replace(declared.timing, backfill_interval_ms=30_000)))
+    story.submit(job("running", "guest", 4, time_ms=HOUR), job("head", "guest", 8, nodes=nodes))
+    return story
+
+
+def test_those_behind_the_head_are_looked_at_no_sooner_than_the_interval_says() -> None:
+    story = every_half_minute()
+    story.wait(10_000)
+    story.submit(job("short", "guest", 1, time_ms=20 * MINUTE), job("gone", "guest", 1))
+    assert story.holding() == {"running"}
+    assert story.world.next_wake_ms() == 30_000
+    assert story.blocker("short", BlockerCode.BACKFILL_NOT_DUE).until_ms == 30_000
+    story.pass_time(20_000)
+    assert story.holding() == {"running", "short"}
+
+
+def test_the_first_that_does_not_fit_never_waits_for_the_interval() -> None:
+    story = every_half_minute()
+    story.wait(10_000)
+    assert started(story.finish("running")) == ["head"]
+
+
+def test_who_is_within_a_guarantee_never_waits_for_the_interval() -> None:
+    story = every_half_minute()
+    story.wait(10_000)
+    story.submit(job("mine", "owner", 4, time_ms=20 * MINUTE))
+    assert story.holding() == {"running", "mine"}

@@ -126,6 +126,16 @@ def reclaimed() -> Story:
     return story
 
 
+def not_due() -> Story:
+    """There is room for it, but the first that does not fit came before it, a moment ago."""
+    declared = nation(GUEST, nodes=1)
+    story = Story(replace(declared, timing=replace(declared.timing, backfill_interval_ms=30_000)))
+    story.submit(job("r", "guest", 4, time_ms=HOUR), job("first", "guest", 8))
+    story.wait(1_000)
+    story.submit(job("j", "guest", 1, time_ms=MINUTE))
+    return story
+
+
 def reserved() -> Story:
     story = Story(nation(GUEST, nodes=1))
     story.submit(job("r", "guest", 4, time_ms=HOUR), job("head", "guest", 8), job("j", "guest", 4, time_ms=2 * HOUR))
@@ -184,6 +194,7 @@ SITUATIONS: list[tuple[Callable[[], Story], Blocker]] = [
         reserved_in_advance,
         Blocker(code=BlockerCode.RESERVED_IN_ADVANCE, holders=("cooling",), until_ms=3 * HOUR),
     ),
+    (not_due, Blocker(code=BlockerCode.BACKFILL_NOT_DUE, until_ms=30_000)),
     (reserved, Blocker(code=BlockerCode.RESERVED_FOR_HEAD, holders=("head",), until_ms=HOUR)),
     (behind, Blocker(code=BlockerCode.BEHIND_IN_QUEUE, share="guest", holders=("second", "first"))),
 ]

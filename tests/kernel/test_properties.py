@@ -182,8 +182,10 @@ def test_an_owner_within_its_guarantee_waits_no_longer_than_protection_warning_a
     has_children = any(each.parent == owner.name for each in declared.shares)
     if owner.amounts[0].guarantee_milli < gpus * 1000 or others_cannot_yield or has_children:
         return
-    for card in story.world.queue() + story.world.running():
-        if card.submitted.project == f"{owner.name}-project" or card.state is JobState.CLAIMED:
+    # A service whose replica was cancelled starts another, so it goes first, and its replicas with it.
+    for card in list(story.world.jobs.values()):
+        is_owners = card.submitted.project == f"{owner.name}-project"
+        if not card.state.is_final and (is_owners or card.state is JobState.CLAIMED):
             story.happen(CancelRequested(at_ms=story.now_ms, job=card.job, by="test"))
     story.decide()
     story.finish_stopping()

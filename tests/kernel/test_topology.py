@@ -178,3 +178,14 @@ def test_the_audit_finds_every_gang_near_and_every_spare_in_place(
             story.end(story.world.running()[0].job, Outcome.SUCCEEDED)
         story.pass_time(7 * MINUTE)
         story.finish_stopping()
+
+
+def test_a_gang_that_does_not_fit_leaves_the_spare_nodes_of_a_reservation_to_others() -> None:
+    pairs = Topology(domain=2, rack=2, block=2)
+    story = Story(nation([share("guest")], nodes=6, gpus=4, topology=pairs))
+    story.submit(*[job(f"n{number}", "guest", 4, time_ms=HOUR) for number in range(6)])
+    story.finish("n1", "n3", "n5")
+    # Of the six nodes that are ready in an hour the head needs five. The gang would take two of them, one per pair.
+    story.submit(job("head", "guest", 4, nodes=5), job("gang", "guest", 2, nodes=2, time_ms=2 * HOUR))
+    story.submit(job("single", "guest", 4, time_ms=2 * HOUR))
+    assert story.holding() == {"n0", "n2", "n4", "single"}

@@ -115,6 +115,7 @@ def _timing_facts(nation: Nation) -> Details:
         "grace": format_duration(timing.grace_ms),
         "half-life": format_duration(timing.half_life_ms),
         "backfill depth": str(timing.backfill_depth),
+        "backfill interval": format_duration(timing.backfill_interval_ms),
         "suspect after": str(timing.suspect_after),
         "suspect window": format_duration(timing.suspect_window_ms),
         "probation": format_duration(timing.probation_ms),

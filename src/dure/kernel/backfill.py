@@ -150,10 +150,34 @@ def spare_nodes(columns: Columns, pool: int) -> int:
 
 
 @compiled
+def lacks_spare(columns: Columns, pool: int, nodes: int, gpus: int, ends_ms: int) -> bool:
+    """True when any nodes of a pool that have so many idle GPUs are ready for its reservation, and no longer with the
+    job on them, and more than it can spare: what a look at each node would find, at once."""
+    reserved_by = columns.pools[pool].reserved_by
+    if reserved_by == NONE or columns.reservations[reserved_by].spare >= nodes:
+        return False
+    area = columns.pools[pool]
+    reservation = columns.reservations[reserved_by]
+    return (
+        ends_ms > reservation.shadow_ms
+        and gpus >= reservation.gpus > area.gpus - gpus
+        and reservation.last_node - reservation.first_node == area.node_count
+        and area.bookings == 0
+    )
+
+
+@compiled
 def spend_spare(columns: Columns, pool: int, count: int) -> None:
     """A job was placed that spoils `count` nodes for a pool's reservation."""
     if count > 0:
         columns.reservations[columns.pools[pool].reserved_by].spare -= count
+
+
+@compiled
+def restore_spare(columns: Columns, pool: int, spare: int) -> None:
+    """Nothing was placed after all: a pool's reservation has its spare nodes again."""
+    if columns.pools[pool].reserved_by != NONE:
+        columns.reservations[columns.pools[pool].reserved_by].spare = spare
 
 
 @compiled

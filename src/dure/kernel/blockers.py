@@ -51,9 +51,10 @@ from dure.world.units import most_together, nodes_with, unit_nodes
     WAITING_FOR_VICTIMS,
     RECLAIMED_BEFORE,
     RESERVED_IN_ADVANCE,
+    BACKFILL_NOT_DUE,
     RESERVED_FOR_HEAD,
     BEHIND_IN_QUEUE,
-) = range(15)
+) = range(16)
 
 FINDING = np.dtype(
     [
@@ -113,6 +114,8 @@ def find_blockers(columns: Columns, job: int, shapes: Records, found: Records) -
         choices >>= CHOICE_BITS
     if count == 0:
         count = kept_off(columns, job, found, count)
+    if count == 0:
+        count = _not_due(columns, job, found, count)
     if count == 0:
         count = _reservations(columns, job, found, count)
     if record.previous != NONE:
@@ -216,6 +219,17 @@ def _share_at_limit(shares: Records, share: int, amount: int) -> int:
     while shares[at].used + amount <= shares[at].limit:
         at = shares[at].parent
     return at
+
+
+@compiled
+def _not_due(columns: Columns, job: int, found: Records, count: int) -> int:
+    """Nothing else is in its way: it is behind the first that does not fit, and nobody there was looked at just now."""
+    gpu_class = (columns.jobs[job].choices & CHOICE_MASK) - 1
+    known = columns.classes[gpu_class]
+    if known.brief == 1 and known.blocked != NONE and known.blocked != job:
+        count = _note(found, count, BACKFILL_NOT_DUE, gpu_class, NONE, 0)
+        found[count - 1].until_ms = known.backfill_due_ms
+    return count
 
 
 @compiled

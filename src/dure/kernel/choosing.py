@@ -8,7 +8,7 @@ node; for a part of a GPU, beside other parts first, then the GPU with the least
 
 from __future__ import annotations
 
-from dure.kernel.backfill import spare_nodes, spoils_reservation
+from dure.kernel.backfill import lacks_spare, spare_nodes, spoils_reservation
 from dure.kernel.packing.room import NO_ROOM, gpus_wanted
 from dure.kernel.packing.rules import SLOTS, cost_of_gpus
 from dure.kernel.packing.slots import kept_for_wide, scarce_wide_shapes, wide_shapes_lost
@@ -30,13 +30,16 @@ _LEVELS_OF_PARTS = 16
 def choose_node(columns: Columns, job: int, gpu_class: int, ends_ms: int) -> int:
     """The node that costs least for whole GPUs, no GPUs, or a part on an idle GPU; NONE when none has room."""
     first = columns.classes[gpu_class].first_pool
+    gpus = gpus_wanted(columns, job)
     best = NONE
     best_cost = NO_ROOM
-    for level in range(gpus_wanted(columns, job), MOST_LEVELS):
+    for level in range(gpus, MOST_LEVELS):
         for pool in range(first, first + columns.classes[gpu_class].pool_count):
             if columns.idle_counts[pool, level] == 0 or not is_allowed(columns, job, pool):
                 continue
             if level == columns.pools[pool].gpus and only_spares_left(columns, pool):
+                continue
+            if lacks_spare(columns, pool, 1, gpus, ends_ms):
                 continue
             node, found = _cheapest_alike(columns, job, pool, level, ends_ms)
             if found < best_cost:

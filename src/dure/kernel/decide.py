@@ -6,6 +6,7 @@
 3. Per GPU class that changed: first jobs on nodes that are reserved for their share now, then everyone within a
    guarantee, then the surplus in fair order. A job that fits starts; one that does not but is within its guarantee
    reclaims; the first of the others gets a reservation, and those behind it may start where they do not delay it.
+   A nation may have those tried only every so often.
 4. Start claims that need no victim: a guarantee outranks the reservation of a borrower.
 
 Other policies leave parts of step 3 out (`dure.kernel.policies`). Under `fifo` and `sjf` it is one queue, and the first
@@ -124,9 +125,12 @@ def _start_complete_claims(columns: Columns, now_ms: int) -> None:
 @compiled
 def _share_out(columns: Columns, gpu_class: int, now_ms: int) -> None:
     record = columns.classes[gpu_class]
+    record.brief = int(now_ms < record.backfill_due_ms)
     if record.dirty == ANEW:
         clear_reservation(columns, gpu_class)
         begin_pass(columns, gpu_class)
+        if record.brief == 0:
+            record.backfill_due_ms = now_ms + columns.counters[0].backfill_interval_ms
         if columns.counters[0].open_bookings > 0:
             _serve_bookings(columns, gpu_class, now_ms)
     while record.budget > 0 and not (record.borrowing == 0 and _nothing_left(columns, gpu_class)):
@@ -138,6 +142,9 @@ def _share_out(columns: Columns, gpu_class: int, now_ms: int) -> None:
             columns.counters[0].plan_full = 1
             return
     while record.budget > 0 and not _nothing_left(columns, gpu_class):
+        if record.brief == 1 and record.blocked != NONE:
+            columns.counters[0].wake_ms = min(columns.counters[0].wake_ms, record.backfill_due_ms)
+            break
         share = next_share(columns, gpu_class, now_ms)
         if share == NONE:
             break

@@ -47,6 +47,7 @@ CODES = {
     blockers.WAITING_FOR_VICTIMS: BlockerCode.WAITING_FOR_VICTIMS,
     blockers.RECLAIMED_BEFORE: BlockerCode.RECLAIMED_BEFORE,
     blockers.RESERVED_IN_ADVANCE: BlockerCode.RESERVED_IN_ADVANCE,
+    blockers.BACKFILL_NOT_DUE: BlockerCode.BACKFILL_NOT_DUE,
     blockers.RESERVED_FOR_HEAD: BlockerCode.RESERVED_FOR_HEAD,
     blockers.BEHIND_IN_QUEUE: BlockerCode.BEHIND_IN_QUEUE,
 }

@@ -12,7 +12,7 @@ the next best one is tried, up to eight times per level.
 
 from __future__ import annotations
 
-from dure.kernel.backfill import spare_nodes, spend_spare, spoils_reservation
+from dure.kernel.backfill import lacks_spare, restore_spare, spare_nodes, spend_spare, spoils_reservation
 from dure.kernel.room import has_room, is_allowed
 from dure.world.bookings import is_open
 from dure.world.capacity import next_node
@@ -57,14 +57,20 @@ def _place_within(columns: Columns, job: int, gpu_class: int, gpus: int, level: 
             if level > columns.jobs[job].within and together == unit_nodes(columns, pool, level - 1):
                 # The next level has the same units.
                 continue
+            if lacks_spare(columns, pool, wanted, gpus, ends_ms):
+                continue
             node = _next_best(columns, pool, level, gpus, wanted, tried_free, tried_node)
             if node != NONE and _free_from(columns, node, level, gpus) < best_free:
                 best_free = _free_from(columns, node, level, gpus)
                 best_node = node
         if best_node == NONE:
             return False
+        pool = columns.nodes[best_node].pool
+        spare = spare_nodes(columns, pool)
         if _fill_unit(columns, job, best_node, level, gpus, ends_ms):
             return True
+        # Some parts of it may have found nodes.
+        restore_spare(columns, pool, spare)
         tried_free = best_free
         tried_node = best_node
     return False

@@ -27,7 +27,7 @@ from dure.kernel.winners import (
 )
 from dure.world.columns import NONE, ORDER_PRIORITY, Columns
 from dure.world.compiled import compiled, entry_point
-from dure.world.quota import touch
+from dure.world.quota import QUEUE_TOUCHED, touch
 
 
 @compiled
@@ -42,7 +42,7 @@ def begin_pass(columns: Columns, gpu_class: int) -> None:
         share = record.first_passed
         record.first_passed = columns.shares[share].next_passed
         columns.shares[share].passed = 0
-        touch(columns, share)
+        touch(columns, share, QUEUE_TOUCHED)
 
 
 @compiled
@@ -68,7 +68,7 @@ def skip_share(columns: Columns, share: int) -> None:
 def _note_passed(columns: Columns, share: int) -> None:
     """The pass is no longer at the beginning of a share's queue; the next one will be."""
     record = columns.shares[share]
-    touch(columns, share)
+    touch(columns, share, QUEUE_TOUCHED)
     if record.passed == 0:
         gpu_class = columns.classes[share // columns.counters[0].shares]
         record.passed = 1

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from dure.world.columns import NEVER, NONE, ORDER_PRIORITY, Columns, Records
 from dure.world.compiled import compiled
-from dure.world.quota import period_end_ms, projected_usage
+from dure.world.quota import UNTOUCHED, USE_TOUCHED, period_end_ms, projected_usage
 
 FAIREST, SMALLEST = range(2)
 NOBODY_WAITS, AT_GUARANTEE, BELOW_GUARANTEE, COVERED = range(4)
@@ -51,35 +51,40 @@ def begin_period(columns: Columns, gpu_class: int, now_ms: int) -> None:
     for share in range(record.root + columns.counters[0].shares - 1, record.root - 1, -1):
         _build(columns, FAIREST, share)
         _build(columns, SMALLEST, share)
-        _judge(columns, share, now_ms)
+        _judge(columns, share, now_ms, True)
 
 
 @compiled
 def judge_touched(columns: Columns, now_ms: int) -> None:
-    """Judge the shares again that were touched, and everyone above them."""
+    """Judge the shares again that were touched, and everyone above them whom that may concern."""
     counters = columns.counters[0]
     while counters.first_touched != NONE:
         share = counters.first_touched
         counters.first_touched = columns.shares[share].next_touched
-        columns.shares[share].touched = 0
+        in_use = columns.shares[share].touched == USE_TOUCHED
+        columns.shares[share].touched = UNTOUCHED
         while share != NONE:
-            if _judge(columns, share, now_ms) and columns.shares[share].parent != NONE:
-                _play(columns, FAIREST, share)
-                _play(columns, SMALLEST, share)
+            changed = _judge(columns, share, now_ms, in_use)
+            if changed == 0 and not in_use:
+                break
+            for tree in (FAIREST, SMALLEST):
+                if columns.shares[share].parent != NONE and changed >> tree & 1 == 1:
+                    _play(columns, tree, share)
             share = columns.shares[share].parent
 
 
 @compiled
-def _judge(columns: Columns, share: int, now_ms: int) -> bool:
-    """Find what a share is compared by; True if any of it has changed."""
+def _judge(columns: Columns, share: int, now_ms: int, in_use: bool) -> int:
+    """Find what a share is compared by. Returns a bit for each tree in which it has to play again."""
     record = columns.shares[share]
     smallest = _smallest_job(columns, share)
     standing = NOBODY_WAITS
     if smallest != NEVER:
         covered = record.used + smallest <= record.guarantee or _has_covered_child(columns, share)
         standing = COVERED if covered else BELOW_GUARANTEE if record.used < record.guarantee else AT_GUARANTEE
-    usage = _usage(columns, share, now_ms)
-    changed = smallest != record.smallest or standing != record.standing or usage != record.usage_for_weight
+    usage = _usage(columns, share, now_ms) if in_use else record.usage_for_weight
+    changed = (smallest != record.smallest) << SMALLEST
+    changed |= (standing != record.standing or usage != record.usage_for_weight) << FAIREST
     record.smallest = smallest
     record.standing = standing
     record.usage_for_weight = usage
@@ -143,11 +148,14 @@ def _better(shares: Records, tree: int, first: int, second: int) -> bool:
 
 @compiled
 def _play(columns: Columns, tree: int, share: int) -> None:
-    """Play the matches on a share's way to the top again."""
+    """Play the matches on a share's way to the top again, until one goes as before and without it."""
     parent = columns.shares[columns.shares[share].parent]
     at = (parent.children + columns.shares[share].place) // 2
     while at > 0:
+        before = columns.winners[tree, parent.first_winner + at]
         _match(columns, tree, parent.first_winner, at)
+        if columns.winners[tree, parent.first_winner + at] == before != share:
+            return
         at //= 2
 
 

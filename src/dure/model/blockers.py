@@ -30,6 +30,7 @@ class BlockerCode(StrEnum):
     RECLAIM_RATE = "reclaim-rate"
     RECLAIMED_BEFORE = "reclaimed-before"
     RESERVED_IN_ADVANCE = "reserved-in-advance"
+    BACKFILL_NOT_DUE = "backfill-not-due"
     RESERVED_FOR_HEAD = "reserved-for-head"
     BEHIND_IN_QUEUE = "behind-in-queue"
 

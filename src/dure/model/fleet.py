@@ -104,6 +104,9 @@ class Timing(Struct, frozen=True, kw_only=True, omit_defaults=True):
     A borrower is left alone for `protected_ms`, then may be warned; it is stopped `warning_ms` later, and killed if it
     is still there `grace_ms` after that. Usage counts half after `half_life_ms`.
 
+    Behind the first job that does not fit, up to `backfill_depth` others are looked at, no sooner than
+    `backfill_interval_ms` after the last time.
+
     A node that went down `suspect_after` times, or on which as many attempts in a row ended badly, each within
     `suspect_window_ms` of the one before, is set aside for `probation_ms`; 0 sets none aside.
     """
@@ -113,6 +116,7 @@ class Timing(Struct, frozen=True, kw_only=True, omit_defaults=True):
     grace_ms: int = 30_000
     half_life_ms: int = 7 * 24 * 3_600_000
     backfill_depth: int = 100
+    backfill_interval_ms: int = 0
     suspect_after: int = 3
     suspect_window_ms: int = 24 * 3_600_000
     probation_ms: int = 4 * 3_600_000

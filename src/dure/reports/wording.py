@@ -24,6 +24,7 @@ _SHORT = {
     BlockerCode.RECLAIM_RATE: "its share took back enough for now",
     BlockerCode.RECLAIMED_BEFORE: "was itself reclaimed",
     BlockerCode.RESERVED_IN_ADVANCE: "idle nodes are reserved",
+    BlockerCode.BACKFILL_NOT_DUE: "those behind the head wait for their next look",
     BlockerCode.RESERVED_FOR_HEAD: "would delay the job at the head",
     BlockerCode.BEHIND_IN_QUEUE: "behind other jobs",
 }
@@ -59,6 +60,9 @@ _UNBLOCK = {
     BlockerCode.RECLAIMED_BEFORE: "A job that gave GPUs back never takes any back: it waits until some are idle.",
     BlockerCode.RESERVED_IN_ADVANCE: (
         "Idle nodes are reserved for others: it starts there when that is over, or before with a shorter limit."
+    ),
+    BlockerCode.BACKFILL_NOT_DUE: (
+        "Jobs behind the first that does not fit are looked at every so often: it is tried again then."
     ),
     BlockerCode.RESERVED_FOR_HEAD: (
         "It would delay a job whose turn is first; a shorter time limit might let it pass."

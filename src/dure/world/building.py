@@ -397,6 +397,7 @@ def _set_counters(columns: Columns, shape: Shape, nodes: int, shares: int) -> No
     counters.protected_ms, counters.warning_ms = shape.timing.protected_ms, shape.timing.warning_ms
     counters.grace_ms = shape.timing.grace_ms
     counters.backfill_depth = shape.timing.backfill_depth
+    counters.backfill_interval_ms = shape.timing.backfill_interval_ms
     counters.probation_ms = shape.timing.probation_ms
     counters.suspect_after, counters.suspect_window_ms = shape.timing.suspect_after, shape.timing.suspect_window_ms
     columns.reservations["job"] = columns.reservations["pool"] = NONE

@@ -265,7 +265,7 @@ SHARE = _records(
     "smallest",  # what the smallest next job below it asks for, in thousandths of a GPU; NEVER if there is none
     "standing",
     "usage_for_weight",
-    "touched",  # 1 while listed: to be judged again
+    "touched",  # while listed, what may have changed: to be judged again
     "next_touched",
     # The smallest shape for which reclaim found no way in this pass; nothing larger finds one either.
     "in_vain_pass",
@@ -298,6 +298,8 @@ CLASS = _records(
     "borrowing",  # shares that use more than their guarantee
     "pass_number",
     "budget",  # jobs this pass may still try in vain
+    "backfill_due_ms",  # when those behind the first blocked job may be tried again
+    "brief",  # 1 while this pass ends at the first job that does not fit
     "blocked",  # the first job of this pass that did not fit: it gets a reservation before anyone behind it is tried
     # The smallest shape that lately did not fit; as long as nothing was given back, nothing larger fits either.
     "hopeless",
@@ -345,11 +347,12 @@ COUNTERS = _records(
     "plan_full",
     "needs_room",  # 1: a template's next copy found no free row
     "passes",
-    "wake_ms",  # when something protected becomes reclaimable
+    "wake_ms",  # when something protected becomes reclaimable, or backfill is due
     "protected_ms",
     "warning_ms",
     "grace_ms",
     "backfill_depth",
+    "backfill_interval_ms",
     "bookings",
     "booking_wake_ms",  # when a booking next begins, ends, or needs its node cleared
     "open_bookings",  # bookings for somebody that have begun and not ended

@@ -22,6 +22,9 @@ _STEPS_REMEMBERED = 64 * 48
 
 ROOM, NOT_LENT, OVER_LIMIT = range(3)
 
+UNTOUCHED, QUEUE_TOUCHED, USE_TOUCHED = range(3)
+"""What may have changed of a share: only which of its jobs is next, or also what it uses."""
+
 
 @entry_point
 def shortage(shares: Records, share: int, amount: int) -> int:
@@ -49,7 +52,7 @@ def shortage(shares: Records, share: int, amount: int) -> int:
 def charge(columns: Columns, share: int, amount: int, now_ms: int) -> None:
     """Add `amount` milli-GPUs (negative: give back) to what a share and its ancestors use."""
     shares = columns.shares
-    touch(columns, share)
+    touch(columns, share, USE_TOUCHED)
     drawn = amount
     at = share
     while at != NONE:
@@ -88,13 +91,13 @@ def remember(columns: Columns, share: int, now_ms: int) -> None:
 
 
 @compiled
-def touch(columns: Columns, share: int) -> None:
+def touch(columns: Columns, share: int, what: int) -> None:
     """What a share is compared by may have changed: `kernel.winners` judges it, and everyone above it, again."""
     record = columns.shares[share]
-    if record.touched == 0:
-        record.touched = 1
+    if record.touched == UNTOUCHED:
         record.next_touched = columns.counters[0].first_touched
         columns.counters[0].first_touched = share
+    record.touched = max(record.touched, what)
 
 
 @compiled

@@ -29,7 +29,7 @@ from dure.world.columns import (
 from dure.world.compiled import compiled, entry_point
 from dure.world.mix import count_arrival
 from dure.world.queues import dequeue, enqueue
-from dure.world.quota import charge, count_reclaimed, touch, within_guarantee
+from dure.world.quota import QUEUE_TOUCHED, charge, count_reclaimed, touch, within_guarantee
 from dure.world.running import add_preemptible, drop_preemptible, may_be_preempted
 from dure.world.timers import add_timer, drop_timer
 
@@ -98,7 +98,7 @@ def put_in_queue(columns: Columns, job: int) -> None:
         record.order_key = record.limit_ms if counters.order == ORDER_SJF else 0
         first = 0
     enqueue(columns, queue, job)
-    touch(columns, queue)
+    touch(columns, queue, QUEUE_TOUCHED)
     choices = record.choices
     while choices != 0:
         columns.classes[first].reach |= 1 << ((choices & CHOICE_MASK) - 1)
@@ -147,7 +147,7 @@ def take_from_queue(columns: Columns, job: int) -> None:
     if record.gpus_milli < WHOLE:
         columns.classes[gpu_class].parts_waiting -= 1
     dequeue(columns, job)
-    touch(columns, queue)
+    touch(columns, queue, QUEUE_TOUCHED)
     _count_waiting(columns, queue, -1)
     if share.queued == 0:
         _deactivate(columns, gpu_class, queue)
