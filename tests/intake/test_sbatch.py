@@ -177,7 +177,17 @@ def test_srun_in_the_script_is_a_warning() -> None:
         ("--array=0-9:2", "--array: lists and steps are not offered yet (got 0-9:2); write one range, like 0-9"),
         ("--dependency=after:j1", "--dependency: only afterok is offered (got after:j1)"),
         ("--dependency=afterok:12", "--dependency: only afterok is offered (got afterok:12)"),
-        ("--nodes=2-4", "--nodes: a range of nodes is not offered yet (got 2-4); write --nodes=2"),
+        (
+            "--nodes=2-4",
+            "--nodes: a range needs a checkpoint: with another number of nodes a job goes on from what it saved "
+            "(got 2-4); add a line such as #SBATCH --signal=B:USR1@120",
+        ),
+        ("--nodes=2-many", "--nodes: is not a range of nodes (got 2-many); write it like --nodes=2-8"),
+        ("--nodes=4-2", "--nodes: is more than nodes, which is 2 (got 4); swap them"),
+        (
+            "--nodes=2-4 --signal=USR1 --gpus=8",
+            "--gpus: counts over all nodes, and their number is a range (got 8); use --gpus-per-node",
+        ),
         ("--nodes=0", "--nodes: must be a whole number of at least 1 (got 0)"),
         ("--nodes=999999", "--nodes: must lie between 1 and 100,000 (got 999999)"),
         ("--gres=gpu:h100:8,shard:1", "--gres: only GPUs are offered (got gpu:h100:8,shard:1)"),

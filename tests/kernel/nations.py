@@ -133,10 +133,12 @@ def job(
     first_task: int = 0,
     replicas: int | Sequence[tuple[int, int]] = 0,
     within: str = "site",
+    min_nodes: int = 0,
 ) -> JobSubmitted:
     """A submission of `nodes` x `gpus` GPUs, or of one MIG slice, by the project of organisation `owner`.
 
-    With `tasks` it is an array; with `replicas` a service, always of that many, or from times of the day (UTC) on.
+    With `min_nodes` it is elastic; with `tasks` it is an array; with `replicas` a service, always of that many, or from
+    times of the day (UTC) on.
     """
     milli = SLICES[profile].milli if profile else round(gpus * WHOLE)
     steps = ((0, replicas),) if isinstance(replicas, int) else tuple(replicas)
@@ -149,6 +151,7 @@ def job(
         gpus=tuple((each, milli) for each in classes) if milli else (),
         mig=(profile,) * len(classes) if profile else (),
         nodes=nodes,
+        min_nodes=min_nodes,
         cpus=cpus,
         memory_mib=memory_mib,
         time_ms=0 if replicas else time_ms,

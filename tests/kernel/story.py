@@ -34,6 +34,7 @@ ENDS = {
     StopReason.RESERVED: Outcome.PREEMPTED,
     StopReason.SCALED_DOWN: Outcome.SCALED_DOWN,
     StopReason.DRAINED: Outcome.DRAINED,
+    StopReason.RESIZED: Outcome.RESIZED,
 }
 
 

@@ -63,6 +63,15 @@ ACTIONS = st.lists(
             st.booleans(),
             st.sampled_from([0, 0, 5]),
         ),
+        st.tuples(
+            st.just("elastic"),
+            st.integers(0, 20),
+            st.sampled_from([1, 2, 4, 8]),
+            st.integers(1, 2),
+            st.integers(2, 5),
+            st.sampled_from([5, 20, 60]),
+            st.booleans(),
+        ),
         st.tuples(st.just("array"), st.integers(0, 20), st.sampled_from([0, 1, 2, 4]), st.integers(1, 9)),
         st.tuples(
             st.just("service"),
@@ -108,6 +117,22 @@ def _play(story: Story, declared: Nation, actions: list[tuple[Any, ...]]) -> Non
                         time_ms=minutes * MINUTE,
                         preemptible=preemptible or owner % 3 > 0,
                         checkpoint_every_ms=every * MINUTE,
+                        sites=[site.name for site in declared.sites][: 1 + owner % 2],
+                    )
+                )
+            case ("elastic", owner, gpus, least, most, minutes, saves):
+                story.happen(
+                    job(
+                        f"j{number}",
+                        owners[owner % len(owners)],
+                        gpus,
+                        nodes=most,
+                        min_nodes=least if least < most else 0,
+                        at_ms=story.now_ms,
+                        time_ms=minutes * MINUTE,
+                        checkpoint_every_ms=MINUTE,
+                        saves_when_warned=saves,
+                        preemptible=owner % 4 > 0,
                         sites=[site.name for site in declared.sites][: 1 + owner % 2],
                     )
                 )

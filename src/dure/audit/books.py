@@ -101,9 +101,9 @@ class Books:
         made_way = entry.leaves
         self._page.leave(event.job)
         entry = self._page.jobs[event.job]
-        goes_on = {Outcome.PREEMPTED, Outcome.NODE_LOST, Outcome.DRAINED, Outcome.NEVER_STARTED, Outcome.FAILED}
+        goes_on = {Outcome.PREEMPTED, Outcome.RESIZED, Outcome.NODE_LOST, Outcome.DRAINED, Outcome.NEVER_STARTED}
         failures = entry.failures + (event.outcome is Outcome.FAILED)
-        stays = event.outcome in goes_on and failures <= entry.submitted.retry_limit
+        stays = event.outcome in goes_on | {Outcome.FAILED} and failures <= entry.submitted.retry_limit
         if entry.submitted.replicas is not None:
             stays = not entry.surplus and event.outcome is not Outcome.CANCELLED
         if entry.cancelled or not stays:

@@ -6,7 +6,10 @@ import math
 from collections.abc import Iterator
 from typing import assert_never
 
+from msgspec.structs import replace
+
 from dure.audit.copies import fault_in_beginning, fault_in_scaling_down
+from dure.audit.elastic import judge_growth, judge_resizing
 from dure.audit.order import judge_order
 from dure.audit.page import CLAIMED, RUNNING, WAITING, WARNED, WHOLE, Entry, Page
 from dure.audit.parts import judge_parts
@@ -76,6 +79,7 @@ def _judge_start(page: Page, entry: Entry, start: Start, now_ms: int) -> Finding
     yield from _judge_capacity(page, entry, start.placements)
     yield from judge_parts(page, entry, start.gpu_class, start.placements)
     if entry.state == WAITING:
+        entry = replace(entry, placements=start.placements)
         yield from _judge_reservations(page, entry, start.placements, now_ms, 0)
         yield from _judge_quota(page, entry, start.gpu_class)
         covered = page.tree.covered(start.gpu_class, entry.share, entry.amount, page.charged)
@@ -120,8 +124,8 @@ def _judge_place(page: Page, entry: Entry, decision: Start | Claim) -> Findings:
     if decision.site not in submitted.sites:
         yield "wrong-site", f"policy does not allow {decision.site}"
     names = [placement.node for placement in decision.placements]
-    if len(names) != submitted.nodes or len(set(names)) != len(names):
-        yield "gang-not-whole", f"{len(set(names))} nodes of {submitted.nodes}"
+    if not entry.least_nodes <= len(names) <= submitted.nodes or len(set(names)) != len(names):
+        yield "gang-not-whole", f"{len(set(names))} nodes of {entry.least_nodes} to {submitted.nodes}"
     yield from judge_nearness(page, entry, decision.placements)
     if isinstance(decision, Start) and entry.state == WAITING:
         yield from judge_spares(page, decision.placements)
@@ -184,6 +188,7 @@ def _judge_claim(page: Page, entry: Entry, claim: Claim, plan: Plan, now_ms: int
         yield "claims-while-not-waiting", f"it is {entry.state}"
     if entry.times_preempted:
         yield "victim-reclaims", "a job that was reclaimed never reclaims"
+    entry = replace(entry, placements=claim.placements)
     if not page.tree.covered(claim.gpu_class, entry.share, entry.amount, page.charged):
         yield "claims-beyond-guarantee", f"no guarantee covers share {entry.share}"
     until_victims_are_gone_ms = page.nation.timing.warning_ms + page.nation.timing.grace_ms
@@ -260,6 +265,9 @@ def _judge_warning(page: Page, entry: Entry, warning: Warn, plan: Plan, now_ms: 
         yield "victim-not-preemptible", "it may not be reclaimed"
     if warning.stop_at_ms < now_ms + timing.warning_ms:
         yield "warned-too-late", f"stop at {warning.stop_at_ms}, now {now_ms}"
+    if warning.resizes:
+        yield from judge_growth(page, entry, now_ms)
+        return
     if not warning.claimant:
         yield from _judge_leaving(page, entry, warning, now_ms)
         return
@@ -328,6 +336,8 @@ def _judge_stop(page: Page, entry: Entry, stop: Stop, now_ms: int) -> Findings:
             fault = fault_in_scaling_down(page, entry, now_ms)
             if fault is not None:
                 yield fault
+        case StopReason.RESIZED:
+            yield from judge_resizing(page, entry, now_ms)
         case StopReason.DRAINED:
             if not entry.drained:
                 yield "stopped-on-undrained-node", "none of its nodes was drained"

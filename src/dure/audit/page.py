@@ -47,6 +47,8 @@ class Entry(Struct, frozen=True, kw_only=True):
     node_lost: bool = False
     leaves: bool = False
     """It was warned because a node it runs on is reserved, not for the sake of another job."""
+    resizes: bool = False
+    """It was warned because it shall go on with more nodes."""
     drained: bool = False
     template: str = ""
     """The array or service it is a task or replica of."""
@@ -61,12 +63,22 @@ class Entry(Struct, frozen=True, kw_only=True):
     @property
     def amount(self) -> int:
         """Thousandths of a GPU over all nodes."""
-        return self.submitted.nodes * (self.submitted.gpus[0][1] if self.submitted.gpus else 0)
+        return self.nodes * (self.submitted.gpus[0][1] if self.submitted.gpus else 0)
+
+    @property
+    def least_nodes(self) -> int:
+        """Nodes without which it cannot run."""
+        return self.submitted.min_nodes or self.submitted.nodes
+
+    @property
+    def nodes(self) -> int:
+        """Nodes it has or claims; while it waits, those without which it cannot run."""
+        return len(self.placements) or self.least_nodes
 
     @property
     def gpus_per_node(self) -> int:
         """GPUs that must be idle on a node for one rank."""
-        return -(-self.amount // (WHOLE * self.submitted.nodes))
+        return -(-self.amount // (WHOLE * self.nodes))
 
 
 class Page:
@@ -257,10 +269,11 @@ class Page:
                     state=WARNED,
                     claimant=decision.claimant,
                     stop_at_ms=decision.stop_at_ms,
-                    leaves=not decision.claimant,
+                    leaves=not decision.claimant and not decision.resizes,
+                    resizes=decision.resizes,
                 )
             case Spare():
-                self.jobs[decision.job] = replace(entry, state=RUNNING, claimant="", leaves=False)
+                self.jobs[decision.job] = replace(entry, state=RUNNING, claimant="", leaves=False, resizes=False)
                 self.charge(decision.job, True)
             case Stop():
                 self.stop(decision)
@@ -294,5 +307,6 @@ class Page:
             gpu_class="",
             node_lost=False,
             leaves=False,
+            resizes=False,
             drained=False,
         )

@@ -95,6 +95,8 @@ def _outlook(preview: dict[str, Any]) -> str:
         return f"{preview['starting']:,} of {preview['tasks']:,} would start now{where}{borrowed}"
     if preview["state"] == "claimed":
         return f"would start{where} as soon as borrowers have yielded{borrowed}"
+    if preview["starting"] and preview["max_nodes"]:
+        where += f" with {len(preview['placements'])} of up to {preview['max_nodes']} nodes"
     return f"would start now{where}{borrowed}" if preview["starting"] else "would wait"
 
 

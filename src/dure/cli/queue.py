@@ -140,6 +140,8 @@ def _print_headline(report: JobReport) -> None:
         click.echo(f"  asked {_asked(report)}")
         for what, at_ms in _dates(report):
             click.echo(f"  {what} {format_moment(at_ms)} ({ago(at_ms, report.at_ms)})")
+    if line.max_nodes is not None and report.placements:
+        click.echo(f"  has {line.nodes} of up to {line.max_nodes} nodes")
     if line.tasks:
         click.echo(f"  {line.tasks.note}")
     ended = f"exit code {line.exit_code}" if line.exit_code is not None and line.state.is_final else ""
@@ -159,7 +161,10 @@ def _dates(report: JobReport) -> list[tuple[str, int]]:
 def _asked(report: JobReport) -> str:
     from dure.model.units import format_duration
 
-    nodes = "1 node" if report.line.nodes == 1 else f"{report.line.nodes} nodes"
+    line = report.line
+    nodes = "1 node" if line.nodes == 1 else f"{line.nodes} nodes"
+    if line.max_nodes is not None:
+        nodes = f"{line.min_nodes} to {line.max_nodes} nodes"
     gpus = " or ".join(report.wanted_gpus) or "no GPUs"
     limit = f"for {format_duration(report.time_ms)}" if report.time_ms else "without a time limit"
     return f"{gpus} on {nodes} {limit}, share {report.line.share}"

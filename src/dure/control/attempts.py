@@ -30,6 +30,7 @@ _STOPPED_AS = {
     StopReason.RESERVED: Outcome.PREEMPTED,
     StopReason.SCALED_DOWN: Outcome.SCALED_DOWN,
     StopReason.DRAINED: Outcome.DRAINED,
+    StopReason.RESIZED: Outcome.RESIZED,
 }
 
 
@@ -54,7 +55,7 @@ def outcome_of(card: JobCard, exit_code: int) -> Outcome:
     if card.state is JobState.STOPPING and card.stop_reason is not None:
         return _STOPPED_AS[card.stop_reason]
     if card.state is JobState.WARNED and exit_code == EXIT_YIELDED:
-        return Outcome.PREEMPTED
+        return Outcome.RESIZED if card.resizes else Outcome.PREEMPTED
     return Outcome.SUCCEEDED if exit_code == 0 else Outcome.FAILED
 
 

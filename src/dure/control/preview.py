@@ -33,6 +33,8 @@ class Preview(Struct, frozen=True, kw_only=True):
     site: str
     gpu_class: str
     placements: tuple[Placement, ...]
+    max_nodes: int | None = None
+    """Of an elastic job, the most it may have."""
     borrowed: bool
     warned: tuple[str, ...]
     """Borrowers that would be told to give GPUs back for it."""
@@ -84,6 +86,7 @@ def _preview(world: World, card: JobCard, first: JobCard, warned: tuple[str, ...
         site=first.site,
         gpu_class=first.gpu_class,
         placements=first.placements,
+        max_nodes=first.submitted.nodes if first.submitted.min_nodes else None,
         borrowed=first.borrowed,
         warned=warned,
         allowed_sites=first.submitted.sites,

@@ -63,6 +63,7 @@ SIGNALS = ("HUP", "INT", "QUIT", "TERM", "USR1", "USR2")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
 _JOB_ID = re.compile(r"j\d{1,18}(?:_\d{1,6})?")
 _ARRAY = re.compile(r"(?P<first>\d{1,9})-(?P<last>\d{1,9})")
+_NODE_RANGE = re.compile(r"(?P<least>\d{1,6})[-:](?P<most>\d{1,6})")
 _ARRAY_COUNT = re.compile(r"\d{1,9}")
 
 
@@ -125,6 +126,8 @@ def _check_together(problems: Problems, fields: Mapping[str, object], spec: dict
         problems.add("within", "node", f"{spec['nodes']} nodes cannot be within one node", "write within: site")
     _check_choices(problems, fields, spec)
     _check_dates(problems, fields, spec)
+    if "min_nodes" in spec:
+        _check_elastic(problems, fields, spec)
     if "replicas" in spec:
         _check_service(problems, fields, spec)
     if not spec.get("gpus") and "cpus" not in fields:
@@ -156,6 +159,7 @@ def _check_choices(problems: Problems, fields: Mapping[str, object], spec: dict[
 
 
 _NOT_FOR_SERVICES = {
+    "min_nodes": "a service grows and shrinks by replicas; remove it",
     "time": "a service has no time limit; remove it",
     "checkpoint": "a replica begins anew each time; remove it",
     "retry": "a replica that ends is always started again; remove it",
@@ -163,6 +167,21 @@ _NOT_FOR_SERVICES = {
     "not_after": "replicas start again at any time; remove it",
     "deadline": "a service runs until it is cancelled; remove it",
 }
+
+
+def _check_elastic(problems: Problems, fields: Mapping[str, object], spec: dict[str, Any]) -> None:
+    """With another number of nodes a job begins a new attempt, so it must be able to go on from what it saved."""
+    least, most = spec["min_nodes"], spec.get("nodes", 1)
+    if least > most:
+        problems.add("min_nodes", fields["min_nodes"], f"is more than nodes, which is {most:,}", "swap them")
+    if "array" in spec:
+        hint = "each task has its own nodes; remove one of the two"
+        problems.add("min_nodes", fields["min_nodes"], "is not for an array", hint)
+    if least < most and "checkpoint" not in fields and "replicas" not in spec:
+        message = "needs a checkpoint: with another number of nodes a job goes on from what it saved"
+        problems.add("min_nodes", fields["min_nodes"], message, "add checkpoint: {every: 30m, signal: USR1}")
+    if least == most:
+        spec["min_nodes"] = 0
 
 
 def _check_service(problems: Problems, fields: Mapping[str, object], spec: dict[str, Any]) -> None:
@@ -221,6 +240,16 @@ def _env_name(problems: Problems, field: str, value: object) -> str:
 
 def _secrets(problems: Problems, field: str, value: object) -> tuple[str, ...]:
     return one_or_more(problems, field, value, _env_name, MOST_NAMES)
+
+
+def _nodes(problems: Problems, field: str, value: object) -> int:
+    """A number. A range, as other systems write it, is told how to be written here."""
+    match = _NODE_RANGE.fullmatch(value) if isinstance(value, str) else None
+    if match is not None:
+        hint = f"write nodes: {match['most']} and min_nodes: {match['least']}"
+        problems.add(field, value, "is a range", hint)
+        return 1
+    return _NODE_COUNT(problems, field, value)
 
 
 def _workdir(problems: Problems, field: str, value: object) -> str:
@@ -309,6 +338,7 @@ def _data(problems: Problems, field: str, value: object) -> tuple[str, ...]:
 
 
 _JOB = matching(_JOB_ID, "must be the id of a job, like j12 or j12_0")
+_NODE_COUNT = whole_number(1, MOST_NODES)
 _RETRIES = whole_number(0, MOST_RETRIES)
 _BACKOFF = duration(0, DAY_MS, "at most a day")
 _INTERVAL = duration(SECOND_MS, LONGEST_DURATION_MS, "at least a second")
@@ -323,7 +353,8 @@ _READERS: dict[str, tuple[str, Reader[Any]]] = {
     "workdir": ("workdir", _workdir),
     "env": ("env", _env),
     "secrets": ("secrets", _secrets),
-    "nodes": ("nodes", whole_number(1, MOST_NODES)),
+    "nodes": ("nodes", _nodes),
+    "min_nodes": ("min_nodes", whole_number(1, MOST_NODES)),
     "gpus": ("gpus", _gpus),
     "cpus": ("cpus", whole_number(1, MOST_CPUS)),
     "memory": ("memory_mib", memory),

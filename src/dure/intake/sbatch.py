@@ -191,6 +191,7 @@ class _Translation:
         self._options = headers.options
         self._problems = headers.problems
         self._warnings = headers.warnings
+        self._least_nodes = 0
         self._nodes = self._count_nodes()
         self._tasks_per_node = self._count_tasks_per_node()
 
@@ -201,6 +202,7 @@ class _Translation:
             "project": lambda: self._options.get("account"),
             "workdir": lambda: self._options.get("chdir"),
             "nodes": lambda: self._nodes,
+            "min_nodes": lambda: self._least_nodes or None,
             "gpus": self._gpus,
             "cpus": self._cpus,
             "memory": self._memory,
@@ -231,9 +233,23 @@ class _Translation:
         if dash and least == most:
             self._options["nodes"] = least
         elif dash:
-            self._refuse("nodes", "a range of nodes is not offered yet", f"write --nodes={least}")
-            return 1
+            return self._range_of_nodes(least, most)
         return self._count("nodes", 1)
+
+    def _range_of_nodes(self, least: str, most: str) -> int:
+        """`--nodes=2-8`: the most, and the least beside it. What is counted over all nodes would change with them."""
+        if not (_COUNT.fullmatch(least) and _COUNT.fullmatch(most)):
+            self._refuse("nodes", "is not a range of nodes", "write it like --nodes=2-8")
+            return 1
+        if int(least) < int(most) and "signal" not in self._options:
+            message = "a range needs a checkpoint: with another number of nodes a job goes on from what it saved"
+            self._refuse("nodes", message, "add a line such as #SBATCH --signal=B:USR1@120")
+            return 1
+        for option in ("gpus", "ntasks"):
+            if option in self._options:
+                self._refuse(option, "counts over all nodes, and their number is a range", f"use --{option}-per-node")
+        self._least_nodes = int(least)
+        return max(1, int(most))
 
     def _count_tasks_per_node(self) -> int:
         total = self._count("ntasks", self._nodes)
@@ -400,6 +416,7 @@ _OPTIONS_OF_FIELD = {
     "workdir": ("chdir",),
     "gpus": ("gpus-per-node", "gres", "gpus"),
     "nodes": ("nodes",),
+    "min_nodes": ("nodes",),
     "cpus": ("cpus-per-task", "ntasks-per-node", "ntasks"),
     "memory": ("mem", "mem-per-cpu"),
     "time": ("time",),

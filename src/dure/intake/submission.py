@@ -39,6 +39,11 @@ class Submission(Struct, frozen=True, kw_only=True):
         """Where policy lets it run."""
         return self.policy.permitted_sites(self.organisation, self.spec.purpose, self.spec.data)
 
+    @property
+    def nodes(self) -> int:
+        """Nodes without which it cannot run: of an elastic job the least."""
+        return self.spec.min_nodes or self.spec.nodes
+
     def shape(self, choice: GpuRequest) -> NodeShape:
         """What each node must have for this choice."""
         return NodeShape(choice.gpu_class, choice.milli, self.spec.cpus, self.spec.memory_mib)
@@ -231,7 +236,7 @@ def enough_nodes_at_one_site(submission: Submission, choice: GpuRequest) -> Refu
     within = submission.spec.within
     counts = submission.nation.sites_that_fit(submission.shape(choice), within)
     site, most = max(counts.items(), key=lambda item: item[1])
-    if submission.spec.nodes <= most:
+    if submission.nodes <= most:
         return None
     place = "any site" if within in (Within.SITE, Within.NODE) else f"one {within.value} at any site"
     message = (
@@ -336,7 +341,7 @@ def site_is_permitted_and_capable(submission: Submission, choices: tuple[GpuRequ
     permitted = submission.permitted()
     for choice in choices or (_NO_GPUS,):
         counts = submission.nation.sites_that_fit(submission.shape(choice))
-        if any(counts.get(site, 0) >= submission.spec.nodes for site in permitted.sites):
+        if any(counts.get(site, 0) >= submission.nodes for site in permitted.sites):
             return None
     rules = f" (elsewhere: {', '.join(permitted.rules)})" if permitted.rules else ""
     message = (
@@ -374,6 +379,7 @@ def _event(
         "gpus": tuple((choice.gpu_class, choice.milli) for choice in choices),
         "mig": tuple(choice.profile for choice in choices if choice.profile),
         "nodes": spec.nodes,
+        "min_nodes": spec.min_nodes,
         "cpus": spec.cpus,
         "memory_mib": spec.memory_mib,
         "time_ms": spec.time_ms,
@@ -419,7 +425,7 @@ def _share(submission: Submission) -> str:
 def _total_milli(submission: Submission, choice: GpuRequest) -> int:
     """Thousandths of a GPU at once: of a job or one task of an array, of a service with all its replicas."""
     replicas = submission.spec.replicas
-    return submission.spec.nodes * choice.milli * (replicas.most if replicas else 1)
+    return submission.nodes * choice.milli * (replicas.most if replicas else 1)
 
 
 def _total(submission: Submission, choice: GpuRequest) -> str:
@@ -438,7 +444,7 @@ def _gpus(gpu_class: str, milli: int) -> str:
 
 
 def _nodes(submission: Submission) -> str:
-    count = submission.spec.nodes
+    count = submission.nodes
     return "1 node" if count == 1 else f"{count:,} nodes"
 
 

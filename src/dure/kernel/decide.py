@@ -8,6 +8,7 @@
    reclaims; the first of the others gets a reservation, and those behind it may start where they do not delay it.
    A nation may have those tried only every so often.
 4. Start claims that need no victim: a guarantee outranks the reservation of a borrower.
+5. Elastic jobs that have fewer nodes than they may grow where nobody waits for nodes.
 
 Other policies leave parts of step 3 out (`dure.kernel.policies`). Under `fifo` and `sjf` it is one queue, and the first
 job that does not fit stops the pass.
@@ -17,8 +18,9 @@ from __future__ import annotations
 
 from dure.kernel.backfill import clear_reservation, reserve
 from dure.kernel.bookings import fits_on_bookings, turn_bookings
+from dure.kernel.elastic import place_at_size, resize
 from dure.kernel.order import begin_pass, next_guaranteed_share, next_share, skip_job, skip_share
-from dure.kernel.placing import occupy_chosen, place
+from dure.kernel.placing import occupy_chosen
 from dure.kernel.plan_rows import add_row, is_full
 from dure.kernel.reclaim import reclaim
 from dure.kernel.scaling import keep_to_profile
@@ -42,6 +44,7 @@ from dure.world.columns import (
     Columns,
 )
 from dure.world.compiled import compiled, entry_point
+from dure.world.elastic import forget_returned, returned_job
 from dure.world.quota import OVER_LIMIT, ROOM, shortage
 from dure.world.templates import lacks_room, to_start
 from dure.world.transitions import claim_is_complete, demand_milli, share_row, spare, start, start_claimed, stop
@@ -81,6 +84,8 @@ def decide_columns(columns: Columns, now_ms: int) -> int:
     else:
         _start_in_order(columns, now_ms)
     _start_complete_claims(columns, now_ms)
+    if counters.plan_full == 0:
+        _resize(columns, now_ms)
     return counters.plan_rows
 
 
@@ -141,6 +146,8 @@ def _share_out(columns: Columns, gpu_class: int, now_ms: int) -> None:
         if is_full(columns):
             columns.counters[0].plan_full = 1
             return
+    if columns.counters[0].returned > 0:
+        _let_go_on(columns, gpu_class, now_ms)
     while record.budget > 0 and not _nothing_left(columns, gpu_class):
         if record.brief == 1 and record.blocked != NONE:
             columns.counters[0].wake_ms = min(columns.counters[0].wake_ms, record.backfill_due_ms)
@@ -153,6 +160,25 @@ def _share_out(columns: Columns, gpu_class: int, now_ms: int) -> None:
             columns.counters[0].plan_full = 1
             return
     record.dirty = CLEAN
+
+
+@compiled
+def _let_go_on(columns: Columns, gpu_class: int, now_ms: int) -> None:
+    """Elastic jobs that queue for a class and just came back start with what is left, in the order they came."""
+    for place in range(columns.counters[0].returned):
+        job = returned_job(columns, place)
+        if job == NONE or columns.jobs[job].queue // columns.counters[0].shares != gpu_class or is_full(columns):
+            continue
+        _try_choices(columns, job, now_ms)
+
+
+@compiled
+def _resize(columns: Columns, now_ms: int) -> None:
+    """See to the elastic jobs of every class, when all the others have been decided on."""
+    forget_returned(columns)
+    columns.counters[0].resize_wake_ms = NEVER
+    for gpu_class in range(columns.counters[0].classes):
+        resize(columns, gpu_class, now_ms)
 
 
 @compiled
@@ -231,7 +257,7 @@ def _try_choices(columns: Columns, job: int, now_ms: int) -> int:
         gpu_class = (choices & CHOICE_MASK) - 1
         choices >>= CHOICE_BITS
         found = _quota_verdict(columns, job, gpu_class)
-        if found == DOES_NOT_FIT and place(columns, job, gpu_class, now_ms + record.limit_ms):
+        if found == DOES_NOT_FIT and place_at_size(columns, job, gpu_class, now_ms + record.limit_ms):
             _start_placed(columns, job, gpu_class, now_ms)
             return STARTED
         verdict = max(verdict, found)
@@ -297,7 +323,7 @@ def _place_anywhere(columns: Columns, job: int, now_ms: int) -> bool:
     while choices != 0:
         gpu_class = (choices & CHOICE_MASK) - 1
         choices >>= CHOICE_BITS
-        if place(columns, job, gpu_class, now_ms + record.limit_ms):
+        if place_at_size(columns, job, gpu_class, now_ms + record.limit_ms):
             _start_placed(columns, job, gpu_class, now_ms)
             return True
     record.blocker = DOES_NOT_FIT

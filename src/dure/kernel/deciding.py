@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dure.kernel.decide import decide_columns
 from dure.model.plan import Claim, Decision, Plan, Spare, Start, Stop, StopReason, Warn
-from dure.world.columns import DO_CLAIM, DO_SPARE, DO_START, DO_STOP, DO_WARN, NONE
+from dure.world.columns import DO_CLAIM, DO_SPARE, DO_START, DO_STOP, DO_WARN, DO_WARN_OF_RESIZE, NONE
 from dure.world.world import STOP_CODES, World
 
 _REASONS: dict[int, StopReason] = {code: reason for reason, code in STOP_CODES.items()}
@@ -43,7 +43,7 @@ def _decision(world: World, index: int) -> Decision:
         return _start(world, job, name, int(row.attempt))
     if kind == DO_CLAIM:
         return _claim(world, job, name)
-    if kind == DO_WARN:
+    if kind in (DO_WARN, DO_WARN_OF_RESIZE):
         return _warn(world, index, name)
     if kind == DO_SPARE:
         return Spare(job=name, attempt=int(row.attempt))
@@ -66,6 +66,8 @@ def _start(world: World, job: int, name: str, attempt: int) -> Start:
 
 def _warn(world: World, index: int, name: str) -> Warn:
     row = world.columns.plan[index]
+    if row.kind == DO_WARN_OF_RESIZE:
+        return Warn(job=name, attempt=int(row.attempt), claimant="", stop_at_ms=int(row.at_ms), resizes=True)
     claimant = world.job_at(int(row.other)) if row.other != NONE else ""
     reservation = "" if claimant else world.nation.reservations[int(row.reason)].name
     return Warn(

@@ -178,7 +178,7 @@ def _queued(world: World, card: JobCard, now_ms: int) -> list[Blocker]:
 def _blocker(world: World, card: JobCard, finding: Records) -> Blocker:
     """A finding with names, as far as it goes by itself."""
     code = CODES[int(finding.code)]
-    nodes = card.submitted.nodes if code in _ABOUT_NODES else 0
+    nodes = card.nodes if code in _ABOUT_NODES else 0
     share = int(finding.share)
     return Blocker(
         code=code,

@@ -67,6 +67,8 @@ class JobSubmitted(Event, frozen=True, kw_only=True, omit_defaults=True, tag="jo
     """It is an array: its tasks are `{job}_{number}`, and begin without another event than their first start."""
     replicas: Replicas | None = None
     """It is a service: its replicas are `{job}_{number}`, numbered upwards. `time_ms` is 0: it has no time limit."""
+    min_nodes: int = 0
+    """It is elastic: it runs with so many nodes at least, and `nodes` at most; 0 for one that always wants `nodes`."""
 
 
 class AccessRefused(Event, frozen=True, kw_only=True, omit_defaults=True, tag="access-refused"):

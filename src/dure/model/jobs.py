@@ -85,6 +85,8 @@ class JobSpec(Struct, frozen=True, kw_only=True):
     env: dict[str, str] = {}
     secrets: tuple[str, ...] = ()
     nodes: int = 1
+    min_nodes: int = 0
+    """An elastic job runs with so many nodes at least, and `nodes` at most; 0 for one that always wants `nodes`."""
     gpus: tuple[GpuRequest, ...] = ()
     """In order of preference; empty for a job without GPUs."""
     cpus: int = 0
@@ -208,3 +210,4 @@ class Outcome(StrEnum):
     DRAINED = "drained"
     NEVER_STARTED = "never-started"
     SCALED_DOWN = "scaled-down"
+    RESIZED = "resized"

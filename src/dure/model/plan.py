@@ -29,6 +29,7 @@ class StopReason(StrEnum):
     RESERVED = "reserved"
     SCALED_DOWN = "scaled-down"
     DRAINED = "drained"
+    RESIZED = "resized"
 
 
 class Start(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="start", tag_field="do"):
@@ -56,7 +57,7 @@ class Claim(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="claim", 
 class Warn(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="warn", tag_field="do"):
     """Tell a borrower that it will be stopped at `stop_at_ms`, for `claimant`'s sake.
 
-    Where there is no claimant, a node it runs on is kept for `reservation`.
+    Where there is no claimant, a node it runs on is kept for `reservation`, or it shall go on with more nodes.
     """
 
     job: str
@@ -64,6 +65,8 @@ class Warn(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="warn", ta
     claimant: str
     stop_at_ms: int
     reservation: str = ""
+    resizes: bool = False
+    """It is stopped so that it can go on with more nodes; there is neither claimant nor reservation."""
 
 
 class Spare(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="spare", tag_field="do"):

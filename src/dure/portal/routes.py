@@ -108,7 +108,7 @@ class Pages:
         report = await self._source.job(name, viewer)
         if report is None:
             return self._page(request, "missing.html", 0, 404, job=name)
-        rank = _rank(request, report.line.nodes)
+        rank = _rank(request, report.line.max_nodes or report.line.nodes)
         log = self._log(name, report, rank) if report.line.visible else None
         return self._page(request, "job.html", report.at_ms, report=report, rank=rank, log=log, log_tail=LOG_TAIL)
 

@@ -53,6 +53,10 @@ class JobLine(Struct, frozen=True, kw_only=True):
     gpus_milli: int
     """Over all nodes, in thousandths of a GPU."""
     nodes: int
+    """Those it has; while it waits, those it cannot do without."""
+    min_nodes: int | None = None
+    max_nodes: int | None = None
+    """Of an elastic job, the most it may have."""
     visible: bool = True
     name: str | None = None
     project: str | None = None
@@ -155,10 +159,12 @@ def job_line(world: World, card: JobCard, viewer: Viewer, spec_of: SpecOf, why: 
         job=card.job,
         share=world.share_of(card.submitted.project),
         state=card.state,
-        gpus=gpus_text(gpu_class, per_node_milli, card.submitted.nodes, profile),
+        gpus=gpus_text(gpu_class, per_node_milli, card.nodes, profile, 0 if card.placements else card.submitted.nodes),
         gpu_class=gpu_class,
-        gpus_milli=per_node_milli * card.submitted.nodes,
-        nodes=card.submitted.nodes,
+        gpus_milli=per_node_milli * card.nodes,
+        nodes=card.nodes,
+        min_nodes=card.submitted.min_nodes or None,
+        max_nodes=card.submitted.nodes if card.submitted.min_nodes else None,
         visible=False,
     )
     if not viewer.may_see(world.nation, card.submitted.project):

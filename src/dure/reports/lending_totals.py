@@ -181,7 +181,7 @@ class LendingTotals:
     def _claim(self, claim: Claim, victims: list[tuple[str, int]]) -> None:
         job = self._jobs[claim.job]
         job.gpu_class = claim.gpu_class
-        amount = job.submitted.nodes * dict(job.submitted.gpus).get(claim.gpu_class, 0)
+        amount = len(claim.placements) * dict(job.submitted.gpus).get(claim.gpu_class, 0)
         path = self._path(self._share(claim.job))
         demanded_ms = self._charges.demanded_ms(claim.gpu_class, path, amount, job.waits_since_ms, self._now_ms)
         nodes = frozenset(placement.node for placement in claim.placements)

@@ -107,6 +107,7 @@ _HAPPENED = {
     MomentCode.ATTEMPT_STARTED: "attempt {attempt} at {site}",
     MomentCode.RUNNING: "running",
     MomentCode.MUST_YIELD: "must yield to {jobs}",
+    MomentCode.MAY_GROW: "will be stopped to go on with more nodes",
     MomentCode.MUST_LEAVE: "must leave: its node is reserved for {reservation}",
     MomentCode.SPARED: "may go on after all",
     MomentCode.STOPPED_RECLAIMED: "stopped: reclaimed",
@@ -114,9 +115,11 @@ _HAPPENED = {
     MomentCode.STOPPED_CANCELLED: "stopped: cancelled",
     MomentCode.STOPPED_NODE_LOST: "stopped: node lost",
     MomentCode.STOPPED_RESERVED: "stopped: its node is reserved",
+    MomentCode.STOPPED_RESIZED: "stopped to go on with more nodes",
     MomentCode.STOPPED_DRAINED: "stopped: its node is being emptied",
     MomentCode.ATTEMPT_PREEMPTED: "attempt {attempt} ended: preempted",
     MomentCode.ATTEMPT_NODE_LOST: "attempt {attempt} ended: node lost",
+    MomentCode.ATTEMPT_RESIZED: "attempt {attempt} left its nodes to go on with more",
     MomentCode.ATTEMPT_DRAINED: "attempt {attempt} left its node, which is being emptied",
     MomentCode.ATTEMPT_NEVER_STARTED: "attempt {attempt} ended: never started",
     MomentCode.ATTEMPT_FAILED: "attempt {attempt} failed with exit code {exit_code}",
@@ -134,16 +137,17 @@ _HAPPENED = {
 }
 
 
-def gpus_text(gpu_class: str, milli: int, nodes: int = 1, profile: str = "") -> str:
+def gpus_text(gpu_class: str, milli: int, nodes: int = 1, profile: str = "", most_nodes: int = 0) -> str:
     """GPUs as people write them: `H100:8`, `0.5`, `2 × H100:8` on two nodes, `-` for none. `milli` is per node.
 
-    A MIG slice goes by its profile: `H100:3g.40gb`.
+    A MIG slice goes by its profile: `H100:3g.40gb`; an elastic job by its range of nodes: `2–8 × H100:8`.
     """
+    times = f"{nodes}–{most_nodes} × " if most_nodes > nodes else "" if nodes == 1 else f"{nodes} × "
     if milli == 0:
-        return "-" if nodes == 1 else f"{nodes} × -"
+        return f"{times}-"
     count = profile or format_gpus(milli)
     amount = f"{gpu_class}:{count}" if gpu_class else count
-    return amount if nodes == 1 else f"{nodes} × {amount}"
+    return f"{times}{amount}"
 
 
 def rounded_gpus(milli: int) -> str:

@@ -11,13 +11,12 @@ from __future__ import annotations
 
 from dure.world.columns import CHOICE_BITS, CHOICE_MASK, Columns, Integers
 from dure.world.compiled import compiled
-from dure.world.transitions import demand_milli
 
 
 @compiled
 def note_demand(columns: Columns, asked_milli: Integers, covered: Integers, job: int) -> None:
     """A job came: say whether it is covered, and count what it asks for."""
-    amount = demand_milli(columns, job)
+    amount = _wanted_milli(columns, job)
     share = _preferred(columns, job)
     if 0 < amount <= columns.shares[share].guarantee - asked_milli[share]:
         covered[job] = 1
@@ -27,7 +26,14 @@ def note_demand(columns: Columns, asked_milli: Integers, covered: Integers, job:
 @compiled
 def end_demand(columns: Columns, asked_milli: Integers, job: int) -> None:
     """A job is over: its share asks for so much less."""
-    _count(columns, asked_milli, job, -demand_milli(columns, job))
+    _count(columns, asked_milli, job, -_wanted_milli(columns, job))
+
+
+@compiled
+def _wanted_milli(columns: Columns, job: int) -> int:
+    """Thousandths of a GPU a job cannot do without: of an elastic one those of its least nodes, whatever it has now."""
+    record = columns.jobs[job]
+    return (record.nodes if record.least_nodes == 0 else record.least_nodes) * record.gpus_milli
 
 
 @compiled

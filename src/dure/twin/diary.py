@@ -27,6 +27,7 @@ _OUTCOMES = {
     log.LOG_OVER_TIME: Outcome.TIME_LIMIT,
     log.LOG_NODE_LOST: Outcome.NODE_LOST,
     log.LOG_SCALED_DOWN: Outcome.SCALED_DOWN,
+    log.LOG_RESIZED: Outcome.RESIZED,
 }
 
 _NODE_REASONS = {
@@ -140,6 +141,8 @@ class Diary:
         name = self._name(job)
         if kind == log.LOG_WARN:
             return Warn(job=name, attempt=attempt, claimant=self._name(other), stop_at_ms=value)
+        if kind == log.LOG_WARN_OF_RESIZE:
+            return Warn(job=name, attempt=attempt, claimant="", stop_at_ms=value, resizes=True)
         if kind == log.LOG_SPARE:
             return Spare(job=name, attempt=attempt)
         if kind == log.LOG_STOP:

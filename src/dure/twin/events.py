@@ -27,6 +27,7 @@ from dure.world.columns import (
     DO_START,
     DO_STOP,
     DO_WARN,
+    DO_WARN_OF_RESIZE,
     GONE,
     MOST_GPUS,
     NEVER,
@@ -38,6 +39,7 @@ from dure.world.columns import (
     STOP_NODE_LOST,
     STOP_RECLAIMED,
     STOP_RESERVED,
+    STOP_RESIZED,
     STOP_SCALED_DOWN,
     STOP_TIME_LIMIT,
     STOPPING,
@@ -65,6 +67,8 @@ LOG_SCALED_DOWN = 13
 LOG_COPY = 14
 """Before a start or claim: the row is task or replica `value` of the array or service in row `other`."""
 
+LOG_RESIZED, LOG_WARN_OF_RESIZE = range(15, 17)
+
 # What `advance` returns: nothing more happens, there is more to come, the log is full, or `with_more_room` is wanted.
 DONE, PAUSED, LOG_FULL, NO_ROOM = range(4)
 
@@ -86,6 +90,7 @@ CLOCK = np.dtype(
             "finished",  # jobs; an array with its last task
             "copies_over",  # tasks that finished and replicas that were scaled down
             "reclaimed",
+            "resized",
             "over_time",
             "next_fault",
             "first_probation",  # of `probations`: those before it are over
@@ -104,7 +109,7 @@ CLOCK = np.dtype(
 WHY_FAILED, WHY_REPAIRED, WHY_REPEATED_FAILURES, WHY_PROBATION_OVER = range(4)
 
 FAULT = np.dtype([(name, np.int64) for name in ("at_ms", "node", "state")])
-PAST = np.dtype([(name, np.int64) for name in ("saved_ms", "failed_ms")])
+PAST = np.dtype([(name, np.int64) for name in ("saved_node_ms", "failed_ms")])
 LOG = np.dtype([(name, np.int64) for name in ("at_ms", "kind", "job", "attempt", "other", "value")])
 
 
@@ -124,7 +129,8 @@ class Run(ArrayStruct):
     end_job: Integers
     end_slot: Integers
     past: Records
-    """[job] the work that earlier attempts saved, and when a failure interrupted it; NONE once it runs again."""
+    """[job] the work that earlier attempts saved, in milliseconds of one node; and when a failure interrupted it, NONE
+    once it runs again."""
     asked_milli: Integers
     """[share] what its unfinished jobs ask for."""
     covered: Integers
@@ -261,6 +267,12 @@ def _end_attempts(columns: Columns, run: Run, now_ms: int) -> None:
             clock.reclaimed += 1
             _log(run, now_ms, LOG_YIELDED, job, record.attempt, NONE, record.work_left_ms)
             _queue_again(columns, job, now_ms)
+        elif stopped_for == STOP_RESIZED:
+            # Only who saves its work when warned is resized: nothing is lost.
+            _keep_what_was_saved(columns, run, job, done_ms, 1)
+            clock.resized += 1
+            _log(run, now_ms, LOG_RESIZED, job, record.attempt, NONE, record.work_left_ms)
+            _queue_again(columns, job, now_ms)
         elif stopped_for == STOP_NODE_LOST:
             _interrupt(columns, run, job, done_ms, now_ms)
         else:
@@ -297,7 +309,7 @@ def _end_copy(columns: Columns, run: Run, job: int, kind: int, now_ms: int) -> N
     record = columns.jobs[job]
     template = record.template
     _log(run, now_ms, kind, job, record.attempt, NONE, 0)
-    run.past[job].saved_ms = 0
+    run.past[job].saved_node_ms = 0
     run.past[job].failed_ms = NONE
     run.clock[0].copies_over += 1
     leave_copies(columns, job)
@@ -323,7 +335,7 @@ def _finish(columns: Columns, run: Run, job: int, kind: int, now_ms: int) -> Non
 def _end_over_time(columns: Columns, run: Run, job: int, done_ms: int, now_ms: int) -> None:
     """A job that never finishes has done nothing that counts, whatever its earlier attempts saved."""
     clock = run.clock[0]
-    saved = run.past[job].saved_ms * demand_milli(columns, job)
+    saved = run.past[job].saved_node_ms * columns.jobs[job].gpus_milli
     clock.useful_integral -= saved
     clock.lost_to_limits_integral += saved + done_ms * demand_milli(columns, job)
     if columns.jobs[job].template != NONE:
@@ -343,10 +355,26 @@ def _keep_what_was_saved(columns: Columns, run: Run, job: int, done_ms: int, sav
     elif record.checkpoint_every_ms > 0:
         saved_ms = done_ms // record.checkpoint_every_ms * record.checkpoint_every_ms
     run.clock[0].useful_integral += saved_ms * demand_milli(columns, job)
-    run.past[job].saved_ms += saved_ms
-    record.work_left_ms = max(1, record.work_left_ms - saved_ms)
+    run.past[job].saved_node_ms += saved_ms * record.nodes
+    record.work_left_ms = max(1, record.work_left_ms - _work_in(columns, job, saved_ms))
     record.lost_ms += done_ms - saved_ms
     return done_ms - saved_ms
+
+
+@compiled
+def _work_in(columns: Columns, job: int, ran_ms: int) -> int:
+    """Work is node-time, and counted as the time it takes with all nodes a job may have: half the nodes do half."""
+    record = columns.jobs[job]
+    return ran_ms if record.least_nodes == 0 else ran_ms * record.nodes // record.most_nodes
+
+
+@compiled
+def _time_for(columns: Columns, job: int) -> int:
+    """How long the work that is left takes a job with the nodes it has."""
+    record = columns.jobs[job]
+    if record.least_nodes == 0:
+        return record.work_left_ms
+    return (record.work_left_ms * record.most_nodes + record.nodes - 1) // record.nodes
 
 
 @compiled
@@ -483,7 +511,7 @@ def _carry_out(columns: Columns, run: Run, rows: int, now_ms: int) -> None:
         row = columns.plan[index]
         if row.kind == DO_START:
             clock.ends = add_timer(
-                run.end_ms, run.end_job, run.end_slot, clock.ends, row.job, now_ms + columns.jobs[row.job].work_left_ms
+                run.end_ms, run.end_job, run.end_slot, clock.ends, row.job, now_ms + _time_for(columns, row.job)
             )
             clock.most_ends = max(clock.most_ends, clock.ends)
             clock.allocated_milli += demand_milli(columns, row.job)
@@ -507,6 +535,8 @@ def _carry_out(columns: Columns, run: Run, rows: int, now_ms: int) -> None:
             _log(run, now_ms, LOG_CLAIM, row.job, row.attempt, columns.jobs[row.job].gpu_class, 0)
         elif row.kind == DO_WARN:
             _log(run, now_ms, LOG_WARN, row.job, row.attempt, row.other, row.at_ms)
+        elif row.kind == DO_WARN_OF_RESIZE:
+            _log(run, now_ms, LOG_WARN_OF_RESIZE, row.job, row.attempt, NONE, row.at_ms)
         elif row.kind == DO_SPARE:
             _log(run, now_ms, LOG_SPARE, row.job, row.attempt, NONE, 0)
     if rows > 0:

@@ -250,7 +250,10 @@ def _begin(columns: Columns, moment: Moment, is_late: bool) -> Run:
     ahead_ms = ends_ms - moment.at_ms
     ends_ms = moment.at_ms + (_up(ahead_ms, step_ms) if is_late else ahead_ms // step_ms * step_ms)
     holds = (jobs["state"] >= RUNNING) & (jobs["state"] <= STOPPING)
-    jobs["work_left_ms"] = np.where(holds, ends_ms - jobs["started_ms"], work_ms)
+    taken = np.where(holds, ends_ms - jobs["started_ms"], work_ms)
+    # Work is counted with the most nodes. One that waits takes so long with its least; with more it is faster.
+    elastic_ms = taken * jobs["nodes"] // np.maximum(1, jobs["most_nodes"])
+    jobs["work_left_ms"] = np.where(jobs["least_nodes"] == 0, taken, elastic_ms)
     jobs["limit_ms"] = np.where(holds, jobs["limit_ms"], np.maximum(jobs["limit_ms"], work_ms))
     jobs["first_started_ms"][~holds] = NONE
     _keep_timers(columns, (jobs["state"] == WARNED) | (jobs["stop_reason"] != STOP_NONE) | (jobs["step"] != NONE))

@@ -25,6 +25,7 @@ from dure.world.columns import (
     JOB,
     MOST_GPUS,
     MOST_LEVELS,
+    MOST_RETURNED,
     MOST_SHAPES,
     NEVER,
     NODE,
@@ -161,6 +162,7 @@ def build(shape: Shape, jobs: int) -> Columns:
         candidates=np.zeros((CANDIDATE_NODES, 3), dtype=np.int64),
         mix=records(SHAPE, COUNTED + MOST_SHAPES),
         steps=records(STEP, FIRST_STEPS),
+        returned=np.zeros((MOST_RETURNED, 2), dtype=np.int64),
     )
     _link_free_allocations(columns)
     columns.jobs["next"], columns.jobs["state"] = _chain(0, jobs, NONE), GONE
@@ -195,6 +197,8 @@ def empty_jobs(count: int) -> Records:
         "previous_copy",
         "first_skipped",
         "step",
+        "next_growing",
+        "previous_growing",
         "first_started_ms",
         "ended_ms",
     ):
@@ -393,7 +397,7 @@ def _set_counters(columns: Columns, shape: Shape, nodes: int, shares: int) -> No
     counters.first_claim = counters.last_claim = counters.first_changed = counters.first_touched = NONE
     # So long ago that the calendar begins anew when it is first asked.
     counters.calendar_origin = -CALENDAR_MINUTES
-    counters.wake_ms = NEVER
+    counters.wake_ms = counters.resize_wake_ms = NEVER
     counters.protected_ms, counters.warning_ms = shape.timing.protected_ms, shape.timing.warning_ms
     counters.grace_ms = shape.timing.grace_ms
     counters.backfill_depth = shape.timing.backfill_depth
@@ -434,6 +438,7 @@ def _add_classes(columns: Columns, shape: Shape) -> None:
         mine = [index for index, pool in enumerate(shape.pools) if pool.gpu_class == gpu_class]
         record.root = gpu_class * shares
         record.first_active = record.first_passed = record.blocked = NONE
+        record.first_growing = record.last_growing = record.resizing = NONE
         record.dirty = ANEW
         record.first_pool, record.pool_count = (mine[0], len(mine)) if mine else (0, 0)
         record.idle = sum(shape.pools[index].gpus * shape.pools[index].nodes for index in mine)

@@ -26,6 +26,7 @@ class MomentCode(StrEnum):
     RUNNING = "running"
     MUST_YIELD = "must-yield"
     MUST_LEAVE = "must-leave"
+    MAY_GROW = "may-grow"
     SPARED = "spared"
     STOPPED_RECLAIMED = "stopped-reclaimed"
     STOPPED_TIME_LIMIT = "stopped-time-limit"
@@ -33,9 +34,11 @@ class MomentCode(StrEnum):
     STOPPED_NODE_LOST = "stopped-node-lost"
     STOPPED_RESERVED = "stopped-reserved"
     STOPPED_DRAINED = "stopped-drained"
+    STOPPED_RESIZED = "stopped-resized"
     ATTEMPT_PREEMPTED = "attempt-preempted"
     ATTEMPT_NODE_LOST = "attempt-node-lost"
     ATTEMPT_DRAINED = "attempt-drained"
+    ATTEMPT_RESIZED = "attempt-resized"
     ATTEMPT_NEVER_STARTED = "attempt-never-started"
     ATTEMPT_FAILED = "attempt-failed"
     ATTEMPT_FAILED_TRIES_AGAIN = "attempt-failed-tries-again"
@@ -59,6 +62,7 @@ STOPPED = {
     StopReason.RESERVED: MomentCode.STOPPED_RESERVED,
     StopReason.SCALED_DOWN: MomentCode.STOPPED_SCALED_DOWN,
     StopReason.DRAINED: MomentCode.STOPPED_DRAINED,
+    StopReason.RESIZED: MomentCode.STOPPED_RESIZED,
 }
 """What a job's timeline says when it is told to stop."""
 
@@ -66,6 +70,7 @@ REQUEUED = {
     Outcome.PREEMPTED: MomentCode.ATTEMPT_PREEMPTED,
     Outcome.NODE_LOST: MomentCode.ATTEMPT_NODE_LOST,
     Outcome.DRAINED: MomentCode.ATTEMPT_DRAINED,
+    Outcome.RESIZED: MomentCode.ATTEMPT_RESIZED,
     Outcome.NEVER_STARTED: MomentCode.ATTEMPT_NEVER_STARTED,
 }
 """What it says when an attempt ended for no fault of the job's, which goes back to the queue."""
@@ -150,6 +155,8 @@ class JobCard(Struct, kw_only=True):
     """The job for whose sake this one was warned."""
     reservation: str = ""
     """The reservation for whose sake it was warned."""
+    resizes: bool = False
+    """It was warned to go on with more nodes."""
     stop_at_ms: int | None = None
     stop_reason: StopReason | None = None
     cancel_requested: bool = False
@@ -181,7 +188,12 @@ class JobCard(Struct, kw_only=True):
         """Thousandths of a GPU it holds, claims or (when waiting) wants at its first choice, over all nodes."""
         if self.placements and not self.state.is_waiting:
             return sum(len(placement.gpus) * placement.milli for placement in self.placements)
-        return self.submitted.nodes * (self.submitted.gpus[0][1] if self.submitted.gpus else 0)
+        return self.nodes * (self.submitted.gpus[0][1] if self.submitted.gpus else 0)
+
+    @property
+    def nodes(self) -> int:
+        """Nodes it has or claims; while it waits, those it cannot do without."""
+        return len(self.placements) or self.submitted.min_nodes or self.submitted.nodes
 
 
 class ShareCard(Struct, frozen=True, kw_only=True):

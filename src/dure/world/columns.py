@@ -59,11 +59,11 @@ SPENT = 7
 """An array or service of which everything that is wanted was started: out of the queue, but not over."""
 
 # Kinds of plan rows.
-DO_START, DO_CLAIM, DO_WARN, DO_SPARE, DO_STOP = range(5)
+DO_START, DO_CLAIM, DO_WARN, DO_SPARE, DO_STOP, DO_WARN_OF_RESIZE = range(6)
 
 # Why an attempt is stopped.
 STOP_NONE, STOP_RECLAIMED, STOP_TIME_LIMIT, STOP_CANCELLED, STOP_NODE_LOST, STOP_RESERVED = range(6)
-STOP_SCALED_DOWN, STOP_DRAINED = range(6, 8)
+STOP_SCALED_DOWN, STOP_DRAINED, STOP_RESIZED = range(6, 9)
 
 # How the waiting are ordered. From ORDER_PRIORITY on every share has a queue of its own; before it all have one.
 ORDER_FIFO, ORDER_SJF, ORDER_PRIORITY, ORDER_FAIR_SHARE = range(4)
@@ -95,7 +95,7 @@ JOB = _records(
     "share",  # index of its share within a class
     "choices",  # packed GPU classes
     "sites",  # bit per site where it may run
-    "nodes",
+    "nodes",  # of an elastic job: those it has or claims; while it waits, the least
     "within",  # WITHIN_*
     "gpus_milli",  # per node
     "cpus_milli",  # per node
@@ -142,6 +142,13 @@ JOB = _records(
     "previous_copy",
     "first_skipped",  # of a template: rows that name the numbers which must not start, lowest first, then by next
     "step",  # of a service: where in its load profile it is; NONE
+    # Elastic jobs, see `dure.world.elastic`.
+    "least_nodes",  # 0: it is not elastic
+    "most_nodes",
+    "may_grow",  # 1 while listed: it runs with fewer nodes than it may
+    "next_growing",  # of those of its class that may grow
+    "previous_growing",
+    "resize_at_ms",  # when a job that was warned for that is stopped, to go on with more nodes
     # What the twin knows and the kernel must not look at: how long the job really runs, and what became of it.
     "work_left_ms",
     "first_started_ms",
@@ -309,6 +316,9 @@ CLASS = _records(
     "hopeless_memory_mib",
     "hopeless_sites",
     "hopeless_ends_ms",
+    "first_growing",  # list of elastic jobs that may grow, in the order in which they started
+    "last_growing",
+    "resizing",  # the job that was last asked to make way for itself with more nodes; NONE
     "scarcity",  # demand of jobs that must have it, for its capacity; in units of `dure.world.mix.ONE`
 )
 
@@ -348,6 +358,8 @@ COUNTERS = _records(
     "needs_room",  # 1: a template's next copy found no free row
     "passes",
     "wake_ms",  # when something protected becomes reclaimable, or backfill is due
+    "resize_wake_ms",  # when an elastic job may next be warned or stopped to be resized
+    "returned",  # jobs in `returned`
     "protected_ms",
     "warning_ms",
     "grace_ms",
@@ -411,6 +423,9 @@ MOST_WIDE = 60
 COUNTED = MOST_TYPICAL + MOST_WIDE
 """Row of `mix` where the counted shapes begin, most frequent first."""
 
+MOST_RETURNED = 64
+"""Elastic jobs that come back at once and go first; those beyond wait for their turn."""
+
 CANDIDATE_NODES = 4_096
 SPARE_CANDIDATES = 64
 """Nodes reclaim looks at beyond those it needs."""
@@ -469,6 +484,8 @@ class Columns(ArrayStruct):
     mix: Records
     """Shapes that placement expects to see again, typical ones, then wide ones; from `COUNTED` on, all that came."""
     steps: Records
+    returned: Integers
+    """[place, 0..1] elastic jobs that came back since the last decision, and their numbers of submission."""
 
 
 def records(dtype: np.dtype[Any], count: int) -> Records:

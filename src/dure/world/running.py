@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dure.world.columns import NONE, RUNNING, Columns
 from dure.world.compiled import compiled, entry_point
+from dure.world.elastic import forget_growing, note_growing
 
 
 @compiled
@@ -26,6 +27,8 @@ def add_preemptible(columns: Columns, job: int, share: int) -> None:
     if record.next != NONE:
         columns.jobs[record.next].previous = job
     owner.first_running = job
+    if record.least_nodes > 0:
+        note_growing(columns, job)
 
 
 @compiled
@@ -40,3 +43,5 @@ def drop_preemptible(columns: Columns, job: int, share: int) -> None:
         columns.jobs[record.next].previous = record.previous
     record.previous = NONE
     record.next = NONE
+    if record.may_grow == 1:
+        forget_growing(columns, job)

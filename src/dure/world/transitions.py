@@ -21,12 +21,14 @@ from dure.world.columns import (
     SPENT,
     STOP_NONE,
     STOP_RESERVED,
+    STOP_RESIZED,
     STOPPING,
     WARNED,
     WHOLE,
     Columns,
 )
 from dure.world.compiled import compiled, entry_point
+from dure.world.elastic import begin_waiting
 from dure.world.mix import count_arrival
 from dure.world.queues import dequeue, enqueue
 from dure.world.quota import QUEUE_TOUCHED, charge, count_reclaimed, touch, within_guarantee
@@ -89,6 +91,8 @@ def put_in_queue(columns: Columns, job: int) -> None:
     record = columns.jobs[job]
     counters = columns.counters[0]
     first = (record.choices & CHOICE_MASK) - 1
+    if record.least_nodes > 0:
+        begin_waiting(columns, job)
     record.state = QUEUED
     if counters.order >= ORDER_PRIORITY:
         queue = first * counters.shares + record.share
@@ -316,11 +320,24 @@ def warn_of_booking(columns: Columns, job: int, stop_at_ms: int) -> None:
 
 
 @entry_point
+def warn_of_resize(columns: Columns, job: int, stop_at_ms: int) -> None:
+    """An elastic job will be stopped at `stop_at_ms` to go on with more nodes. It keeps its quota until then."""
+    record = columns.jobs[job]
+    drop_preemptible(columns, job, share_row(columns, job, record.gpu_class))
+    record.state = WARNED
+    record.claimant = NONE
+    record.stop_reason = STOP_RESIZED
+    record.resize_at_ms = stop_at_ms
+    columns.classes[record.gpu_class].resizing = job
+
+
+@entry_point
 def spare(columns: Columns, job: int, now_ms: int) -> None:
     """A warned job goes on undisturbed."""
     record = columns.jobs[job]
     set_charged(columns, job, 1, now_ms)
     record.state = RUNNING
+    record.stop_reason = STOP_NONE
     record.claimant = NONE
     record.expected_end_ms = record.started_ms + record.limit_ms
     note_other_end(columns, job)
@@ -432,7 +449,8 @@ def withdraw(columns: Columns, job: int, now_ms: int, reason: int) -> int:
 @entry_point
 def next_due_ms(columns: Columns) -> int:
     """When `decide` has something to do by itself; NEVER if nothing is due."""
-    due = min(columns.counters[0].wake_ms, columns.counters[0].booking_wake_ms)
-    if columns.counters[0].timers > 0:
+    counters = columns.counters[0]
+    due = min(counters.wake_ms, counters.booking_wake_ms, counters.resize_wake_ms)
+    if counters.timers > 0:
         due = min(due, columns.timer_due_ms[0])
     return min(due, NEVER)

@@ -68,6 +68,7 @@ from dure.world.columns import (
     STOP_NONE,
     STOP_RECLAIMED,
     STOP_RESERVED,
+    STOP_RESIZED,
     STOP_SCALED_DOWN,
     STOP_TIME_LIMIT,
     WARNED,
@@ -77,6 +78,7 @@ from dure.world.columns import (
     WITHIN_SITE,
     Columns,
 )
+from dure.world.elastic import forget_returned
 from dure.world.node_states import SUSPECT_PART, change_node
 from dure.world.parts import SLICES
 from dure.world.running import add_preemptible
@@ -114,6 +116,7 @@ STOP_CODES = {
     StopReason.RESERVED: STOP_RESERVED,
     StopReason.SCALED_DOWN: STOP_SCALED_DOWN,
     StopReason.DRAINED: STOP_DRAINED,
+    StopReason.RESIZED: STOP_RESIZED,
 }
 
 
@@ -184,6 +187,7 @@ class World:
                 self.follow_profiles(event.plan.at_ms)
                 for decision in event.plan.decisions:
                     self._enact(decision, event.plan.at_ms)
+                forget_returned(self.columns)
                 self.record(event.plan)
             case AttemptStarted():
                 self._note_started(event)
@@ -212,7 +216,7 @@ class World:
                 case Warn():
                     self._record_warning(card, decision, plan.at_ms)
                 case Spare():
-                    card.claimant, card.reservation, card.stop_at_ms = "", "", None
+                    card.claimant, card.reservation, card.resizes, card.stop_at_ms = "", "", False, None
                     self._move(card, Moment(plan.at_ms, JobState.RUNNING, MomentCode.SPARED))
                 case Stop():
                     card.stop_reason = decision.reason
@@ -226,7 +230,10 @@ class World:
 
     def _record_warning(self, card: JobCard, warning: Warn, at_ms: int) -> None:
         card.claimant, card.reservation, card.stop_at_ms = warning.claimant, warning.reservation, warning.stop_at_ms
-        if warning.reservation:
+        card.resizes = warning.resizes
+        if warning.resizes:
+            self._move(card, Moment(at_ms, JobState.WARNED, MomentCode.MAY_GROW))
+        elif warning.reservation:
             leaves_for = warning.reservation
             self._move(card, Moment(at_ms, JobState.WARNED, MomentCode.MUST_LEAVE, reservation=leaves_for))
         else:
@@ -258,6 +265,8 @@ class World:
                 expected_ms = at_ms + int(counters.warning_ms) + int(counters.grace_ms)
                 gpu_class = self._class_at(decision.placements[0])
                 transitions.claim(self.columns, row, gpu_class, expected_ms, at_ms)
+            case Warn() if decision.resizes:
+                transitions.warn_of_resize(self.columns, row, decision.stop_at_ms)
             case Warn() if decision.reservation:
                 transitions.warn_of_booking(self.columns, row, decision.stop_at_ms)
             case Warn():
@@ -279,6 +288,7 @@ class World:
 
     def _hold(self, row: int, placements: tuple[Placement, ...]) -> None:
         wanted = -(-int(self.columns.jobs[row].gpus_milli) // 1000)
+        self.columns.jobs[row].nodes = len(placements)
         for placement in reversed(placements):
             node = self.atlas.node_index(placement.node)
             if placement.gpus and placement.milli < 1000:
@@ -429,7 +439,7 @@ class World:
         transitions.release(self.columns, card.row, event.at_ms)
         card.exit_code = event.exit_code
         left_for, card.reservation = card.reservation, ""
-        card.placements, card.claimant, card.stop_at_ms = (), "", None
+        card.placements, card.claimant, card.resizes, card.stop_at_ms = (), "", False, None
         self._look_at_service_of(card, event.at_ms)
         if card.stop_reason is StopReason.SCALED_DOWN:
             self._finish(card, Moment(event.at_ms, JobState.SUCCEEDED, MomentCode.SCALED_DOWN))
@@ -445,7 +455,7 @@ class World:
                 self._finish(card, Moment(event.at_ms, JobState.FAILED, MomentCode.TIME_LIMIT_REACHED))
             case Outcome.FAILED:
                 self._fail(card, event)
-            case Outcome.PREEMPTED | Outcome.NODE_LOST | Outcome.DRAINED | Outcome.NEVER_STARTED:
+            case Outcome.PREEMPTED | Outcome.RESIZED | Outcome.NODE_LOST | Outcome.DRAINED | Outcome.NEVER_STARTED:
                 self._requeue(card, event, left_for)
             case _:
                 assert_never(event.outcome)
@@ -586,6 +596,9 @@ class World:
         self._hold(row, card.placements)
         now.started_ms, now.expected_end_ms = before.started_ms, before.expected_end_ms
         now.borrowed, now.stop_reason = before.borrowed, before.stop_reason
+        if before.state == WARNED and before.stop_reason == STOP_RESIZED:
+            # Whether it would still grow is asked anew: it is spared first.
+            now.stop_reason = STOP_NONE
         now.pool = self.columns.nodes[self.atlas.node_index(card.placements[0].node)].pool
         transitions.set_charged(self.columns, row, int(before.charged), at_ms)
         if before.state == RUNNING and now.preemptible == 1:
@@ -662,7 +675,9 @@ class World:
             "share": self.atlas.share_index_of(event.project),
             "choices": self.atlas.pack_choices([name for name, _ in event.gpus]),
             "sites": self.atlas.site_mask(event.sites),
-            "nodes": event.nodes,
+            "nodes": event.min_nodes or event.nodes,
+            "least_nodes": event.min_nodes,
+            "most_nodes": event.nodes,
             "within": _WITHIN_CODES.get(event.within, WITHIN_SITE) if event.nodes > 1 else WITHIN_SITE,
             "gpus_milli": event.gpus[0][1] if event.gpus else 0,
             "cpus_milli": event.cpus * 1000,
