@@ -46,6 +46,33 @@ def test_dates_are_read_with_their_time_zone() -> None:
     assert read.deadline_ms == 1_803_949_200_000
 
 
+def test_an_elastic_job_says_the_least_and_the_most_nodes() -> None:
+    read = job(nodes=8, min_nodes=2, checkpoint={"every": "30m", "signal": "USR1"})
+    assert (read.min_nodes, read.nodes) == (2, 8)
+
+
+def test_a_least_that_is_also_the_most_makes_no_elastic_job() -> None:
+    assert job(nodes=8, min_nodes=8) == job(nodes=8)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"nodes": 2, "min_nodes": 4, "checkpoint": "1h"}, "min_nodes: is more than nodes, which is 2 (got 4); swap"),
+        ({"min_nodes": 2, "checkpoint": "1h"}, "min_nodes: is more than nodes, which is 1 (got 2)"),
+        ({"nodes": 4, "min_nodes": 0, "checkpoint": "1h"}, "min_nodes: must lie between 1 and 100,000"),
+        ({"nodes": 4, "min_nodes": 2, "checkpoint": "1h", "array": "0-9"}, "min_nodes: is not for an array"),
+        ({"nodes": 4, "min_nodes": 2, "replicas": 3}, "min_nodes: is not for a job with replicas"),
+        ({"nodes": 4, "min_nodes": 2}, "min_nodes: needs a checkpoint"),
+        ({"nodes": 4, "min_nodes": 2, "checkpoint": "1h", "gpus": 0.5}, "gpus: part of a GPU cannot be asked for"),
+        ({"nodes": "2-8"}, "nodes: is a range (got 2-8); write nodes: 8 and min_nodes: 2"),
+        ({"nodes": "2:8"}, "nodes: is a range (got 2:8); write nodes: 8 and min_nodes: 2"),
+    ],
+)
+def test_what_no_elastic_job_can_be_is_refused(fields: dict[str, object], message: str) -> None:
+    assert any(each.startswith(message) for each in problems(**fields)), problems(**fields)
+
+
 def test_the_smallest_job_takes_one_cpu_for_an_hour() -> None:
     assert job() == JobSpec(name="train", project="haneul-llm", command=("python", "train.py"), cpus=1)
 

@@ -161,6 +161,12 @@ def test_srun_in_the_script_is_a_warning() -> None:
     assert "there is no srun here" in job_from_sbatch("#!/bin/bash\nsrun python x.py\n", NAMED).warnings[0]
 
 
+def test_a_range_of_nodes_makes_an_elastic_job() -> None:
+    script = "#!/bin/bash\n#SBATCH -J train -A haneul-llm -N 2-8 --signal=USR1 --gpus-per-node=8\npython train.py\n"
+    spec = job_from_sbatch(script).spec
+    assert (spec.min_nodes, spec.nodes, spec.gpus[0].milli) == (2, 8, 8_000)
+
+
 @pytest.mark.parametrize(
     ("option", "message"),
     [

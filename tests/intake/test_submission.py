@@ -455,3 +455,16 @@ def test_the_index_agrees_with_the_nation_on_shares(index: NationIndex, nation: 
     for project in [*OWNER, "nobody"]:
         assert index.share_of(project) == nation.share_of(project)
         assert index.organisation_of(project) == nation.organisation_of(project)
+
+
+def test_an_elastic_job_is_held_to_its_least(counter: Counter) -> None:
+    wants = {"gpus": "H100:8", "checkpoint": "30m"}
+    event = counter.accepted(**wants, nodes=9, min_nodes=2)
+    assert (event.min_nodes, event.nodes) == (2, 9)
+    assert counter.accepted(project="climate", **wants, nodes=2, min_nodes=1).min_nodes == 1
+    refusal = counter.refused(**wants, nodes=20, min_nodes=9)
+    assert (refusal.code, refusal.field) == (RefusalCode.NOT_ENOUGH_NODES, "nodes")
+
+
+def test_a_job_of_fixed_size_leaves_the_ledgers_bytes_as_they_were(counter: Counter) -> None:
+    assert b"min_nodes" not in encode(counter.accepted(nodes=2, min_nodes=2))
