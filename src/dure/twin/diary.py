@@ -115,6 +115,8 @@ class Diary:
             commitment="",
             gpus=tuple((name, milli) for name in classes) if milli else (),
             nodes=int(trace.nodes[job]),
+            min_nodes=self._scene.elastic.get(job, 0),
+            saves_when_warned=job in self._scene.elastic,
             cpus=int(trace.cpus_milli[job]) // 1000,
             memory_mib=int(trace.memory_mib[job]),
             time_ms=0 if replicas else int(trace.limit_ms[job]),

@@ -62,6 +62,8 @@ class RunReport(Struct, frozen=True, kw_only=True):
     gpu_hours: float
     allocation_pct: float
     reclaimed: int
+    resized: int
+    """Attempts of elastic jobs that ended to go on with more nodes."""
     lost_gpu_hours: float
     useful_gpu_hours: float
     goodput_pct: float
@@ -200,6 +202,7 @@ def _report(scene: Scene, columns: Columns, run: Run, wall_s: float, seed: int, 
         gpu_hours=_gpu_hours(allocated),
         allocation_pct=_rounded(100 * allocated / capacity) if capacity else 0.0,
         reclaimed=int(clock.reclaimed),
+        resized=int(clock.resized),
         lost_gpu_hours=_gpu_hours(lost),
         useful_gpu_hours=_gpu_hours(clock.useful_integral),
         goodput_pct=_rounded(100 * int(clock.useful_integral) / allocated) if allocated else 0.0,

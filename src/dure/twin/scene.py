@@ -46,6 +46,8 @@ class Scene:
     faults: Faults = no_faults()  # noqa: RUF009 (an immutable value)
     copies: Mapping[int, ArrayRange | Replicas] = field(default_factory=dict)
     """Jobs of the trace that are arrays or services, by their place in it. Each task is what the trace says of it."""
+    elastic: Mapping[int, int] = field(default_factory=dict)
+    """Jobs of the trace that are elastic, by their place in it: with how few nodes they run. They save when warned."""
     until_ms: int = NEVER
     """When the run ends if it is not over before; a service never is."""
 
@@ -76,8 +78,9 @@ class Scene:
 
         Raises `BadWorkload` for arrays and services under a policy that leaves jobs out, and for services without end.
         """
-        if self.copies and self.rules.lending is Lending.NOTHING:
-            raise BadWorkload(f"{self.policy} leaves out jobs that do not fit: arrays and services cannot be played")
+        if (self.copies or self.elastic) and self.rules.lending is Lending.NOTHING:
+            what = "arrays, services and elastic jobs cannot be played"
+            raise BadWorkload(f"{self.policy} leaves out jobs that do not fit: {what}")
         if self.until_ms == NEVER and any(isinstance(each, Replicas) for each in self.copies.values()):
             raise BadWorkload("a service never ends: say how long the run is")
         atlas = Atlas(self.nation())
@@ -142,6 +145,9 @@ class Scene:
         jobs["sequence"] = np.arange(len(trace))
         jobs["preemptible"] = 1
         jobs["checkpoint_every_ms"] = self.checkpoint_every_ms
+        for row, least in self.elastic.items():
+            jobs[row].least_nodes, jobs[row].most_nodes = least, trace.nodes[row]
+            jobs[row].saves_when_warned = 1
 
 
 def _site(fleet: TwinFleet, index: int) -> Site:
