@@ -639,3 +639,60 @@ def test_a_checkpoint_makes_the_older_job_the_one_that_loses_less() -> None:
         "victim-loses-more"
     ]
     assert broken(found, claim("owner", at(0)), warn("saves", "owner", stop_at_ms), now_ms=now_ms) == []
+
+
+def elastic_books(least: int = 1, most: int = 4, *, has: int = 2, owner: str = "guest", saves: bool = True) -> Books:
+    """An elastic job that has some nodes of four since time 0."""
+    asked = job("e", owner, 8, nodes=most, min_nodes=least, saves_when_warned=saves)
+    return books(asked, start("e", *(at(number, *ALL) for number in range(has))), declared=nation(SHARES, nodes=4))
+
+
+SHARES = [share("owner"), share("guest")]
+GROW = Warn(job="e", attempt=1, claimant="", stop_at_ms=WARNED_AT, resizes=True)
+
+
+@pytest.mark.parametrize(("has", "rules"), [(1, ["gang-not-whole"]), (2, []), (3, []), (4, ["gang-not-whole"])])
+def test_an_elastic_job_has_no_fewer_nodes_than_its_least_and_no_more_than_its_most(has: int, rules: list[str]) -> None:
+    asked = job("e", "guest", 8, nodes=3, min_nodes=2)
+    found = books(asked, declared=nation(SHARES, nodes=4))
+    assert broken(found, start("e", *(at(number, *ALL) for number in range(has)))) == rules
+
+
+def test_an_elastic_job_is_charged_for_what_it_has() -> None:
+    limited = nation([share("owner"), share("guest", limit=16)], nodes=4)
+    found = books(job("e", "guest", 8, nodes=4, min_nodes=1), declared=limited)
+    assert broken(found, start("e", at(0, *ALL), at(1, *ALL))) == []
+    assert broken(found, start("e", at(0, *ALL), at(1, *ALL), at(2, *ALL))) == ["over-limit"]
+
+
+def test_an_elastic_job_is_asked_to_grow_after_its_protected_time_if_it_saves_and_gains_a_quarter() -> None:
+    assert broken(elastic_books(), GROW, now_ms=OLD) == []
+    assert broken(elastic_books(), GROW, now_ms=OLD - 1) == ["resized-too-soon"]
+    assert broken(elastic_books(saves=False), GROW, now_ms=OLD) == ["resized-without-saving"]
+    assert broken(elastic_books(least=0, most=2), GROW, now_ms=OLD) == ["resized-not-elastic", "resized-beyond-most"]
+    assert broken(elastic_books(has=4, most=8), GROW, now_ms=OLD) == ["resized-for-nothing"]
+    assert broken(elastic_books(has=3, most=4), GROW, now_ms=OLD) == []
+    down = elastic_books(has=3)
+    down.apply(node(at(3), "drained"))
+    assert broken(down, GROW, now_ms=OLD) == ["resized-for-nothing"]
+
+
+def test_an_elastic_job_is_stopped_to_grow_when_its_warning_ends_and_the_nodes_are_still_idle() -> None:
+    found = elastic_books()
+    found.apply(Planned(at_ms=OLD, plan=Plan(at_ms=OLD, decisions=(GROW,))))
+    assert broken(found, stop("e", StopReason.RESIZED), now_ms=WARNED_AT) == []
+    assert broken(found, stop("e", StopReason.RESIZED), now_ms=WARNED_AT - 1) == ["stopped-before-warning-ended"]
+    assert broken(elastic_books(), stop("e", StopReason.RESIZED), now_ms=WARNED_AT) == ["stopped-before-warning-ended"]
+    found.apply(replace(job("x", "owner", 8, nodes=2), at_ms=OLD))
+    taken = start("x", at(2, *ALL), at(3, *ALL), borrowed=True)
+    assert broken(found, taken, stop("e", StopReason.RESIZED), now_ms=WARNED_AT) == ["resized-for-nothing"]
+
+
+def test_who_was_spared_is_left_in_peace_for_another_protected_time() -> None:
+    found = elastic_books()
+    found.apply(Planned(at_ms=OLD, plan=Plan(at_ms=OLD, decisions=(GROW,))))
+    found.apply(Planned(at_ms=WARNED_AT, plan=Plan(at_ms=WARNED_AT, decisions=(Spare(job="e", attempt=1),))))
+    again_ms = WARNED_AT + TIMING.protected_ms
+    again = replace(GROW, stop_at_ms=again_ms + TIMING.warning_ms)
+    assert broken(found, again, now_ms=again_ms - 1) == ["resized-too-soon"]
+    assert broken(found, again, now_ms=again_ms) == []

@@ -328,3 +328,29 @@ def test_a_new_declaration_spares_who_was_warned_to_grow() -> None:
     assert size(told, "e") == 2
     assert told.card("e").state is not JobState.STOPPING
     replayed(told)
+
+
+def test_who_was_spared_is_not_asked_again_for_another_protected_time() -> None:
+    told = Story(nation(FREE, nodes=4))
+    told.submit(job("x", "b", 8, nodes=2))
+    told.submit(elastic("e", "a", 1, 4))
+    told.finish("x")
+    told.pass_time(TIMING.protected_ms)
+    told.submit(job("y", "b", 8, nodes=2, time_ms=2 * MINUTE))
+    told.pass_time(TIMING.warning_ms)
+    assert told.card("e").timeline[-1].what is MomentCode.SPARED
+    told.finish("y")
+    told.pass_time(TIMING.protected_ms - 1)
+    assert told.card("e").state is JobState.RUNNING
+    told.pass_time(1 + GONE_MS)
+    assert resized(told) == ["e"]
+
+
+def test_it_does_not_give_up_nodes_of_one_class_to_grow_where_another_is_liked_better() -> None:
+    told = Story(nation(FREE, nodes=4, classes=("H100", "H200")))
+    told.submit(job("x", "b", 8, nodes=4), job("y", "b", 8, nodes=2, classes=("H200",)))
+    told.submit(elastic("e", "a", 1, 4, classes=("H100", "H200")))
+    assert told.card("e").gpu_class == "H200"
+    told.finish("y")
+    told.pass_time(HOUR - MINUTE)
+    assert resized(told) == []

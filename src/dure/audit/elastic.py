@@ -19,8 +19,9 @@ def judge_growth(page: Page, entry: Entry, now_ms: int) -> Findings:
         yield "resized-beyond-most", f"it has {entry.nodes} nodes and may have {asked.nodes}"
     if not asked.saves_when_warned:
         yield "resized-without-saving", "it does not save its work when warned"
-    if now_ms < entry.started_at_ms + timing.protected_ms:
-        yield "resized-too-soon", f"it has run {now_ms - entry.started_at_ms} ms of {timing.protected_ms}"
+    peace_ms = now_ms - entry.left_in_peace_from_ms
+    if peace_ms < timing.protected_ms:
+        yield "resized-too-soon", f"it was left in peace for {peace_ms} ms of {timing.protected_ms}"
     if _idle_beside(page, entry, gain) < gain:
         yield "resized-for-nothing", f"fewer than {gain} nodes are idle for it"
 

@@ -49,6 +49,8 @@ class Entry(Struct, frozen=True, kw_only=True):
     """It was warned because a node it runs on is reserved, not for the sake of another job."""
     resizes: bool = False
     """It was warned because it shall go on with more nodes."""
+    left_in_peace_from_ms: int = 0
+    """Since when it has not been about to be resized: its latest start, or the end of such a warning."""
     drained: bool = False
     template: str = ""
     """The array or service it is a task or replica of."""
@@ -239,6 +241,7 @@ class Page:
                     state=RUNNING,
                     attempt=decision.attempt,
                     started_at_ms=at_ms,
+                    left_in_peace_from_ms=at_ms,
                     borrowed=decision.borrowed,
                     gpu_class=decision.gpu_class,
                     site=decision.site,
@@ -271,6 +274,7 @@ class Page:
                     stop_at_ms=decision.stop_at_ms,
                     leaves=not decision.claimant and not decision.resizes,
                     resizes=decision.resizes,
+                    left_in_peace_from_ms=decision.stop_at_ms if decision.resizes else entry.left_in_peace_from_ms,
                 )
             case Spare():
                 self.jobs[decision.job] = replace(entry, state=RUNNING, claimant="", leaves=False, resizes=False)

@@ -7,7 +7,7 @@
 3. One that has run for the protected time is warned, stopped and started anew with more nodes, if it saves its work
    when warned, if nobody waits for nodes of its class (who waits is held off by limits of its own share), and if it
    gets at least a quarter more. One per class at a time, the one that has run longest first. When the warning is over
-   it is asked again, and spared if anything has changed.
+   it is asked again, and spared for another protected time if anything has changed.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from dure.kernel.room import has_room, is_allowed
 from dure.world.bookings import is_open
 from dure.world.capacity import next_node
 from dure.world.columns import (
+    CHOICE_MASK,
     CLEAN,
     DO_SPARE,
     DO_STOP,
@@ -193,8 +194,9 @@ def _wake_at(columns: Columns, at_ms: int) -> None:
 
 @compiled
 def _is_past_protection(columns: Columns, job: int, now_ms: int) -> bool:
-    """True when a job has had its protected time at its size; else the kernel wakes when it will have."""
-    until_ms = columns.jobs[job].started_ms + columns.counters[0].protected_ms
+    """True when a job has had its protected time at its size, and since it was spared; else the kernel wakes then."""
+    record = columns.jobs[job]
+    until_ms = max(record.started_ms, record.resize_at_ms) + columns.counters[0].protected_ms
     if now_ms < until_ms:
         _wake_at(columns, until_ms)
     return now_ms >= until_ms
@@ -202,11 +204,14 @@ def _is_past_protection(columns: Columns, job: int, now_ms: int) -> bool:
 
 @compiled
 def _would_grow(columns: Columns, job: int, now_ms: int) -> bool:
-    """True when quota and idle nodes near its own allow a quarter more nodes, and its time limit is not near."""
+    """True when quota and idle nodes near its own allow a quarter more nodes, and its time limit is not near.
+
+    It has the class it likes best: anew, it might get fewer nodes of a class that it likes better.
+    """
     record = columns.jobs[job]
     counters = columns.counters[0]
     gain = max(1, (record.nodes + LEAST_GAIN - 1) // LEAST_GAIN)
-    if record.nodes + gain > record.most_nodes:
+    if record.nodes + gain > record.most_nodes or record.gpu_class != (record.choices & CHOICE_MASK) - 1:
         return False
     if record.expected_end_ms <= now_ms + counters.warning_ms + counters.grace_ms:
         return False

@@ -148,7 +148,7 @@ JOB = _records(
     "may_grow",  # 1 while listed: it runs with fewer nodes than it may
     "next_growing",  # of those of its class that may grow
     "previous_growing",
-    "resize_at_ms",  # when a job that was warned for that is stopped, to go on with more nodes
+    "resize_at_ms",  # when the warning ends, or ended, that it would be stopped to go on with more nodes
     # What the twin knows and the kernel must not look at: how long the job really runs, and what became of it.
     "work_left_ms",
     "first_started_ms",

@@ -596,6 +596,7 @@ class World:
         self._hold(row, card.placements)
         now.started_ms, now.expected_end_ms = before.started_ms, before.expected_end_ms
         now.borrowed, now.stop_reason = before.borrowed, before.stop_reason
+        now.resize_at_ms = before.resize_at_ms
         if before.state == WARNED and before.stop_reason == STOP_RESIZED:
             # Whether it would still grow is asked anew: it is spared first.
             now.stop_reason = STOP_NONE
