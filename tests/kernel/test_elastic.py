@@ -100,11 +100,12 @@ def test_it_waits_for_its_least_with_a_reservation_for_that() -> None:
 
 
 def test_a_borrower_goes_on_at_once_with_the_nodes_that_are_not_taken_back() -> None:
-    told = Story(nation(OWNED, nodes=4))
+    """Before a share that has used nothing yet, whose turn it would be."""
+    told = Story(nation([*OWNED, share("other")], nodes=4))
     told.submit(elastic("e", "guest", 1, 4))
     assert size(told, "e") == 4
     told.pass_time(TIMING.protected_ms)
-    told.submit(job("x", "guest", 8), job("demand", "owner", 8))
+    told.submit(job("x", "other", 8), job("demand", "owner", 8))
     assert claimed(told.plans[-1]) == ["demand"]
     assert warned(told.plans[-1]) == ["e"]
     told.pass_time(GONE_MS)
@@ -354,3 +355,12 @@ def test_it_does_not_give_up_nodes_of_one_class_to_grow_where_another_is_liked_b
     told.finish("y")
     told.pass_time(HOUR - MINUTE)
     assert resized(told) == []
+
+
+def test_what_is_idle_on_its_own_nodes_is_no_node_for_it() -> None:
+    told = Story(nation(FREE, nodes=2))
+    told.submit(job("x", "b", 8))
+    told.submit(elastic("e", "a", 1, 2, gpus=4))
+    told.pass_time(HOUR - MINUTE)
+    assert resized(told) == []
+    assert size(told, "e") == 1
