@@ -203,3 +203,16 @@ def test_entries_are_handed_out_as_the_bytes_that_were_hashed() -> None:
     assert ([entry.position for entry in page.entries], page.next) == ([5, 6], 7)
     assert all(entry in msgspec.json.encode(page) for entry in entries)
     assert entries_report(6, entries, size=8).next is None
+
+
+def test_an_elastic_job_shows_what_it_has_and_what_it_may_have() -> None:
+    elastic = {"nodes": 4, "min_nodes": 1}
+    world = world_after(
+        *(msgspec.structs.replace(submitted(name, "school-work", 4_000), **elastic) for name in ("j1", "j2"))
+    )
+    running, waiting = (report_of(world, name).line for name in ("j1", "j2"))
+    assert (running.gpus, running.gpus_milli, running.nodes) == ("2 × H100:4", 8_000, 2)
+    assert (waiting.gpus, waiting.gpus_milli, waiting.nodes) == ("1–4 × H100:4", 4_000, 1)
+    assert (running.min_nodes, running.max_nodes) == (waiting.min_nodes, waiting.max_nodes) == (1, 4)
+    fixed = report_of(world_after(submitted("j1", "school-work")), "j1").line
+    assert (fixed.min_nodes, fixed.max_nodes) == (None, None)

@@ -111,3 +111,10 @@ def test_a_forecast_knows_that_an_elastic_job_starts_with_its_least() -> None:
     told.submit(job("z", "a", 8, nodes=2, time_ms=HOUR))
     assert forecast(told.world, "e", told.now_ms).latest_ms == HOUR
     assert forecast(told.world, "z", told.now_ms).latest_ms == 2 * HOUR
+
+
+def test_under_one_queue_a_job_starts_with_what_is_there_and_keeps_it() -> None:
+    made = replace(scene((0, 2, 0, HOUR_MS), (0, 4, 1, HOUR_MS)), policy="fifo")
+    run, ended_ms = played(made)
+    assert (run.clock[0].resized, ended_ms[1]) == (0, 2 * HOUR_MS)
+    assert run_scene(made, audit=True).audit_violations == 0

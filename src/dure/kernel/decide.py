@@ -44,7 +44,7 @@ from dure.world.columns import (
     Columns,
 )
 from dure.world.compiled import compiled, entry_point
-from dure.world.elastic import forget_returned, returned_job
+from dure.world.elastic import returned_job
 from dure.world.quota import OVER_LIMIT, ROOM, shortage
 from dure.world.templates import lacks_room, to_start
 from dure.world.transitions import claim_is_complete, demand_milli, share_row, spare, start, start_claimed, stop
@@ -174,11 +174,13 @@ def _let_go_on(columns: Columns, gpu_class: int, now_ms: int) -> None:
 
 @compiled
 def _resize(columns: Columns, now_ms: int) -> None:
-    """See to the elastic jobs of every class, when all the others have been decided on."""
-    forget_returned(columns)
-    columns.counters[0].resize_wake_ms = NEVER
-    for gpu_class in range(columns.counters[0].classes):
-        resize(columns, gpu_class, now_ms)
+    """See to the elastic jobs of every class, when all the others have been decided on. One queue resizes nobody."""
+    counters = columns.counters[0]
+    counters.returned = 0
+    counters.resize_wake_ms = NEVER
+    if counters.order >= ORDER_PRIORITY:
+        for gpu_class in range(counters.classes):
+            resize(columns, gpu_class, now_ms)
 
 
 @compiled
