@@ -20,7 +20,7 @@ from dure.twin.scene import Scene
 from dure.world.columns import NEVER, NONE
 from tests.twin.scenes import TIMING, Told, small_scene, told_scene
 
-NO_RECLAIM = ("fifo", "sjf", "priority-backfill")
+NO_RECLAIM = ("fifo", "sjf", "priority-backfill", "conservative")
 RECLAIM = ("fair-share", "bestfit", "fgd", "dure")
 YIELDS_MIN = (TIMING.warning_ms + TIMING.grace_ms) / MINUTE_MS
 """From an owner's demand to its GPUs, when the borrowers' protected time is over: warning and grace."""
@@ -123,7 +123,7 @@ HISTORY = (
 """The first used all for ten hours; now both want it."""
 
 
-@pytest.mark.parametrize("policy", ["dure", "bestfit", "fgd", "priority-backfill"])
+@pytest.mark.parametrize("policy", ["dure", "bestfit", "fgd", "priority-backfill", "conservative"])
 def test_whoever_used_much_lately_yields_where_usage_is_remembered(policy: str) -> None:
     assert told(policy, "1x8", {"first": 0, "second": 0}, *HISTORY) == [0, 660, 600]
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dure.twin.run import Progress, RunReport
     from dure.twin.scene import Scene
 
-POLICIES = ("fifo", "sjf", "silo", "priority-backfill", "fair-share", "bestfit", "fgd", "dure")
+POLICIES = ("fifo", "sjf", "silo", "priority-backfill", "conservative", "fair-share", "bestfit", "fgd", "dure")
 PLACEMENT_RULES = ("random", "dotprod", "clustering", "packing", "bestfit", "fgd", "dure")
 PACK_ROWS = ("50", "80", "90", "95", "100", "130")
 PACK_HEADINGS = (">ASKED FOR %", ">ALLOCATED %", ">FRAGMENTED %")

@@ -116,6 +116,7 @@ def _timing_facts(nation: Nation) -> Details:
         "half-life": format_duration(timing.half_life_ms),
         "backfill depth": str(timing.backfill_depth),
         "backfill interval": format_duration(timing.backfill_interval_ms),
+        "backfill reservations": str(timing.backfill_reservations),
         "suspect after": str(timing.suspect_after),
         "suspect window": format_duration(timing.suspect_window_ms),
         "probation": format_duration(timing.probation_ms),

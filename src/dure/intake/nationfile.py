@@ -33,7 +33,17 @@ from dure.intake.fractions import fractions_document, mig_names, mig_offered, pa
 from dure.intake.nation_checks import check_nation
 from dure.intake.reservations import read_reservations, reservation_document
 from dure.model.datasets import DataClass, Dataset, Purpose
-from dure.model.fleet import ANY_PART, MOST_GPUS_PER_NODE, Engine, GpuClass, NodeGroup, Site, Timing, Topology
+from dure.model.fleet import (
+    ANY_PART,
+    MOST_GPUS_PER_NODE,
+    MOST_RESERVATIONS,
+    Engine,
+    GpuClass,
+    NodeGroup,
+    Site,
+    Timing,
+    Topology,
+)
 from dure.model.nation import Nation
 from dure.model.organisations import UNLIMITED_MILLI, Organisation, OrganisationKind, Share, ShareAmount
 from dure.model.units import DAY_MS, LONGEST_DURATION_MS, SECOND_MS, WHOLE_GPU_MILLI, format_duration
@@ -63,6 +73,7 @@ _TIMING = (
     "half_life",
     "backfill_depth",
     "backfill_interval",
+    "backfill_reservations",
     "suspect_after",
     "suspect_window",
     "probation",
@@ -154,17 +165,25 @@ def _exchange(problems: Problems, field: str, value: object) -> int:
 
 def _timing(problems: Problems, field: str, value: object) -> Timing:
     entry, usual = Entry(problems, field, value, _TIMING), Timing()
-    return Timing(
+    timing = Timing(
         protected_ms=entry.optional("protected", _UP_TO_A_DAY, usual.protected_ms),
         warning_ms=entry.optional("warning", _UP_TO_A_DAY, usual.warning_ms),
         grace_ms=entry.optional("grace", _UP_TO_A_DAY, usual.grace_ms),
         half_life_ms=entry.optional("half_life", _HALF_LIFE, usual.half_life_ms),
         backfill_depth=entry.optional("backfill_depth", whole_number(0, 100_000), usual.backfill_depth),
         backfill_interval_ms=entry.optional("backfill_interval", _UP_TO_A_DAY, usual.backfill_interval_ms),
+        backfill_reservations=entry.optional(
+            "backfill_reservations", whole_number(1, MOST_RESERVATIONS), usual.backfill_reservations
+        ),
         suspect_after=entry.optional("suspect_after", whole_number(0, 1_000), usual.suspect_after),
         suspect_window_ms=entry.optional("suspect_window", _HALF_LIFE, usual.suspect_window_ms),
         probation_ms=entry.optional("probation", _HALF_LIFE, usual.probation_ms),
     )
+    if timing.backfill_reservations > max(1, timing.backfill_depth):
+        looked_at = f"more than the {timing.backfill_depth:,} waiting jobs that are looked at"
+        hint = f"raise backfill_depth to {timing.backfill_reservations}, or reserve for fewer"
+        problems.add(f"{field}.backfill_reservations", timing.backfill_reservations, looked_at, hint)
+    return timing
 
 
 def _sites(problems: Problems, field: str, value: object) -> tuple[Site, ...]:
@@ -394,6 +413,7 @@ def _timing_document(timing: Timing) -> Document:
         "half_life": format_duration(timing.half_life_ms),
         "backfill_depth": timing.backfill_depth,
         "backfill_interval": format_duration(timing.backfill_interval_ms),
+        "backfill_reservations": timing.backfill_reservations,
         "suspect_after": timing.suspect_after,
         "suspect_window": format_duration(timing.suspect_window_ms),
         "probation": format_duration(timing.probation_ms),

@@ -94,6 +94,7 @@ SHAPE = np.dtype(
         )
     ]
 )
+MOST_RESERVATIONS_NAMED = 8
 SHAPES_REMEMBERED = 1_024
 """A power of two. Shapes that fall on the same place of the table take turns in it."""
 
@@ -234,15 +235,27 @@ def _not_due(columns: Columns, job: int, found: Records, count: int) -> int:
 
 @compiled
 def _reservations(columns: Columns, job: int, found: Records, count: int) -> int:
-    """Nothing else is in its way: it would delay a job that holds a reservation."""
-    for gpu_class in range(columns.counters[0].classes):
-        reservation = columns.reservations[gpu_class]
-        if reservation.pool != NONE and reservation.job != job:
+    """Nothing else is in its way: it would delay jobs that hold reservations, the first few of which are named."""
+    named = 0
+    for row in range(columns.counters[0].classes * columns.counters[0].backfill_reservations):
+        if named < MOST_RESERVATIONS_NAMED and _may_be_delayed(columns, row, job):
+            reservation = columns.reservations[row]
             of_class = columns.pools[reservation.pool].gpu_class
             count = _note(found, count, RESERVED_FOR_HEAD, of_class, NONE, 0)
             found[count - 1].job = reservation.job
             found[count - 1].until_ms = reservation.shadow_ms
+            named += 1
     return count
+
+
+@compiled
+def _may_be_delayed(columns: Columns, row: int, job: int) -> bool:
+    """True when a reservation of another job may be in the way; one of several is not if the job is gone by then."""
+    reservation = columns.reservations[row]
+    if reservation.pool == NONE or reservation.job == job:
+        return False
+    ends_ms = columns.counters[0].now_ms + columns.jobs[job].limit_ms
+    return columns.counters[0].backfill_reservations == 1 or ends_ms > reservation.shadow_ms
 
 
 @entry_point

@@ -10,7 +10,7 @@ Between its boundaries nothing about a booking changes, so all of them are looke
 
 from __future__ import annotations
 
-from dure.kernel.calendar import kth_ready, ready_count, slot_ms, slot_of
+from dure.kernel.calendar import kth_ready, slot_ms
 from dure.kernel.plan_rows import add_row, is_full
 from dure.world.bookings import booked_until, is_for
 from dure.world.columns import ANEW, DO_WARN, NEVER, NODE_UP, NONE, NOT_READY, READY_NOW, WHOLE, Columns
@@ -99,26 +99,18 @@ def booked_shadow_ms(columns: Columns, job: int, pool: int, now_ms: int) -> int:
     gpus = (record.gpus_milli + WHOLE - 1) // WHOLE
     at_ms = now_ms
     while at_ms < NEVER:
-        kept_off = _kept_off(columns, job, pool, gpus, at_ms)
-        slot = kth_ready(columns, pool, gpus, record.nodes + kept_off)
+        slot = kth_ready(columns, pool, gpus, record.nodes + kept_off(columns, job, pool, gpus, at_ms))
         ready_ms = NEVER
         if slot != NOT_READY:
             ready_ms = now_ms if slot == READY_NOW else max(slot_ms(columns, slot), now_ms)
         if ready_ms <= at_ms:
             return at_ms
-        at_ms = min(ready_ms, _next_end_ms(columns, job, pool, at_ms))
+        at_ms = min(ready_ms, next_booking_end_ms(columns, job, pool, at_ms))
     return NEVER
 
 
 @compiled
-def booked_spare(columns: Columns, job: int, pool: int, gpus: int, shadow_ms: int) -> int:
-    """Nodes of a pool with bookings that are ready for a job at its shadow time, beyond those it needs."""
-    ready = ready_count(columns, pool, gpus, slot_of(columns, shadow_ms))
-    return ready - _kept_off(columns, job, pool, gpus, shadow_ms) - columns.jobs[job].nodes
-
-
-@compiled
-def _kept_off(columns: Columns, job: int, pool: int, gpus: int, at_ms: int) -> int:
+def kept_off(columns: Columns, job: int, pool: int, gpus: int, at_ms: int) -> int:
     """Nodes of a pool that are ready by a time, but that bookings of others keep from a job that starts then."""
     area = columns.pools[pool]
     ends_ms = at_ms + columns.jobs[job].limit_ms
@@ -134,7 +126,7 @@ def _kept_off(columns: Columns, job: int, pool: int, gpus: int, at_ms: int) -> i
 
 
 @compiled
-def _next_end_ms(columns: Columns, job: int, pool: int, after_ms: int) -> int:
+def next_booking_end_ms(columns: Columns, job: int, pool: int, after_ms: int) -> int:
     """When the next booking of a pool ends that is not for the job's share."""
     area = columns.pools[pool]
     following_ms = NEVER

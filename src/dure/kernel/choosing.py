@@ -8,7 +8,7 @@ node; for a part of a GPU, beside other parts first, then the GPU with the least
 
 from __future__ import annotations
 
-from dure.kernel.backfill import lacks_spare, spare_nodes, spoils_reservation
+from dure.kernel.backfill import keeps_reservations, lacks_spare
 from dure.kernel.packing.room import NO_ROOM, gpus_wanted
 from dure.kernel.packing.rules import SLOTS, cost_of_gpus
 from dure.kernel.packing.slots import kept_for_wide, scarce_wide_shapes, wide_shapes_lost
@@ -89,11 +89,7 @@ def _next_open(columns: Columns, job: int, pool: int, level: int, position: int,
     node = next_node(columns, pool, level, position)
     while node != NONE:
         is_open_to_it = has_room(columns, job, node) and is_open(columns, job, node, ends_ms)
-        if (
-            is_open_to_it
-            and not is_spare(columns, node)
-            and spoils_reservation(columns, node, gpus, ends_ms) <= spare_nodes(columns, pool)
-        ):
+        if is_open_to_it and not is_spare(columns, node) and keeps_reservations(columns, node, gpus, ends_ms):
             return node
         node = next_node(columns, pool, level, columns.nodes[node].position + 1)
     return NONE

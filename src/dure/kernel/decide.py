@@ -16,13 +16,13 @@ job that does not fit stops the pass.
 
 from __future__ import annotations
 
-from dure.kernel.backfill import clear_reservation, reserve
 from dure.kernel.bookings import fits_on_bookings, turn_bookings
 from dure.kernel.elastic import place_at_size, resize
 from dure.kernel.order import begin_pass, next_guaranteed_share, next_share, skip_job, skip_share
 from dure.kernel.placing import occupy_chosen
 from dure.kernel.plan_rows import add_row, is_full
 from dure.kernel.reclaim import reclaim
+from dure.kernel.reserving import begin_reservations, make_way_for, reserve_unreserved
 from dure.kernel.scaling import keep_to_profile
 from dure.kernel.winners import next_job
 from dure.world.columns import (
@@ -132,7 +132,7 @@ def _share_out(columns: Columns, gpu_class: int, now_ms: int) -> None:
     record = columns.classes[gpu_class]
     record.brief = int(now_ms < record.backfill_due_ms)
     if record.dirty == ANEW:
-        clear_reservation(columns, gpu_class)
+        begin_reservations(columns, gpu_class, now_ms)
         begin_pass(columns, gpu_class)
         if record.brief == 0:
             record.backfill_due_ms = now_ms + columns.counters[0].backfill_interval_ms
@@ -159,6 +159,8 @@ def _share_out(columns: Columns, gpu_class: int, now_ms: int) -> None:
         if is_full(columns):
             columns.counters[0].plan_full = 1
             return
+    if columns.counters[0].backfill_reservations > 1:
+        reserve_unreserved(columns, gpu_class, now_ms)
     record.dirty = CLEAN
 
 
@@ -215,8 +217,13 @@ def _start_on_bookings(columns: Columns, share: int, now_ms: int) -> None:
 
 @compiled
 def _nothing_left(columns: Columns, gpu_class: int) -> bool:
-    """True when no waiting job of a class could possibly start: everyone wants whole GPUs and none is idle."""
-    if columns.classes[gpu_class].parts_waiting > 0:
+    """True when no waiting job of a class could possibly start: everyone wants whole GPUs and none is idle.
+
+    Where several jobs keep their start, there is something left to give as long as there are reservations.
+    """
+    record = columns.classes[gpu_class]
+    reservations = columns.counters[0].backfill_reservations
+    if record.parts_waiting > 0 or (reservations > 1 and record.reserved < reservations):
         return False
     reach = columns.classes[gpu_class].reach
     for other in range(columns.counters[0].classes):
@@ -229,12 +236,13 @@ def _nothing_left(columns: Columns, gpu_class: int) -> bool:
 def _serve(columns: Columns, share: int, gpu_class: int, now_ms: int) -> None:
     """Try a share's next job."""
     record = columns.classes[gpu_class]
-    if record.blocked != NONE and columns.reservations[gpu_class].job == NONE:
-        reserve(columns, record.blocked, gpu_class, now_ms)
+    reserve_unreserved(columns, gpu_class, now_ms)
     job = next_job(columns, share)
     if lacks_room(columns, job):
         columns.counters[0].plan_full = columns.counters[0].needs_room = 1
         return
+    if record.reserved > record.renewed:
+        make_way_for(columns, gpu_class, job)
     verdict = _try_choices(columns, job, now_ms)
     columns.jobs[job].blocker = verdict
     if verdict == STARTED or (verdict >= QUOTA_IN_USE and _reclaim_choices(columns, job, now_ms)):
@@ -246,6 +254,8 @@ def _serve(columns: Columns, share: int, gpu_class: int, now_ms: int) -> None:
         return
     if record.blocked == NONE:
         record.blocked = job
+    if record.reserved < columns.counters[0].backfill_reservations:
+        record.unreserved = job
     skip_job(columns, share, max(LEAST_TRIES, columns.counters[0].backfill_depth // max(1, record.active)))
 
 

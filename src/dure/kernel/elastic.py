@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-from dure.kernel.backfill import spare_nodes, spoils_reservation
+from dure.kernel.backfill import give_spare_back, keeps_reservations, spend_spare
 from dure.kernel.placing import place
 from dure.kernel.plan_rows import add_row
 from dure.kernel.room import has_room, is_allowed
@@ -110,7 +110,6 @@ def _quota_allows(columns: Columns, job: int, share: int, amount: int) -> bool:
 @compiled
 def _open_nodes(columns: Columns, job: int, pool: int, ends_ms: int, enough: int) -> int:
     """Nodes of a pool that are open to one rank of a job until it ends, counted up to `enough`."""
-    spare_left = spare_nodes(columns, pool)
     gpus = columns.jobs[job].gpus_milli // WHOLE
     count = 0
     for level in range(gpus, MOST_LEVELS):
@@ -118,12 +117,13 @@ def _open_nodes(columns: Columns, job: int, pool: int, ends_ms: int, enough: int
             continue
         node = next_node(columns, pool, level, 0)
         while node != NONE and count < enough:
-            if has_room(columns, job, node) and is_open(columns, job, node, ends_ms):
-                spoils = spoils_reservation(columns, node, gpus, ends_ms)
-                if spoils <= spare_left:
-                    spare_left -= spoils
-                    count += 1
+            is_open_to_it = has_room(columns, job, node) and is_open(columns, job, node, ends_ms)
+            if is_open_to_it and keeps_reservations(columns, node, gpus, ends_ms):
+                spend_spare(columns, node, gpus, ends_ms, 1)
+                columns.chosen[count] = node
+                count += 1
             node = next_node(columns, pool, level, columns.nodes[node].position + 1)
+    give_spare_back(columns, 0, count, gpus, ends_ms)
     return count
 
 

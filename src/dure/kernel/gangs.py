@@ -12,7 +12,7 @@ the next best one is tried, up to eight times per level.
 
 from __future__ import annotations
 
-from dure.kernel.backfill import lacks_spare, restore_spare, spare_nodes, spend_spare, spoils_reservation
+from dure.kernel.backfill import give_spare_back, keeps_reservations, lacks_spare, spend_spare
 from dure.kernel.room import has_room, is_allowed
 from dure.world.bookings import is_open
 from dure.world.capacity import next_node
@@ -65,12 +65,8 @@ def _place_within(columns: Columns, job: int, gpu_class: int, gpus: int, level: 
                 best_node = node
         if best_node == NONE:
             return False
-        pool = columns.nodes[best_node].pool
-        spare = spare_nodes(columns, pool)
         if _fill_unit(columns, job, best_node, level, gpus, ends_ms):
             return True
-        # Some parts of it may have found nodes.
-        restore_spare(columns, pool, spare)
         tried_free = best_free
         tried_node = best_node
     return False
@@ -184,6 +180,8 @@ def _take_parts(
                 ):
                     found += size
                 domain = next_unit(columns, pool, WITHIN_DOMAIN, gpus, free, domain + 1)
+    if found < wanted:
+        give_spare_back(columns, 0, found, gpus, ends_ms)
     return found == wanted
 
 
@@ -202,9 +200,6 @@ def _fill_part(
     columns: Columns, job: int, first_node: int, together: int, wanted: int, gpus: int, ends_ms: int, found: int
 ) -> bool:
     """Choose `wanted` nodes of a unit for the ranks from `found` on, lowest first."""
-    pool = columns.nodes[first_node].pool
-    spare = spare_nodes(columns, pool)
-    spoiled = 0
     count = 0
     left = 0
     for node in range(first_node, first_node + together):
@@ -218,14 +213,13 @@ def _fill_part(
             continue
         if not is_open(columns, job, node, ends_ms):
             continue
-        spoils = spoils_reservation(columns, node, gpus, ends_ms)
-        if spoiled + spoils <= spare:
-            spoiled += spoils
+        if keeps_reservations(columns, node, gpus, ends_ms):
+            spend_spare(columns, node, gpus, ends_ms, 1)
             left -= place.idle == place.gpus
             columns.chosen[found + count] = node
             count += 1
-    if count == wanted:
-        spend_spare(columns, pool, spoiled)
+    if count < wanted:
+        give_spare_back(columns, found, found + count, gpus, ends_ms)
     return count == wanted
 
 
@@ -233,8 +227,6 @@ def _fill_part(
 def _fill_from_pool(columns: Columns, job: int, pool: int, gpus: int, ends_ms: int) -> bool:
     """Choose nodes by fewest idle GPUs, wherever in the pool they are."""
     wanted = columns.jobs[job].nodes
-    spare = spare_nodes(columns, pool)
-    spoiled = 0
     found = 0
     domain = NONE
     left = 0
@@ -247,15 +239,14 @@ def _fill_from_pool(columns: Columns, job: int, pool: int, gpus: int, ends_ms: i
                 domain = domain_of(columns, node)
                 left = free_nodes(columns, pool, domain)
             keeps_spares = domain == NONE or level < columns.nodes[node].gpus or left > 0
-            if keeps_spares and has_room(columns, job, node) and is_open(columns, job, node, ends_ms):
-                spoils = spoils_reservation(columns, node, gpus, ends_ms)
-                if spoiled + spoils <= spare:
-                    spoiled += spoils
-                    left -= level == columns.nodes[node].gpus
-                    columns.chosen[found] = node
-                    found += 1
+            is_open_to_it = keeps_spares and has_room(columns, job, node) and is_open(columns, job, node, ends_ms)
+            if is_open_to_it and keeps_reservations(columns, node, gpus, ends_ms):
+                spend_spare(columns, node, gpus, ends_ms, 1)
+                left -= level == columns.nodes[node].gpus
+                columns.chosen[found] = node
+                found += 1
             node = next_node(columns, pool, level, columns.nodes[node].position + 1)
         if found == wanted:
-            spend_spare(columns, pool, spoiled)
             return True
+    give_spare_back(columns, 0, found, gpus, ends_ms)
     return False

@@ -38,6 +38,7 @@ def begin_pass(columns: Columns, gpu_class: int) -> None:
     record.pass_number = columns.counters[0].passes
     record.budget = columns.counters[0].backfill_depth
     record.blocked = NONE
+    record.unreserved = NONE
     while record.first_passed != NONE:
         share = record.first_passed
         record.first_passed = columns.shares[share].next_passed

@@ -9,7 +9,7 @@ The choice is left in `columns.chosen`: node, GPU, and the mask of memory slices
 
 from __future__ import annotations
 
-from dure.kernel.backfill import spoils_reservation
+from dure.kernel.backfill import spoils_nothing
 from dure.kernel.room import has_room, is_allowed
 from dure.world.bookings import is_open
 from dure.world.columns import NONE, WHOLE, Columns
@@ -75,7 +75,7 @@ def first_node_at(columns: Columns, job: int, gpu_class: int, level: int, ends_m
         is_open_to_it = has_room(columns, job, node) and is_open(columns, job, node, ends_ms)
         if not is_allowed(columns, job, pool):
             following = columns.pools[pool].first_node + columns.pools[pool].node_count
-        elif is_open_to_it and spoils_reservation(columns, node, 1, ends_ms) == 0:
+        elif is_open_to_it and spoils_nothing(columns, node, 1, ends_ms):
             return node
         node = next_node_at(columns, gpu_class, level, following)
     return NONE

@@ -7,7 +7,7 @@ as it can be (see `dure.kernel.gangs`). A part of a GPU: beside other parts, els
 
 from __future__ import annotations
 
-from dure.kernel.backfill import spare_nodes, spend_spare, spoils_reservation
+from dure.kernel.backfill import keeps_reservations, spend_spare
 from dure.kernel.choosing import choose_node, choose_shared_gpu, opens_gpu
 from dure.kernel.gangs import place_gang
 from dure.kernel.parts import place_beside_parts
@@ -78,7 +78,7 @@ def _place_on_one_node(columns: Columns, job: int, gpu_class: int, gpus: int, en
     node = choose_node(columns, job, gpu_class, ends_ms)
     if node == NONE:
         return False
-    spend_spare(columns, columns.nodes[node].pool, spoils_reservation(columns, node, gpus, ends_ms))
+    spend_spare(columns, node, gpus, ends_ms, 1)
     columns.chosen[0] = node
     return True
 
@@ -99,12 +99,11 @@ def _best_fit(columns: Columns, job: int, gpu_class: int, gpus: int, ends_ms: in
                     has_room(columns, job, node)
                     and is_open(columns, job, node, ends_ms)
                     and not is_spare(columns, node)
+                    and keeps_reservations(columns, node, gpus, ends_ms)
                 ):
-                    spoils = spoils_reservation(columns, node, gpus, ends_ms)
-                    if spoils <= spare_nodes(columns, pool):
-                        spend_spare(columns, pool, spoils)
-                        columns.chosen[0] = node
-                        return True
+                    spend_spare(columns, node, gpus, ends_ms, 1)
+                    columns.chosen[0] = node
+                    return True
                 node = next_node(columns, pool, level, columns.nodes[node].position + 1)
     return False
 
@@ -134,7 +133,7 @@ def _weigh_part(columns: Columns, job: int, gpu_class: int, ends_ms: int) -> boo
     columns.chosen[0] = shared
     columns.chosen[2] = 0
     if opens_gpu(columns, job, shared, fresh):
-        spend_spare(columns, columns.nodes[fresh].pool, spoils_reservation(columns, fresh, 1, ends_ms))
+        spend_spare(columns, fresh, 1, ends_ms, 1)
         columns.chosen[0] = fresh
         columns.chosen[1] = lowest_bit(columns.nodes[fresh].idle_mask)
     return True

@@ -98,6 +98,10 @@ class Site(Struct, frozen=True, kw_only=True, omit_defaults=True):
     title_en: str = ""
 
 
+MOST_RESERVATIONS = 64
+"""Waiting jobs per GPU class that backfill can keep a start for."""
+
+
 class Timing(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How reclaim treats a borrower, how long usage is remembered, how deep backfill looks, and when a node is suspect.
 
@@ -106,6 +110,9 @@ class Timing(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     Behind the first job that does not fit, up to `backfill_depth` others are looked at, no sooner than
     `backfill_interval_ms` after the last time.
+
+    Of each GPU class, the first `backfill_reservations` jobs that do not fit have a reservation which nobody behind
+    them may delay: 1 is EASY backfill, as many as are looked at is conservative backfill.
 
     A node that went down `suspect_after` times, or on which as many attempts in a row ended badly, each within
     `suspect_window_ms` of the one before, is set aside for `probation_ms`; 0 sets none aside.
@@ -117,6 +124,7 @@ class Timing(Struct, frozen=True, kw_only=True, omit_defaults=True):
     half_life_ms: int = 7 * 24 * 3_600_000
     backfill_depth: int = 100
     backfill_interval_ms: int = 0
+    backfill_reservations: int = 1
     suspect_after: int = 3
     suspect_window_ms: int = 24 * 3_600_000
     probation_ms: int = 4 * 3_600_000

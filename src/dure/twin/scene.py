@@ -64,14 +64,21 @@ class Scene:
     def nation(self) -> Nation:
         """The fleet and shares as an operator would declare them. Every share of the trace is an organisation."""
         fleet = self.declared.fleet
-        strict = replace_struct(self.timing, backfill_depth=1)
         return Nation(
             gpu_classes=tuple(GpuClass(name=name) for name in fleet.gpu_classes),
             sites=tuple(_site(fleet, index) for index in range(len(fleet.sites))),
             organisations=tuple(_organisation(name) for name in self.trace.shares),
             shares=self.declared.shares,
-            timing=self.timing if self.rules.backfills else strict,
+            timing=self._timing(),
         )
+
+    def _timing(self) -> Timing:
+        """How many are tried behind the first job that does not fit, and how many keep their start, is the policy's."""
+        if not self.rules.backfills:
+            return replace_struct(self.timing, backfill_depth=1)
+        if self.rules.reservations > 1:
+            return replace_struct(self.timing, backfill_reservations=self.rules.reservations)
+        return self.timing
 
     def begin(self, keep_log: bool) -> tuple[Atlas, Columns, Run]:
         """The world before the first arrival, with all jobs of the trace in their rows but none submitted yet.

@@ -153,7 +153,7 @@ def build(shape: Shape, jobs: int) -> Columns:
         timer_job=np.zeros(jobs, dtype=np.int64),
         timer_slot=np.full(jobs, NONE, dtype=np.int64),
         plan=records(PLAN, PLAN_ROWS),
-        reservations=records(RESERVATION, shape.classes),
+        reservations=records(RESERVATION, shape.classes * shape.timing.backfill_reservations),
         bookings=records(BOOKING, max(1, len(shape.bookings))),
         chosen=np.zeros(max(3, nodes), dtype=np.int64),
         ready_slots=np.full((max(1, nodes), MOST_LEVELS), NOT_READY, dtype=np.int64),
@@ -298,7 +298,7 @@ def _pools(shapes: Sequence[PoolShape]) -> tuple[Records, int]:
         pool.gpu_class, pool.site, pool.gpus = shape.gpu_class, shape.site, shape.gpus
         pool.cpus_milli, pool.memory_mib = shape.cpus_milli, shape.memory_mib
         pool.first_node, pool.node_count, pool.first_word = node, shape.nodes, words
-        pool.first_calendar_row, pool.reserved_by = calendar_row, NONE
+        pool.first_calendar_row, pool.first_reservation = calendar_row, NONE
         sizes = set_sizes(shape.nodes)
         pool.words_0, pool.words_1, pool.words_2, pool.words_3 = sizes
         pool.words = sum(sizes)
@@ -402,6 +402,7 @@ def _set_counters(columns: Columns, shape: Shape, nodes: int, shares: int) -> No
     counters.grace_ms = shape.timing.grace_ms
     counters.backfill_depth = shape.timing.backfill_depth
     counters.backfill_interval_ms = shape.timing.backfill_interval_ms
+    counters.backfill_reservations = shape.timing.backfill_reservations
     counters.probation_ms = shape.timing.probation_ms
     counters.suspect_after, counters.suspect_window_ms = shape.timing.suspect_after, shape.timing.suspect_window_ms
     columns.reservations["job"] = columns.reservations["pool"] = NONE
@@ -437,7 +438,7 @@ def _add_classes(columns: Columns, shape: Shape) -> None:
         record = columns.classes[gpu_class]
         mine = [index for index, pool in enumerate(shape.pools) if pool.gpu_class == gpu_class]
         record.root = gpu_class * shares
-        record.first_active = record.first_passed = record.blocked = NONE
+        record.first_active = record.first_passed = record.blocked = record.unreserved = NONE
         record.first_growing = record.last_growing = record.resizing = NONE
         record.dirty = ANEW
         record.first_pool, record.pool_count = (mine[0], len(mine)) if mine else (0, 0)

@@ -219,7 +219,8 @@ POOL = _records(
     "first_calendar_row",  # one row per number of GPUs, from 1
     "first_booking",  # its bookings follow each other
     "bookings",
-    "reserved_by",  # class whose first blocked job holds a reservation here; NONE
+    "first_reservation",  # list of what waiting jobs were promised here
+    "reservations",
 )
 
 TIER = _records(
@@ -307,7 +308,10 @@ CLASS = _records(
     "budget",  # jobs this pass may still try in vain
     "backfill_due_ms",  # when those behind the first blocked job may be tried again
     "brief",  # 1 while this pass ends at the first job that does not fit
-    "blocked",  # the first job of this pass that did not fit: it gets a reservation before anyone behind it is tried
+    "blocked",  # the first job of this pass that did not fit
+    "unreserved",  # a job that did not fit: it gets a reservation before anyone behind it is tried
+    "reserved",  # rows of `reservations` in use
+    "renewed",  # those that this pass has made
     # The smallest shape that lately did not fit; as long as nothing was given back, nothing larger fits either.
     "hopeless",
     "hopeless_nodes",
@@ -365,6 +369,7 @@ COUNTERS = _records(
     "grace_ms",
     "backfill_depth",
     "backfill_interval_ms",
+    "backfill_reservations",  # per class
     "bookings",
     "booking_wake_ms",  # when a booking next begins, ends, or needs its node cleared
     "open_bookings",  # bookings for somebody that have begun and not ended
@@ -406,13 +411,17 @@ BOOKING = _records(
 
 RESERVATION = _records(
     "job",
+    "sequence",  # of the job, because rows of jobs are used again
     "pool",
     "first_node",  # of the unit that is reserved: the pool, or where the gang must be together
     "last_node",
     "gpus",
     "nodes",
     "shadow_ms",
+    "ends_ms",  # the shadow time and the job's whole limit
     "spare",
+    "renewed",  # 1: made by the pass that is under way; 0: by an earlier one
+    "next_of_pool",
 )
 
 MOST_SHAPES = 512
@@ -468,7 +477,7 @@ class Columns(ArrayStruct):
     """[job] -> place in the timers; NONE when it has none."""
     plan: Records
     reservations: Records
-    """[class] what the first job that fits nowhere was promised."""
+    """What jobs that fit nowhere were promised; row = class x `backfill_reservations` + number."""
     bookings: Records
     """By node, and by the time at which they begin."""
     chosen: Integers

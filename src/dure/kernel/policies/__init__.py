@@ -1,6 +1,7 @@
 """The policies that can be compared, one file each. A live platform always runs `dure`."""
 
 from dure.kernel.policies.bestfit import BEST_FIT
+from dure.kernel.policies.conservative import CONSERVATIVE
 from dure.kernel.policies.dure import DURE
 from dure.kernel.policies.fair_share import FAIR_SHARE
 from dure.kernel.policies.fgd import FGD
@@ -10,6 +11,8 @@ from dure.kernel.policies.priority_backfill import PRIORITY_BACKFILL
 from dure.kernel.policies.silo import SILO
 from dure.kernel.policies.sjf import SJF
 
-POLICIES = {each.name: each for each in (FIFO, SJF, SILO, PRIORITY_BACKFILL, FAIR_SHARE, BEST_FIT, FGD, DURE)}
+POLICIES = {
+    each.name: each for each in (FIFO, SJF, SILO, PRIORITY_BACKFILL, CONSERVATIVE, FAIR_SHARE, BEST_FIT, FGD, DURE)
+}
 
 __all__ = ["POLICIES", "Lending", "Order", "Placement", "Policy"]

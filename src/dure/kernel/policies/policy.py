@@ -74,6 +74,8 @@ class Policy:
     """Later jobs may start before the first that does not fit, where they do not delay it (EASY)."""
     placement: Placement
     ties: str
+    reservations: int = 1
+    """Jobs of each class that do not fit and that nobody behind them may delay; many make backfill conservative."""
 
     @property
     def tie_rule(self) -> str:
