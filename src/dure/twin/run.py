@@ -219,7 +219,7 @@ def _report(scene: Scene, columns: Columns, run: Run, wall_s: float, seed: int, 
         events=int(clock.events),
         wall_s=round(wall_s, 4),
         jobs_per_s=round(len(trace) / wall_s, 1) if wall_s else 0.0,
-        peak_rss_mb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+        peak_rss_mb=round(_peak_rss_kib() / 1024, 1),
         seed=seed,
         tie_rule=scene.rules.tie_rule,
         assumptions=_assumptions(scene),
@@ -247,6 +247,19 @@ def _guarantee_delays_s(jobs: Records, run: Run) -> NDArray[np.float64]:
     until_ms = np.where(started_ms == NONE, run.clock[0].now_ms, started_ms)
     delays: NDArray[np.float64] = (until_ms - jobs["submitted_ms"][covered]) / 1000
     return delays
+
+
+def _peak_rss_kib() -> int:
+    """The most memory that this process ever had.
+
+    What `getrusage` says of a process includes the one it was started by, so Linux is asked in its own way.
+    """
+    try:
+        status = Path("/proc/self/status").read_text("ascii")
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    (line,) = [each for each in status.splitlines() if each.startswith("VmHWM:")]
+    return int(line.split()[1])
 
 
 def _rounded(value: Any) -> float:
