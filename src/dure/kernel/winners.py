@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from dure.world.columns import NEVER, NONE, ORDER_PRIORITY, Columns, Records
 from dure.world.compiled import compiled
-from dure.world.quota import UNTOUCHED, USE_TOUCHED, period_end_ms, projected_usage
+from dure.world.quota import UNTOUCHED, USE_TOUCHED, period_end_ms, projected_usage, touch
 
 FAIREST, SMALLEST = range(2)
 NOBODY_WAITS, AT_GUARANTEE, BELOW_GUARANTEE, COVERED = range(4)
@@ -42,11 +42,24 @@ def covers_smallest(shares: Records, share: int) -> bool:
 
 @compiled
 def begin_period(columns: Columns, gpu_class: int, now_ms: int) -> None:
-    """Judge every share of a class for the period that `now_ms` is in, if it has not been done yet."""
+    """Have the shares where somebody waits judged for the period that `now_ms` is in; of the others none can win."""
     record = columns.classes[gpu_class]
     if now_ms < record.period_end_ms or columns.counters[0].order == ORDER_PRIORITY:
         return
+    is_first = record.period_end_ms == 0
     record.period_end_ms = period_end_ms(record.half_life_ms, now_ms)
+    if is_first:
+        _plant(columns, gpu_class, now_ms)
+    share = record.first_active
+    while share != NONE:
+        touch(columns, share, USE_TOUCHED)
+        share = columns.shares[share].next_active
+
+
+@compiled
+def _plant(columns: Columns, gpu_class: int, now_ms: int) -> None:
+    """Build all trees of a class."""
+    record = columns.classes[gpu_class]
     # Children come after their parents, so going backwards judges every child before its parent.
     for share in range(record.root + columns.counters[0].shares - 1, record.root - 1, -1):
         _build(columns, FAIREST, share)
@@ -82,7 +95,11 @@ def _judge(columns: Columns, share: int, now_ms: int, in_use: bool) -> int:
     if smallest != NEVER:
         covered = record.used + smallest <= record.guarantee or _has_covered_child(columns, share)
         standing = COVERED if covered else BELOW_GUARANTEE if record.used < record.guarantee else AT_GUARANTEE
-    usage = _usage(columns, share, now_ms) if in_use else record.usage_for_weight
+    until_ms = columns.classes[share // columns.counters[0].shares].period_end_ms
+    usage = record.usage_for_weight
+    if in_use or record.judged_until_ms != until_ms:
+        usage = _usage(columns, share, now_ms)
+    record.judged_until_ms = until_ms
     changed = (smallest != record.smallest) << SMALLEST
     changed |= (standing != record.standing or usage != record.usage_for_weight) << FAIREST
     record.smallest = smallest

@@ -273,6 +273,7 @@ SHARE = _records(
     "smallest",  # what the smallest next job below it asks for, in thousandths of a GPU; NEVER if there is none
     "standing",
     "usage_for_weight",
+    "judged_until_ms",  # the end of the period for which that holds
     "touched",  # while listed, what may have changed: to be judged again
     "next_touched",
     # The smallest shape for which reclaim found no way in this pass; nothing larger finds one either.
