@@ -96,6 +96,17 @@ def test_it_waits_for_its_least_with_a_reservation_for_that() -> None:
     assert (reservation.nodes, reservation.shadow_ms) == (3, 20 * MINUTE)
 
 
+@pytest.mark.parametrize(("owner", "nodes"), [("second", 1), ("third", 1), ("guest", 4)])
+def test_it_takes_no_more_than_its_guarantee_while_another_share_is_covered(owner: str, nodes: int) -> None:
+    shares = [share("first", guarantee=8), share("second", guarantee=8), share("third", guarantee=8), share("guest")]
+    told = Story(nation(shares, nodes=4))
+    told.submit(job("x", "guest", 8, nodes=4))
+    told.submit(elastic("e", "first", 1, 4), job("other", owner, 8))
+    told.finish("x")
+    assert size(told, "e") == nodes
+    assert told.holds("other") == (nodes == 1)
+
+
 # Fewer.
 
 

@@ -1,6 +1,7 @@
 """Elastic jobs: how many nodes one gets, who goes on with fewer, and when one gets more.
 
-1. A job that starts gets as many nodes as quota and nodes allow now, between its least and its most. Where so many turn
+1. A job that starts gets as many nodes as quota and nodes allow now, between its least and its most. One whose least a
+   guarantee covers gets no more than is covered while the next job of another share is covered, too. Where so many turn
    out not to do together, it is tried with a quarter of what is above the least fewer each time.
 2. One whose attempt ended for no fault of its own (nodes were taken back or lost, or it is to grow) goes on after those
    whom a guarantee covers and before those who borrow, with what is there now.
@@ -16,6 +17,7 @@ from dure.kernel.backfill import give_spare_back, keeps_reservations, spend_spar
 from dure.kernel.placing import place
 from dure.kernel.plan_rows import add_row
 from dure.kernel.room import has_room, is_allowed
+from dure.kernel.winners import another_is_covered
 from dure.world.bookings import is_open
 from dure.world.capacity import next_node
 from dure.world.columns import (
@@ -36,7 +38,7 @@ from dure.world.columns import (
     Columns,
 )
 from dure.world.compiled import compiled
-from dure.world.quota import ROOM, shortage
+from dure.world.quota import ROOM, shortage, within_guarantee
 from dure.world.transitions import share_row, spare, stop, warn_of_resize
 from dure.world.units import free_in_pool, most_together, nodes_with, unit_nodes
 
@@ -87,11 +89,15 @@ def _most_by_quota(columns: Columns, job: int, share: int) -> int:
     record = columns.jobs[job]
     if record.gpus_milli == 0 or columns.counters[0].order < ORDER_PRIORITY:
         return record.most_nodes
+    least_milli = record.least_nodes * record.gpus_milli
+    keeps_to_guarantee = within_guarantee(columns.shares, share, least_milli) and another_is_covered(columns, share)
     fits = record.least_nodes
     too_many = record.most_nodes + 1
     while too_many - fits > 1:
         middle = (fits + too_many) // 2
-        if _quota_allows(columns, job, share, middle * record.gpus_milli):
+        amount = middle * record.gpus_milli
+        covered = not keeps_to_guarantee or within_guarantee(columns.shares, share, amount)
+        if covered and _quota_allows(columns, job, share, amount):
             fits = middle
         else:
             too_many = middle

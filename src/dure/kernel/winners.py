@@ -34,6 +34,22 @@ def winner(columns: Columns, tree: int, parent: int) -> int:
 
 
 @compiled
+def another_is_covered(columns: Columns, share: int) -> bool:
+    """True when the next job of some other share is within a guarantee: whoever lost a match on the way to the top."""
+    at = share
+    while columns.shares[at].parent != NONE:
+        parent = columns.shares[columns.shares[at].parent]
+        place = parent.children + columns.shares[at].place
+        while place > 1:
+            beside = columns.winners[FAIREST, parent.first_winner + (place ^ 1)]
+            if columns.shares[beside].standing == COVERED:
+                return True
+            place //= 2
+        at = columns.shares[at].parent
+    return False
+
+
+@compiled
 def covers_smallest(shares: Records, share: int) -> bool:
     """True when what is left of a share's own guarantee covers the smallest next job below it."""
     record = shares[share]
