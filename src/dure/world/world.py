@@ -383,6 +383,7 @@ class World:
     def _withdraw(self, card: JobCard, moment: Moment) -> None:
         """Have a job gone, and of an array or service all that has begun."""
         card.cancel_requested = True
+        self.touched.add(card.job)
         state = transitions.withdraw(self.columns, card.row, moment.at_ms, STOP_CANCELLED)
         if card.copies is not None:
             self._withdraw_copies(card, card.copies, moment)
