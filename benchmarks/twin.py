@@ -1,8 +1,8 @@
 """How fast the twin runs the common workload W1, whether its answers are exact, and how it compares to a plain loop.
 
 W1 is 20,000 jobs of Philly on 72 nodes with 8 GPUs. The full policy needs owners, which W1 leaves out, so the same
-jobs are taken from the trace that names them, with Philly's virtual clusters as owners. W2 is 64 times as large: as many
-jobs arrive in the same time, each copy 61 seconds after the one before, on 64 times as many nodes.
+jobs are taken from the trace that names them, with Philly's virtual clusters as owners. W2 is 64 times as large: as
+many jobs arrive in the same time, each copy 61 seconds after the one before, on 64 times as many nodes.
 """
 
 from __future__ import annotations
