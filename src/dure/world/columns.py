@@ -145,7 +145,6 @@ JOB = _records(
     # Elastic jobs, see `dure.world.elastic`.
     "least_nodes",  # 0: it is not elastic
     "most_nodes",
-    "may_grow",  # 1 while listed: it runs with fewer nodes than it may
     "next_growing",  # of those of its class that may grow
     "previous_growing",
     "resize_at_ms",  # when the warning ends, or ended, that it would be stopped to go on with more nodes

@@ -42,13 +42,19 @@ def forget_returned(columns: Columns) -> None:
 
 
 @compiled
+def _may_grow(columns: Columns, job: int) -> bool:
+    """True when a job has fewer nodes than it may have and saves when warned: alike as long as an attempt runs."""
+    record = columns.jobs[job]
+    return record.nodes < record.most_nodes and record.saves_when_warned == 1
+
+
+@compiled
 def note_growing(columns: Columns, job: int) -> None:
     """An elastic job runs undisturbed: list it if it may grow."""
-    record = columns.jobs[job]
-    if record.nodes >= record.most_nodes or record.saves_when_warned == 0:
+    if not _may_grow(columns, job):
         return
+    record = columns.jobs[job]
     owner = columns.classes[record.gpu_class]
-    record.may_grow = 1
     record.next_growing = NONE
     record.previous_growing = owner.last_growing
     if owner.last_growing == NONE:
@@ -60,7 +66,9 @@ def note_growing(columns: Columns, job: int) -> None:
 
 @compiled
 def forget_growing(columns: Columns, job: int) -> None:
-    """A job no longer runs undisturbed: it is listed no more."""
+    """An elastic job no longer runs undisturbed: it is listed no more."""
+    if not _may_grow(columns, job):
+        return
     record = columns.jobs[job]
     owner = columns.classes[record.gpu_class]
     if record.previous_growing == NONE:
@@ -71,6 +79,5 @@ def forget_growing(columns: Columns, job: int) -> None:
         owner.last_growing = record.previous_growing
     else:
         columns.jobs[record.next_growing].previous_growing = record.previous_growing
-    record.may_grow = 0
     record.next_growing = NONE
     record.previous_growing = NONE

@@ -43,5 +43,5 @@ def drop_preemptible(columns: Columns, job: int, share: int) -> None:
         columns.jobs[record.next].previous = record.previous
     record.previous = NONE
     record.next = NONE
-    if record.may_grow == 1:
+    if record.least_nodes > 0:
         forget_growing(columns, job)
