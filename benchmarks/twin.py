@@ -16,14 +16,15 @@ import numpy as np
 
 from benchmarks.measurement import Figure, Measurement, Skipped
 from dure.model.fleet import Timing
-from dure.model.units import SECOND_MS
+from dure.model.jobs import ArrayRange
+from dure.model.units import MINUTE_MS, SECOND_MS, WHOLE_GPU_MILLI
 from dure.sources.fleet import parse_fleet
 from dure.sources.locate import VARIABLE, trace_file
 from dure.sources.philly import COLUMNS
 from dure.sources.readers import read_trace
 from dure.sources.share_tree import shares_by_demand
 from dure.sources.table import read_table
-from dure.sources.trace import Trace, repeated
+from dure.sources.trace import Trace, arranged, pack_choices, repeated
 from dure.twin.making import CHECKPOINT_EVERY_MS
 from dure.twin.run import RunReport, run_scene
 from dure.twin.scene import Scene
@@ -33,6 +34,7 @@ FLEET = parse_fleet("72x8")
 JOBS = 20_000
 FROM = np.datetime64("2017-10-02T00:00:00", "s")
 COPIES, OFFSET_MS = 64, 61_000
+TASKS = 100_000
 BEST_OF = 5
 EXACT = {"fifo": (18934.19, 9881.49), "sjf": (11985.71, 2933.01)}
 """Average completion time and wait in seconds, on which an independent loop and a published simulator agree."""
@@ -41,7 +43,7 @@ PEERS = "Helios's simulator 1,240, AccaSim 1.1.3 1,440 jobs/s; we ran both on W1
 
 def measure() -> Sequence[Figure]:
     """The best of five runs of each policy, after one that compiles."""
-    return [*_strict_figures(), *_full_policy_figures()]
+    return [*_strict_figures(), *_full_policy_figures(), _array_figure()]
 
 
 def _strict_figures() -> Sequence[Figure]:
@@ -111,6 +113,30 @@ def _large_figures(small: Trace) -> Sequence[Figure]:
     report = run_scene(scene)
     compared = f"{len(trace):,} jobs, {fleet.gpus:,} GPUs, backfill every 30 s, {report.reclaimed:,} reclaimed"
     return [Measurement("twin on W2 with owners, full policy", report.wall_s, "s", 10, 4, "less", compared)]
+
+
+def _array_figure() -> Figure:
+    """One submission of a hundred thousand tasks, a GPU for a minute each."""
+    column = np.ones(1, dtype=np.int64)
+    trace = arranged(
+        name="array",
+        origin="one array",
+        gpu_classes=("GPU",),
+        shares=("owner",),
+        submit_ms=0 * column,
+        duration_ms=MINUTE_MS * column,
+        limit_ms=MINUTE_MS * column,
+        nodes=column,
+        gpus_milli=WHOLE_GPU_MILLI * column,
+        choices=np.full(1, pack_choices((0,)), dtype=np.int64),
+        share=0 * column,
+    )
+    array = {0: ArrayRange(first=0, last=TASKS - 1)}
+    report = _best(Scene(trace=trace, fleet=FLEET, shares=shares_by_demand(trace, FLEET), policy="dure", copies=array))
+    compared = f"{report.copies_over:,} tasks of one row, {FLEET.gpus} at once"
+    return Measurement(
+        "twin, one array of 100,000 tasks", TASKS / report.wall_s, "tasks/s", None, None, "more", compared
+    )
 
 
 def w1_with_owners(path: Path) -> Trace:
