@@ -9,6 +9,7 @@ from dure.model.events import JobSubmitted
 from dure.model.jobs import JobState, Outcome
 from dure.model.plan import Stop, StopReason, Warn
 from dure.world.cards import MomentCode
+from dure.world.world import World
 from tests.kernel.nations import HOUR, MINUTE, TIMING, job, nation, share
 from tests.kernel.story import Story, claimed, started, warned
 from tests.kernel.test_arrays import replayed
@@ -172,6 +173,33 @@ def test_it_takes_back_no_more_than_its_least() -> None:
     told.pass_time(GONE_MS)
     assert size(told, "e") == 1
     replayed(told)
+
+
+def test_who_could_not_go_on_at_once_soon_waits_for_its_turn_like_everybody() -> None:
+    told = Story(nation([*OWNED, share("other")], nodes=3))
+    told.submit(elastic("e", "guest", 2, 3))
+    told.pass_time(TIMING.protected_ms)
+    told.submit(job("demand", "owner", 8, nodes=2), job("x", "other", 8, nodes=2))
+    told.pass_time(GONE_MS)
+    assert told.holding() == {"demand"}
+    told.wait(GONE_MS + 1)
+    told.finish("demand")
+    assert told.holding() == {"x"}
+
+
+def test_who_takes_over_the_scheduler_knows_who_came_back() -> None:
+    told = Story(nation(OWNED, nodes=3))
+    told.submit(elastic("e", "guest", 2, 3))
+    told.pass_time(TIMING.protected_ms)
+    told.submit(job("demand", "owner", 8, nodes=2))
+    told.pass_time(GONE_MS)
+    assert told.card("e").state is JobState.QUEUED
+    again = World()
+    for event in told.events:
+        again.apply(event)
+    for world in (told.world, again):
+        assert world.columns.counters[0].returned == 1
+        assert world.job_at(int(world.columns.returned[0])) == "e"
 
 
 # More.

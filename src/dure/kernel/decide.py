@@ -22,7 +22,7 @@ from dure.kernel.order import begin_pass, next_guaranteed_share, next_share, ski
 from dure.kernel.placing import occupy_chosen
 from dure.kernel.plan_rows import add_row, is_full
 from dure.kernel.reclaim import reclaim
-from dure.kernel.reserving import begin_reservations, make_way_for, reserve_unreserved
+from dure.kernel.reserving import begin_reservations, has_reservation, make_way_for, reserve_unreserved
 from dure.kernel.scaling import keep_to_profile
 from dure.kernel.winners import next_job
 from dure.world.columns import (
@@ -44,7 +44,7 @@ from dure.world.columns import (
     Columns,
 )
 from dure.world.compiled import compiled, entry_point
-from dure.world.elastic import returned_job
+from dure.world.elastic import goes_on_until_ms
 from dure.world.quota import OVER_LIMIT, ROOM, shortage
 from dure.world.templates import lacks_room, to_start
 from dure.world.transitions import claim_is_complete, demand_milli, share_row, spare, start, start_claimed, stop
@@ -167,18 +167,23 @@ def _share_out(columns: Columns, gpu_class: int, now_ms: int) -> None:
 @compiled
 def _let_go_on(columns: Columns, gpu_class: int, now_ms: int) -> None:
     """Elastic jobs that queue for a class and just came back start with what is left, in the order they came."""
-    for place in range(columns.counters[0].returned):
-        job = returned_job(columns, place)
-        if job == NONE or columns.jobs[job].queue // columns.counters[0].shares != gpu_class or is_full(columns):
-            continue
-        _try_choices(columns, job, now_ms)
+    counters = columns.counters[0]
+    place = 0
+    while place < counters.returned and not is_full(columns):
+        job = columns.returned[place]
+        is_here = columns.jobs[job].queue // counters.shares == gpu_class
+        may_go_on = (
+            is_here and now_ms <= goes_on_until_ms(columns, job) and not has_reservation(columns, gpu_class, job)
+        )
+        if not may_go_on or _try_choices(columns, job, now_ms) != STARTED:
+            # One that starts is no longer listed, and the next has its place.
+            place += 1
 
 
 @compiled
 def _resize(columns: Columns, now_ms: int) -> None:
     """See to the elastic jobs of every class, when all the others have been decided on. One queue resizes nobody."""
     counters = columns.counters[0]
-    counters.returned = 0
     counters.resize_wake_ms = NEVER
     if counters.order >= ORDER_PRIORITY:
         for gpu_class in range(counters.classes):

@@ -4,7 +4,8 @@
    guarantee covers gets no more than is covered while the next job of another share is covered, too. Where so many turn
    out not to do together, it is tried with a quarter of what is above the least fewer each time.
 2. One whose attempt ended for no fault of its own (nodes were taken back or lost, or it is to grow) goes on after those
-   whom a guarantee covers and before those who borrow, with what is there now.
+   whom a guarantee covers and before those who borrow, with what is there now. So it is until warning and grace have
+   passed once more; then it waits for its turn like everybody.
 3. One that has run for the protected time is warned, stopped and started anew with more nodes, if it saves its work
    when warned, if nobody waits for nodes of its class (who waits is held off by limits of its own share), and if it
    gets at least a quarter more. One per class at a time, the one that has run longest first. When the warning is over
@@ -55,6 +56,8 @@ def place_at_size(columns: Columns, job: int, gpu_class: int, ends_ms: int) -> b
     if record.least_nodes == 0:
         return place(columns, job, gpu_class, ends_ms)
     least = record.least_nodes
+    if columns.classes[gpu_class].idle * WHOLE < least * record.gpus_milli:
+        return False
     size = _most_that_fit(columns, job, gpu_class, ends_ms)
     while size >= least:
         record.nodes = size

@@ -88,6 +88,17 @@ def make_way_for(columns: Columns, gpu_class: int, job: int) -> None:
 
 
 @compiled
+def has_reservation(columns: Columns, gpu_class: int, job: int) -> bool:
+    """True when a class keeps a start for a job: it has its turn in the pass."""
+    counters = columns.counters[0]
+    row = gpu_class * counters.backfill_reservations
+    last = row + counters.backfill_reservations
+    while row < last and columns.reservations[row].job != job:
+        row += 1
+    return bool(row < last)
+
+
+@compiled
 def _drop_old(columns: Columns, gpu_class: int) -> None:
     """Take back every reservation of a class that the pass under way has not made itself."""
     counters = columns.counters[0]

@@ -162,7 +162,7 @@ def build(shape: Shape, jobs: int) -> Columns:
         candidates=np.zeros((CANDIDATE_NODES, 3), dtype=np.int64),
         mix=records(SHAPE, COUNTED + MOST_SHAPES),
         steps=records(STEP, FIRST_STEPS),
-        returned=np.zeros((MOST_RETURNED, 2), dtype=np.int64),
+        returned=np.zeros(MOST_RETURNED, dtype=np.int64),
     )
     _link_free_allocations(columns)
     columns.jobs["next"], columns.jobs["state"] = _chain(0, jobs, NONE), GONE

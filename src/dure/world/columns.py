@@ -433,7 +433,7 @@ COUNTED = MOST_TYPICAL + MOST_WIDE
 """Row of `mix` where the counted shapes begin, most frequent first."""
 
 MOST_RETURNED = 64
-"""Elastic jobs that come back at once and go first; those beyond wait for their turn."""
+"""Elastic jobs that came back and may go first; when there are more, the earliest wait for their turn."""
 
 CANDIDATE_NODES = 4_096
 SPARE_CANDIDATES = 64
@@ -494,7 +494,7 @@ class Columns(ArrayStruct):
     """Shapes that placement expects to see again, typical ones, then wide ones; from `COUNTED` on, all that came."""
     steps: Records
     returned: Integers
-    """[place, 0..1] elastic jobs that came back since the last decision, and their numbers of submission."""
+    """Elastic jobs that came back and wait, in the order in which they came."""
 
 
 def records(dtype: np.dtype[Any], count: int) -> Records:

@@ -5,40 +5,51 @@ kernel sets it when the job starts. Two lists say whom to look at, so that nobod
 
 - per class, the running jobs that may grow: they have fewer nodes than they may, are preemptible, and save their work
   when warned;
-- the jobs whose attempt ended since the last decision for no fault of theirs: some of their nodes were taken back or
-  lost, or they are to have more. They go on before others who borrow.
+- the latest jobs that wait because an attempt ended for no fault of theirs: some of their nodes were taken back or
+  lost, or they are to have more. They go on before others who borrow, for a while.
 """
 
 from __future__ import annotations
 
-from dure.world.columns import MOST_RETURNED, NONE, QUEUED, RUNNING, STOPPING, Columns
-from dure.world.compiled import compiled, entry_point
+from dure.world.columns import MOST_RETURNED, NONE, RUNNING, STOPPING, Columns
+from dure.world.compiled import compiled
 
 
 @compiled
 def begin_waiting(columns: Columns, job: int) -> None:
-    """An elastic job enters the queue: it asks for its least, and goes first if an attempt of it just ended."""
+    """An elastic job enters the queue: it asks for its least, and is listed if an attempt of it just ended."""
     record = columns.jobs[job]
     counters = columns.counters[0]
     record.nodes = record.least_nodes
-    if RUNNING <= record.state <= STOPPING and counters.returned < MOST_RETURNED:
-        columns.returned[counters.returned, 0] = job
-        columns.returned[counters.returned, 1] = record.sequence
+    if RUNNING <= record.state <= STOPPING:
+        if counters.returned == MOST_RETURNED:
+            _strike(columns, 0)
+        columns.returned[counters.returned] = job
         counters.returned += 1
 
 
 @compiled
-def returned_job(columns: Columns, place: int) -> int:
-    """A job that came back since the last decision; NONE when it waits no more."""
-    job = columns.returned[place, 0]
-    record = columns.jobs[job]
-    return job if record.state == QUEUED and record.sequence == columns.returned[place, 1] else NONE
+def end_waiting(columns: Columns, job: int) -> None:
+    """An elastic job leaves the queue: it is listed no more."""
+    for place in range(columns.counters[0].returned):
+        if columns.returned[place] == job:
+            _strike(columns, place)
+            return
 
 
-@entry_point
-def forget_returned(columns: Columns) -> None:
-    """A decision was made: whoever came back had its turn."""
-    columns.counters[0].returned = 0
+@compiled
+def _strike(columns: Columns, place: int) -> None:
+    counters = columns.counters[0]
+    counters.returned -= 1
+    for later in range(place, counters.returned):
+        columns.returned[later] = columns.returned[later + 1]
+
+
+@compiled
+def goes_on_until_ms(columns: Columns, job: int) -> int:
+    """How long a job that came back goes before others who borrow: warning and grace from when it had to be gone."""
+    counters = columns.counters[0]
+    return columns.jobs[job].expected_end_ms + counters.warning_ms + counters.grace_ms
 
 
 @compiled

@@ -28,7 +28,7 @@ from dure.world.columns import (
     Columns,
 )
 from dure.world.compiled import compiled, entry_point
-from dure.world.elastic import begin_waiting
+from dure.world.elastic import begin_waiting, end_waiting
 from dure.world.mix import count_arrival
 from dure.world.queues import dequeue, enqueue
 from dure.world.quota import QUEUE_TOUCHED, charge, count_reclaimed, touch, within_guarantee
@@ -151,6 +151,8 @@ def take_from_queue(columns: Columns, job: int) -> None:
     if record.gpus_milli < WHOLE:
         columns.classes[gpu_class].parts_waiting -= 1
     dequeue(columns, job)
+    if record.least_nodes > 0:
+        end_waiting(columns, job)
     touch(columns, queue, QUEUE_TOUCHED)
     _count_waiting(columns, queue, -1)
     if share.queued == 0:

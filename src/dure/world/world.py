@@ -78,7 +78,6 @@ from dure.world.columns import (
     WITHIN_SITE,
     Columns,
 )
-from dure.world.elastic import forget_returned
 from dure.world.node_states import SUSPECT_PART, change_node
 from dure.world.parts import SLICES
 from dure.world.running import add_preemptible
@@ -187,7 +186,6 @@ class World:
                 self.follow_profiles(event.plan.at_ms)
                 for decision in event.plan.decisions:
                     self._enact(decision, event.plan.at_ms)
-                forget_returned(self.columns)
                 self.record(event.plan)
             case AttemptStarted():
                 self._note_started(event)
