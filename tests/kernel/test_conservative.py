@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from dure.kernel import decide
 from dure.model.blockers import BlockerCode
-from dure.model.events import JobSubmitted
+from dure.model.events import JobSubmitted, decode, encode
 from dure.model.fleet import Topology
 from dure.model.nation import Nation
+from dure.model.plan import Plan
+from dure.world.world import World
 from tests.kernel.nations import HOUR, MINUTE, NO_TOPOLOGY, TIMING, job, nation, reservation, share
 from tests.kernel.promises import Promises, reservations, run_exactly
 from tests.kernel.scenarios import retold
 from tests.kernel.story import Story, started
+from tests.kernel.test_properties import ACTIONS, play, trees
 
 GUEST = [share("guest")]
 
@@ -120,6 +126,42 @@ def test_jobs_on_a_part_of_a_node_hold_a_whole_one_while_they_wait() -> None:
     assert len({node for number in range(3) for node in story.nodes_of(f"part{number}")}) == 1
 
 
+def test_a_reserved_job_has_less_to_spare_for_each_that_is_to_run_when_it_begins() -> None:
+    story = Story(conservative(nodes=4, gpus=8))
+    story.submit(*[job(f"r{number}", "guest", 8, time_ms=(30 + number // 2 * 30) * MINUTE) for number in range(4)])
+    story.submit(job("head", "guest", 8, nodes=3))
+    story.submit(*[job(name, "guest", 8, time_ms=40 * MINUTE) for name in ("second", "third")])
+    # Head can spare one of the four nodes at 1:00, and second has it until 1:10.
+    assert promised(story) == {"head": 60, "second": 30, "third": 70}
+
+
+def test_what_is_reserved_is_in_the_ledger() -> None:
+    story = one_of_two_busy()
+    again = World()
+    for event in story.events:
+        again.apply(decode(encode(event)))
+    assert [each.job for each in again.reserved] == ["first", "second"]
+    assert again.newly_reserved() is None
+
+
+def test_a_job_behind_the_first_that_only_waits_for_quota_keeps_no_nodes() -> None:
+    timing = replace(TIMING, backfill_reservations=8)
+    shares = [share("guest"), share("owner", guarantee=8, lend=0)]
+    story = Story(nation(shares, nodes=2, timing=timing))
+    story.submit(job("running", "guest", 4, time_ms=HOUR), job("large", "guest", 8, nodes=2), job("wide", "guest", 6))
+    assert promised(story) == {"large": 60}
+
+
+def test_a_share_at_its_limit_puts_nobody_off() -> None:
+    timing = replace(TIMING, backfill_reservations=8)
+    story = Story(nation([share("full", limit=0), share("guest")], nodes=2, timing=timing))
+    story.submit(job("running", "guest", 8, time_ms=HOUR), job("other", "guest", 4, time_ms=2 * HOUR))
+    story.submit(job("first", "guest", 8, nodes=2), job("second", "guest", 4, time_ms=90 * MINUTE))
+    before = promised(story)
+    story.submit(job("never", "full", 1))
+    assert promised(story) == before
+
+
 def test_gangs_in_different_racks_do_not_wait_for_each_other() -> None:
     story = Story(conservative(nodes=4, gpus=8, topology=Topology(domain=2, rack=2)))
     story.submit(*[job(f"r{number}", "guest", 8, time_ms=HOUR) for number in range(4)])
@@ -162,7 +204,7 @@ def arrivals(line: Line, within: str = "site", owners: int = 1) -> list[tuple[in
     return sorted(found, key=lambda each: (each[0], each[1].job))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(LINES, st.integers(2, 8))
 def test_in_one_queue_nobody_starts_later_than_first_promised(line: Line, most: int) -> None:
     """Limits hold, jobs may end early, and others arrive all the time."""
@@ -173,7 +215,7 @@ def test_in_one_queue_nobody_starts_later_than_first_promised(line: Line, most: 
         assert not promises.broken
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(LINES, st.integers(2, 8), st.sampled_from(["domain", "block"]))
 def test_gangs_that_stay_together_start_no_later_than_first_promised(line: Line, most: int, within: str) -> None:
     promises = Promises()
@@ -184,7 +226,7 @@ def test_gangs_that_stay_together_start_no_later_than_first_promised(line: Line,
         assert not promises.broken
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(LINES, st.integers(2, 8), st.integers(2, 3))
 def test_among_shares_all_that_is_promised_can_be_kept_together(line: Line, most: int, owners: int) -> None:
     """Whose turn it is may change, and with it who is promised what; but no promise is made that cannot be kept."""
@@ -200,3 +242,33 @@ def test_the_earliest_start_is_kept_to_the_minute_without_any_event(most: int) -
     story.submit(job("running", "guest", 8, time_ms=HOUR))
     story.submit(job("first", "guest", 8, nodes=2, time_ms=HOUR))
     assert story.world.next_wake_ms() == HOUR
+
+
+RUNS = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@RUNS
+@given(trees(), ACTIONS, st.integers(2, 6))
+def test_in_any_nation_the_audit_finds_no_fault_and_a_world_at_rest_stays_at_rest(
+    declared: Nation, actions: list[tuple[Any, ...]], most: int
+) -> None:
+    def watch(story: Story, _: Plan) -> None:
+        again = decide(story.world.fork(), story.now_ms)
+        assert (again.decisions, again.reserved) == ((), None)
+
+    play(with_reservations(declared, most), actions, watch)
+
+
+@RUNS
+@given(trees(), ACTIONS, st.integers(2, 6))
+def test_what_is_reserved_outlives_the_scheduler(declared: Nation, actions: list[tuple[Any, ...]], most: int) -> None:
+    story = play(with_reservations(declared, most), actions)
+    again = World()
+    for event in story.events:
+        again.apply(decode(encode(event)))
+    assert again.reserved == story.world.reserved
+    assert again.newly_reserved() is None
+
+
+def with_reservations(declared: Nation, most: int) -> Nation:
+    return replace(declared, timing=replace(declared.timing, backfill_reservations=most))

@@ -53,6 +53,8 @@ class Books:
                     page.enter(decision, event.plan.at_ms)
                     if page.jobs[decision.job].state == OVER:
                         page.strike(decision.job)
+                if event.plan.reserved is not None:
+                    page.reserved = event.plan.reserved
             case AttemptEnded():
                 self._end(event)
             case NodeChanged():
@@ -132,6 +134,7 @@ class Books:
         page.nation = nation
         page.tree = Tree(nation)
         page.nodes = {name: (site, group) for site, group in nation.node_groups() for name in group.node_names()}
+        page.reserved = ()
         page.reservations = {}
         for each in nation.reservations:
             for node in each.chosen:

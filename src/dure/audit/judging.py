@@ -13,6 +13,7 @@ from dure.audit.elastic import judge_growth, judge_resizing
 from dure.audit.order import judge_order
 from dure.audit.page import CLAIMED, RUNNING, WAITING, WARNED, WHOLE, Entry, Page
 from dure.audit.parts import judge_parts
+from dure.audit.reserved import doubtful, judge_reserved
 from dure.audit.topology import judge_nearness, judge_spares
 from dure.audit.violations import Violation
 from dure.model.organisations import UNLIMITED_MILLI
@@ -25,6 +26,7 @@ def judge(page: Page, plan: Plan, now_ms: int) -> list[Violation]:
     found: list[Violation] = []
     classes = {each.name for each in page.nation.gpu_classes}
     overdrafts = {name: page.overdraft(name) for name in _classes_drawn_on(plan) & classes}
+    doubtful_before = doubtful(page, now_ms)
     for decision in plan.decisions:
         if decision.job not in page.jobs:
             fault = fault_in_beginning(page, decision, now_ms)
@@ -34,6 +36,8 @@ def judge(page: Page, plan: Plan, now_ms: int) -> list[Violation]:
             page.begin(decision.job)
         found.extend(_judge_one(page, decision, plan, now_ms))
         page.enter(decision, plan.at_ms)
+    for rule, job, detail in judge_reserved(page, plan, doubtful_before, now_ms):
+        found.append(Violation(rule=rule, job=job, detail=detail))
     for name, before in overdrafts.items():
         after = page.overdraft(name)
         if after > max(0, before):

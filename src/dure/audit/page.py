@@ -14,7 +14,7 @@ from dure.model.events import JobSubmitted
 from dure.model.fleet import NodeGroup, Site
 from dure.model.nation import Nation
 from dure.model.organisations import UNLIMITED_MILLI
-from dure.model.plan import Claim, Placement, Spare, Start, Stop, StopReason, Warn
+from dure.model.plan import Claim, Placement, Reserved, Spare, Start, Stop, StopReason, Warn
 from dure.model.reservations import Reservation
 from dure.model.units import HOUR_MS
 
@@ -109,6 +109,8 @@ class Page:
         """Jobs that hold a node, in no particular order."""
         self.running: int = below.running if below else 0
         """Attempts that hold nodes."""
+        self.reserved: tuple[Reserved, ...] = below.reserved if below else ()
+        """What the latest plan that said so reserved for waiting jobs."""
         self.node_states: dict[str, str] = Overlay(below.node_states) if below else {}
 
     def charge(self, job: str, charged: bool) -> None:

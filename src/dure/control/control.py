@@ -136,7 +136,7 @@ class Control:
 
     def _decide(self, draft: Draft) -> None:
         plan = kernel.decide(draft.world, draft.now_ms)
-        if not plan.decisions:
+        if not plan.decisions and plan.reserved is None:
             return
         violations = draft.books.check(plan, draft.now_ms)
         if violations:

@@ -247,7 +247,7 @@ def _serve(columns: Columns, share: int, gpu_class: int, now_ms: int) -> None:
         columns.counters[0].plan_full = columns.counters[0].needs_room = 1
         return
     if record.reserved > record.renewed:
-        make_way_for(columns, gpu_class, job)
+        make_way_for(columns, gpu_class, job, _has_its_turn(columns, job))
     verdict = _try_choices(columns, job, now_ms)
     columns.jobs[job].blocker = verdict
     if verdict == STARTED or (verdict >= QUOTA_IN_USE and _reclaim_choices(columns, job, now_ms)):
@@ -295,6 +295,17 @@ def _quota_verdict(columns: Columns, job: int, gpu_class: int) -> int:
     if room == OVER_LIMIT:
         return OVER_SHARE_LIMIT
     return DOES_NOT_FIT if room == ROOM else QUOTA_IN_USE
+
+
+@compiled
+def _has_its_turn(columns: Columns, job: int) -> bool:
+    """True unless limits of its own share hold a job off, so that others go on without it."""
+    choices = columns.jobs[job].choices
+    while choices != 0:
+        if _quota_verdict(columns, job, (choices & CHOICE_MASK) - 1) >= QUOTA_IN_USE:
+            return True
+        choices >>= CHOICE_BITS
+    return False
 
 
 @compiled

@@ -23,7 +23,7 @@ def decide(world: World, now_ms: int) -> Plan:
             break
         if world.columns.counters[0].needs_room == 1:
             world.grow()
-    plan = Plan(at_ms=now_ms, decisions=tuple(decisions))
+    plan = Plan(at_ms=now_ms, decisions=tuple(decisions), reserved=world.newly_reserved())
     world.record(plan)
     return plan
 

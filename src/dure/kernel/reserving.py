@@ -1,15 +1,16 @@
 """Who gets a reservation, for when, and how long it stands.
 
 1. Of each GPU class, the first `backfill_reservations` jobs of a pass that do not fit get one each, in the order in
-   which they are tried. With one that is EASY backfill; with one for every job that is tried it is conservative
-   backfill (Mu'alem and Feitelson 2001).
+   which they are tried; one behind the first for which nodes are ready now waits for quota, and holds none. With one
+   that is EASY backfill; with one for every job that is tried it is conservative backfill (Mu'alem and Feitelson
+   2001).
 2. A reservation holds as many whole nodes as the job has ranks, from its shadow time for the job's whole limit,
    whichever nodes these will be. So a later one counts on a node only if it is ready beyond those that others hold at
    its shadow time, and begins only when all that begin while it lasts can spare its nodes. Whole nodes are more than a
    job may need, never less: what is promised so can be kept.
 3. A reservation stands from pass to pass. When its job is tried again it starts, or is given an earlier time beside all
-   the others, never a later one. It is void when a job without one is tried before it, because that job's turn has come
-   first; when its own job's share is at a limit; and when nodes that were counted on are gone.
+   the others, never a later one. It is void when a job without one is tried on nodes before it, because that job's turn
+   has come first; when limits of its job's own share hold it off; and when nodes that were counted on are gone.
 
 A single reservation is made anew in every pass: there is no other that it could delay. So are all of them while nodes
 are kept for a share ahead of time, because its jobs start there before their turn.
@@ -76,15 +77,16 @@ def _carry_over(columns: Columns, row: int, now_ms: int) -> None:
 
 
 @compiled
-def make_way_for(columns: Columns, gpu_class: int, job: int) -> None:
-    """A job is about to be tried: take its own reservation back, or, if it has none, all those it comes before."""
+def make_way_for(columns: Columns, gpu_class: int, job: int, has_its_turn: bool) -> None:
+    """A job is about to be tried: take its own reservation back, or, if it has none and its turn, all it is before."""
     counters = columns.counters[0]
     first = gpu_class * counters.backfill_reservations
     for row in range(first, first + counters.backfill_reservations):
         if columns.reservations[row].job == job:
             _take_back(columns, row)
             return
-    _drop_old(columns, gpu_class)
+    if has_its_turn:
+        _drop_old(columns, gpu_class)
 
 
 @compiled
@@ -136,6 +138,8 @@ def reserve_unreserved(columns: Columns, gpu_class: int, now_ms: int) -> None:
         for pool in range(first, first + columns.classes[choice].pool_count):
             if record.sites >> columns.pools[pool].site & 1 == 1:
                 _prefer(columns, row, pool, now_ms)
+    if reservation.shadow_ms == now_ms and columns.classes[gpu_class].blocked != job:
+        reservation.pool = NONE
     if reservation.pool != NONE:
         reservation.ends_ms = reservation.shadow_ms + record.limit_ms
         _enter(columns, row)

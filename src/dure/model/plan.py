@@ -91,8 +91,25 @@ class Stop(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="stop", ta
 Decision = Start | Claim | Warn | Spare | Stop
 
 
+class Reserved(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`job` starts at `at_ms` at the latest if time limits hold: its nodes are of those from the first to the last.
+
+    These follow each other in one group. It keeps as many of them as it needs, whichever they are.
+    """
+
+    job: str
+    at_ms: int
+    first_node: str
+    last_node: str
+
+
 class Plan(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What was decided at `at_ms`, in order. Jobs that do not start keep their blockers: see `dure.kernel.explain`."""
 
     at_ms: int
     decisions: tuple[Decision, ...]
+    reserved: tuple[Reserved, ...] | None = None
+    """Every start that is reserved for a waiting job from now on; None where that is as before.
+
+    Only told in a nation with several `backfill_reservations`.
+    """

@@ -30,7 +30,7 @@ from dure.model.events import (
 )
 from dure.model.jobs import JobState, Outcome
 from dure.model.nation import Nation
-from dure.model.plan import Claim, Decision, Placement, Plan, Spare, Start, Stop, StopReason, Warn
+from dure.model.plan import Claim, Decision, Placement, Plan, Reserved, Spare, Start, Stop, StopReason, Warn
 from dure.model.units import MINUTE_MS
 from dure.world import building, templates, transitions
 from dure.world.agenda import Agenda
@@ -80,6 +80,7 @@ from dure.world.columns import (
 )
 from dure.world.node_states import SUSPECT_PART, change_node
 from dure.world.parts import SLICES
+from dure.world.reserving import lay_reservations, reserved_in
 from dure.world.running import add_preemptible
 from dure.world.suspicion import forget_failures, is_suspect, note_bad_end, note_good_end, put_on_trial
 from dure.world.templates import copy_name, split_copy
@@ -136,6 +137,8 @@ class World:
     """Jobs that the latest event or plan brought to their end."""
     now_ms: int
     """Time of the last event or decision."""
+    reserved: tuple[Reserved, ...]
+    """The starts that plans told to be reserved for waiting jobs."""
     suspect_until_ms: dict[str, int]
     """Nodes that are set aside as suspect, and when their probation is over."""
 
@@ -147,6 +150,7 @@ class World:
         self.ended = []
         self.now_ms = 0
         self.submitted = 0
+        self.reserved = ()
         self._ranks = 0
         self._job_at_row = [""] * _FIRST_ROOM
         self._services: dict[str, None] = {}
@@ -187,6 +191,9 @@ class World:
                 for decision in event.plan.decisions:
                     self._enact(decision, event.plan.at_ms)
                 self.record(event.plan)
+                if event.plan.reserved is not None:
+                    rows = {each.job: self.jobs[each.job].row for each in event.plan.reserved}
+                    lay_reservations(self.columns, self.atlas, event.plan.reserved, rows.__getitem__)
             case AttemptStarted():
                 self._note_started(event)
             case AttemptEnded():
@@ -225,6 +232,8 @@ class World:
                 case _:
                     assert_never(decision)
         self._show_arrays(plan)
+        if plan.reserved is not None:
+            self.reserved = plan.reserved
 
     def _record_warning(self, card: JobCard, warning: Warn, at_ms: int) -> None:
         card.claimant, card.reservation, card.stop_at_ms = warning.claimant, warning.reservation, warning.stop_at_ms
@@ -554,6 +563,7 @@ class World:
             if job and self.columns.jobs[row].state == CLAIMED:
                 self._give_up_claim(row, event.at_ms)
         old, old_atlas = self.columns, self.atlas
+        self.reserved = ()
         self.atlas = Atlas(event.nation)
         room = max(_FIRST_ROOM, len(old.jobs))
         self.columns = building.with_allocations_for(building.build(self.atlas.shape(), room), self._ranks)
@@ -967,6 +977,13 @@ class World:
         share = self.nation.share_of(project)
         return share.name if share else ""
 
+    def newly_reserved(self) -> tuple[Reserved, ...] | None:
+        """The starts reserved for waiting jobs, where a nation has several, if they differ from what was told last."""
+        if self.columns.counters[0].backfill_reservations == 1:
+            return None
+        reserved = reserved_in(self.columns, self.atlas, self.job_at)
+        return None if reserved == self.reserved else reserved
+
     def fork(self) -> World:
         """A copy that can be decided on and thrown away. Cards are copied only when they change."""
         other = World.__new__(World)
@@ -976,6 +993,7 @@ class World:
         other.touched = set()
         other.now_ms = self.now_ms
         other.submitted = self.submitted
+        other.reserved = self.reserved
         other._ranks = self._ranks
         other.ended = []
         other._job_at_row = list(self._job_at_row)
