@@ -15,6 +15,7 @@ from dure.model.events import JobSubmitted, decode, encode
 from dure.model.fleet import Topology
 from dure.model.nation import Nation
 from dure.model.plan import Plan
+from dure.world.columns import NEVER
 from dure.world.world import World
 from tests.kernel.nations import HOUR, MINUTE, NO_TOPOLOGY, TIMING, job, nation, reservation, share
 from tests.kernel.promises import Promises, reservations, run_exactly
@@ -235,13 +236,13 @@ def test_among_shares_all_that_is_promised_can_be_kept_together(line: Line, most
         assert not story.world.queue()
 
 
-@pytest.mark.parametrize("most", [2, 8])
-def test_the_earliest_start_is_kept_to_the_minute_without_any_event(most: int) -> None:
-    """A job that waits only for another's start is tried when its own time comes, though nothing else happens then."""
+@pytest.mark.parametrize(("most", "wakes_ms"), [(1, NEVER), (2, HOUR), (8, HOUR)])
+def test_everyone_is_tried_when_one_of_several_reserved_starts_is_due(most: int, wakes_ms: int) -> None:
+    """Though nothing else may happen then: a job may have waited only for the start of another."""
     story = Story(conservative(most, nodes=2, gpus=8))
-    story.submit(job("running", "guest", 8, time_ms=HOUR))
-    story.submit(job("first", "guest", 8, nodes=2, time_ms=HOUR))
-    assert story.world.next_wake_ms() == HOUR
+    story.submit(job("running", "guest", 8, time_ms=2 * HOUR), job("other", "guest", 4, time_ms=HOUR))
+    story.submit(job("first", "guest", 8, time_ms=HOUR))
+    assert story.world.columns.counters[0].wake_ms == wakes_ms
 
 
 RUNS = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
