@@ -1,9 +1,9 @@
 """The event loop's speed and memory from 1,000 to 312,000 GPUs, with load in proportion: how flat is the curve?
 
 Each fleet gets the generated workload of two weeks at a load of 1: as many jobs for each GPU, of the same sizes, from
-five owners with their organisations, under the full policy. Small fleets run it again and again, so that there is
-something to measure. Each has a process of its own: `python -m benchmarks.scale 39000` runs the largest (in 8-GPU
-nodes) and prints what it found as JSON.
+five owners with their organisations, under the full policy, with those behind a blocked head looked at every 30 s.
+Small fleets run it again and again, so that there is something to measure. Each has a process of its own:
+`python -m benchmarks.scale 39000` runs the largest (in 8-GPU nodes) and prints what it found as JSON.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from benchmarks.measurement import Figure, Measurement
 from dure.bootstrap import compile_twin, prepare_compilation
-from dure.model.units import DAY_MS
+from dure.model.units import DAY_MS, SECOND_MS
 
 GPUS_PER_NODE = 8
 NODES = (125, 375, 1_250, 3_875, 12_500, 39_000)
@@ -59,6 +59,7 @@ def main(arguments: Sequence[str]) -> int:
     # Where compiled code is kept must be known before anything imports the kernel.
     import msgspec
 
+    from dure.model.fleet import Timing
     from dure.sources.fleet import parse_fleet
     from dure.sources.generator import generate
     from dure.sources.share_tree import generate_nation
@@ -74,6 +75,7 @@ def main(arguments: Sequence[str]) -> int:
         shares=nation.shares,
         policy="dure",
         checkpoint_every_ms=CHECKPOINT_EVERY_MS,
+        timing=Timing(backfill_interval_ms=30 * SECOND_MS),
     )
     compile_twin()
     reports = [run_scene(scene, seed=SEED)]
