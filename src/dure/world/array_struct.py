@@ -41,10 +41,10 @@ class ArrayStruct:
             words[0] = array.ctypes.data
             words[1 : 1 + array.ndim] = array.shape
         # The dataclass is frozen, and these are no fields of it.
-        vars(self)["table"] = table
-        vars(self)["address"] = table.ctypes.data
+        vars(self)["_table"] = table
+        vars(self)["_address"] = table.ctypes.data
         if is_compiling():
-            vars(self)["compiled_type"] = ArrayStructType(type(self).__name__, arrays)
+            vars(self)["_compiled_type"] = ArrayStructType(type(self).__name__, arrays)
 
     def replace(self, **arrays: Any) -> Self:
         """The same but for some arrays."""
@@ -74,7 +74,7 @@ class ArrayStructType(types.Type):
 
 @typeof_impl.register(ArrayStruct)
 def _typeof(value: Any, _context: Any) -> Any:
-    return value.compiled_type
+    return value._compiled_type
 
 
 @register_model(ArrayStructType)
@@ -114,7 +114,7 @@ def _word(builder: Any, table: Any, number: int) -> Any:
 
 @unbox(ArrayStructType)
 def _unbox(_struct: Any, value: Any, context: Any) -> Any:
-    number = context.pyapi.object_getattr_string(value, "address")
+    number = context.pyapi.object_getattr_string(value, "_address")
     address = context.pyapi.long_as_longlong(number)
     context.pyapi.decref(number)
     return NativeValue(context.builder.inttoptr(address, ir.IntType(64).as_pointer()))
