@@ -486,5 +486,6 @@ def _compiled_folder() -> Path:
     digest = hashlib.sha256(sys.version.encode())
     for room in COMPILED_ROOMS:
         for source in sorted(Path(__file__).parent.joinpath(room).rglob("*.py")):
-            digest.update(source.read_bytes())
+            # The compiler's own cache goes by where a file is and when it was written.
+            digest.update(f"{source} {source.stat().st_mtime_ns}".encode() + source.read_bytes())
     return root / "dure" / f"compiled-{digest.hexdigest()[:16]}"
