@@ -10,15 +10,15 @@ that looks at nodes one by one is ours.)
 from __future__ import annotations
 
 from dure.kernel.bookings import booked_shadow_ms
-from dure.kernel.calendar import bring_up_to_date, idle_at, kth_ready, slot_ms
+from dure.kernel.calendar import bring_up_to_date, idle_at, kth_ready, not_before
 from dure.world.bookings import booked_until
+from dure.world.capacity import gpus_per_node
 from dure.world.columns import (
     CALENDAR_MINUTES,
     NEVER,
     NONE,
     NOT_READY,
     READY_NOW,
-    WHOLE,
     WITHIN_SITE,
     Columns,
 )
@@ -46,20 +46,6 @@ def shadow_ms(columns: Columns, job: int, pool: int, now_ms: int) -> int:
     if area.bookings > 0:
         return booked_shadow_ms(columns, job, pool, now_ms)
     return not_before(columns, kth_ready(columns, pool, gpus, record.nodes), now_ms)
-
-
-@compiled
-def gpus_per_node(columns: Columns, job: int) -> int:
-    """GPUs that must be idle on a node for one rank; a part of one counts as one."""
-    return (columns.jobs[job].gpus_milli + WHOLE - 1) // WHOLE
-
-
-@compiled
-def not_before(columns: Columns, slot: int, now_ms: int) -> int:
-    """The time a slot of the calendar stands for, or now if that is past; NEVER for NOT_READY."""
-    if slot == NOT_READY:
-        return NEVER
-    return now_ms if slot == READY_NOW else max(slot_ms(columns, slot), now_ms)
 
 
 @compiled

@@ -12,7 +12,7 @@ import numpy as np
 from dure.kernel.decide import DOES_NOT_FIT
 from dure.kernel.room import has_room
 from dure.world.bookings import booked_until
-from dure.world.capacity import next_node
+from dure.world.capacity import gpus_per_node, next_node
 from dure.world.columns import (
     CHOICE_BITS,
     CHOICE_MASK,
@@ -277,7 +277,7 @@ def kept_off(columns: Columns, job: int, found: Records, count: int) -> int:
 def _opens_first(columns: Columns, job: int, gpu_class: int) -> int:
     """Of the bookings that keep a job off idle nodes of a class which would do, the one that ends first; else NONE."""
     record = columns.jobs[job]
-    gpus = (record.gpus_milli + WHOLE - 1) // WHOLE
+    gpus = gpus_per_node(columns, job)
     now_ms = columns.counters[0].now_ms
     best = NONE
     for booking in range(columns.counters[0].bookings):
@@ -349,7 +349,7 @@ def _look_at_nodes(columns: Columns, job: int, gpu_class: int, shapes: Records, 
     shape.with_gpus = 0
     shape.with_all = 0
     shape.idle_milli = 0
-    gpus = (shape.gpus_milli + WHOLE - 1) // WHOLE
+    gpus = gpus_per_node(columns, job)
     first = columns.classes[gpu_class].first_pool
     for pool in range(first, first + columns.classes[gpu_class].pool_count):
         area = columns.pools[pool]

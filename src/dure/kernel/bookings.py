@@ -10,9 +10,10 @@ Between its boundaries nothing about a booking changes, so all of them are looke
 
 from __future__ import annotations
 
-from dure.kernel.calendar import kth_ready, slot_ms
+from dure.kernel.calendar import kth_ready, not_before, slot_ms
 from dure.kernel.plan_rows import add_row, is_full
 from dure.world.bookings import booked_until, is_for
+from dure.world.capacity import gpus_per_node
 from dure.world.columns import ANEW, DO_WARN, NEVER, NODE_UP, NONE, NOT_READY, READY_NOW, WHOLE, Columns
 from dure.world.compiled import compiled
 from dure.world.running import may_be_preempted
@@ -74,7 +75,7 @@ def _clear_node(columns: Columns, booking: int, now_ms: int) -> bool:
 def fits_on_bookings(columns: Columns, job: int, now_ms: int) -> bool:
     """True when enough nodes that are kept for the job's share now have enough idle GPUs for it."""
     record = columns.jobs[job]
-    gpus = (record.gpus_milli + WHOLE - 1) // WHOLE
+    gpus = gpus_per_node(columns, job)
     found = 0
     booking = columns.counters[0].first_share_booking
     while booking != NONE and found < record.nodes:
@@ -96,13 +97,11 @@ def booked_shadow_ms(columns: Columns, job: int, pool: int, now_ms: int) -> int:
     which too few are left and the next at which a node becomes ready or a booking ends, there are no more.
     """
     record = columns.jobs[job]
-    gpus = (record.gpus_milli + WHOLE - 1) // WHOLE
+    gpus = gpus_per_node(columns, job)
     at_ms = now_ms
     while at_ms < NEVER:
         slot = kth_ready(columns, pool, gpus, record.nodes + kept_off(columns, job, pool, gpus, at_ms))
-        ready_ms = NEVER
-        if slot != NOT_READY:
-            ready_ms = now_ms if slot == READY_NOW else max(slot_ms(columns, slot), now_ms)
+        ready_ms = not_before(columns, slot, now_ms)
         if ready_ms <= at_ms:
             return at_ms
         at_ms = min(ready_ms, next_booking_end_ms(columns, job, pool, at_ms))

@@ -197,3 +197,11 @@ def _add(columns: Columns, row: int, slot: int, change: int) -> None:
         calendar[row + _FIRST_LARGE + (slot >> _LARGE_SHIFT)] += change
         calendar[row + _FIRST_BUCKET + (slot >> _BUCKET_SHIFT)] += change
         calendar[row + _FIRST_MINUTE + slot] += change
+
+
+@compiled
+def not_before(columns: Columns, slot: int, now_ms: int) -> int:
+    """The time a slot stands for, or now if that is past; NEVER for NOT_READY."""
+    if slot == NOT_READY:
+        return NEVER
+    return now_ms if slot == READY_NOW else max(slot_ms(columns, slot), now_ms)

@@ -9,13 +9,13 @@ node; for a part of a GPU, beside other parts first, then the GPU with the least
 from __future__ import annotations
 
 from dure.kernel.backfill import keeps_reservations, lacks_spare
-from dure.kernel.packing.room import NO_ROOM, gpus_wanted
+from dure.kernel.packing.room import NO_ROOM
 from dure.kernel.packing.rules import SLOTS, cost_of_gpus
 from dure.kernel.packing.slots import kept_for_wide, scarce_wide_shapes, wide_shapes_lost
 from dure.kernel.parts import first_node_at
 from dure.kernel.room import has_room, is_allowed
 from dure.world.bookings import is_open
-from dure.world.capacity import lowest, next_node
+from dure.world.capacity import gpus_per_node, lowest, next_node
 from dure.world.columns import MOST_LEVELS, NONE, WHOLE, Columns
 from dure.world.compiled import compiled
 from dure.world.domains import is_spare, only_spares_left
@@ -30,7 +30,7 @@ _LEVELS_OF_PARTS = 16
 def choose_node(columns: Columns, job: int, gpu_class: int, ends_ms: int) -> int:
     """The node that costs least for whole GPUs, no GPUs, or a part on an idle GPU; NONE when none has room."""
     first = columns.classes[gpu_class].first_pool
-    gpus = gpus_wanted(columns, job)
+    gpus = gpus_per_node(columns, job)
     best = NONE
     best_cost = NO_ROOM
     for level in range(gpus, MOST_LEVELS):
@@ -85,7 +85,7 @@ def _cost_to_wide(columns: Columns, job: int, node: int) -> int:
 @compiled
 def _next_open(columns: Columns, job: int, pool: int, level: int, position: int, ends_ms: int) -> int:
     """The pool's first node from `position` on, with so many idle GPUs, where the job may run and delays no head."""
-    gpus = gpus_wanted(columns, job)
+    gpus = gpus_per_node(columns, job)
     node = next_node(columns, pool, level, position)
     while node != NONE:
         is_open_to_it = has_room(columns, job, node) and is_open(columns, job, node, ends_ms)
@@ -98,7 +98,7 @@ def _next_open(columns: Columns, job: int, pool: int, level: int, position: int,
 @compiled
 def _cost_of_idle(columns: Columns, job: int, node: int) -> int:
     """What it costs to take the lowest idle GPUs of a node."""
-    mask = lowest(columns.nodes[node].idle_mask, gpus_wanted(columns, job))
+    mask = lowest(columns.nodes[node].idle_mask, gpus_per_node(columns, job))
     return cost_of_gpus(columns.counters[0].placement, columns.mix, columns.counters[0].mix, columns, job, node, mask)
 
 

@@ -13,7 +13,7 @@ from dure.kernel.gangs import place_gang
 from dure.kernel.parts import place_beside_parts
 from dure.kernel.room import has_room, is_allowed
 from dure.world.bookings import is_open
-from dure.world.capacity import hold, hold_part, lowest, next_node
+from dure.world.capacity import gpus_per_node, hold, hold_part, lowest, next_node
 from dure.world.columns import MOST_GPUS, MOST_LEVELS, NONE, PLACE_BEST_FIT, WHOLE, WITHIN_SITE, Columns
 from dure.world.compiled import compiled, entry_point
 from dure.world.domains import is_spare, only_spares_left
@@ -160,7 +160,7 @@ def fits_empty_node(columns: Columns, job: int, node: int) -> bool:
     """True when one rank of the job would fit on the node with nothing else there."""
     record = columns.jobs[job]
     place_record = columns.nodes[node]
-    gpus = (record.gpus_milli + WHOLE - 1) // WHOLE
+    gpus = gpus_per_node(columns, job)
     return (
         place_record.gpus >= gpus
         and gpus <= MOST_GPUS

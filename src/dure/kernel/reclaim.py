@@ -17,7 +17,7 @@ from __future__ import annotations
 from dure.kernel.borrowers import first_borrower, next_borrower, next_side
 from dure.kernel.plan_rows import add_row
 from dure.world.bookings import is_open
-from dure.world.capacity import bits, hold, lowest, next_node
+from dure.world.capacity import bits, gpus_per_node, hold, lowest, next_node
 from dure.world.columns import (
     CANDIDATE_NODES,
     CANDIDATE_VICTIMS,
@@ -139,7 +139,7 @@ def _note_units(columns: Columns, job: int, pool: int, nodes: int) -> int:
 @compiled
 def _list_unit(columns: Columns, job: int, share: int, pool: int, first: int, now_ms: int) -> int:
     """Lists the nodes of one unit that have enough idle GPUs, or would have if the borrowers on them yielded."""
-    gpus = _gpus_per_node(columns, job)
+    gpus = gpus_per_node(columns, job)
     found = 0
     for node in range(first, first + unit_nodes(columns, pool, columns.jobs[job].within)):
         place = columns.nodes[node]
@@ -170,16 +170,11 @@ def _keeps_spares(columns: Columns, node: int, listed: int) -> bool:
 
 
 @compiled
-def _gpus_per_node(columns: Columns, job: int) -> int:
-    return (columns.jobs[job].gpus_milli + WHOLE - 1) // WHOLE
-
-
-@compiled
 def _list_idle_nodes(columns: Columns, job: int, pool: int) -> int:
     """Lists nodes that need no victim, fewest idle GPUs first: a gang may lack only other nodes, or only quota."""
     found = 0
     most = min(CANDIDATE_NODES, columns.jobs[job].nodes + SPARE_CANDIDATES)
-    for level in range(_gpus_per_node(columns, job), MOST_LEVELS):
+    for level in range(gpus_per_node(columns, job), MOST_LEVELS):
         if columns.idle_counts[pool, level] == 0:
             continue
         node = next_node(columns, pool, level, 0)
@@ -221,7 +216,7 @@ def _list_borrowed_nodes(columns: Columns, job: int, share: int, pool: int, foun
 
 @compiled
 def _list_nodes_of(columns: Columns, job: int, share: int, holder: int, found: int, most: int, now_ms: int) -> int:
-    gpus = _gpus_per_node(columns, job)
+    gpus = gpus_per_node(columns, job)
     at = columns.jobs[holder].first_allocation
     while at != NONE and found < most:
         node = columns.allocations[at].node
@@ -448,7 +443,7 @@ def _claim_nodes(columns: Columns, job: int, gpu_class: int, nodes: int, now_ms:
     """Take hold of the nodes that would be left with the fewest idle GPUs."""
     record = columns.jobs[job]
     counters = columns.counters[0]
-    gpus = _gpus_per_node(columns, job)
+    gpus = gpus_per_node(columns, job)
     rank = 0
     for level in range(gpus, MOST_LEVELS):
         for index in range(nodes):

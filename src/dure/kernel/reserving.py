@@ -18,9 +18,10 @@ are kept for a share ahead of time, because its jobs start there before their tu
 
 from __future__ import annotations
 
-from dure.kernel.backfill import gpus_per_node, not_before, ready_in_unit, shadow_ms, unit_slot
+from dure.kernel.backfill import ready_in_unit, shadow_ms, unit_slot
 from dure.kernel.bookings import kept_off, next_booking_end_ms
-from dure.kernel.calendar import MINUTE_MS, bring_up_to_date, kth_ready, ready_count, slot_of
+from dure.kernel.calendar import MINUTE_MS, bring_up_to_date, kth_ready, not_before, ready_count, slot_of
+from dure.world.capacity import gpus_per_node
 from dure.world.columns import (
     CALENDAR_MINUTES,
     CHOICE_BITS,

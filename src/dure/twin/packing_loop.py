@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from dure.kernel.packing.fragmentation import fragmentation
-from dure.kernel.packing.room import NO_ROOM, fits, gpus_wanted, milli_wanted, wants_part, whole_gpus
+from dure.kernel.packing.room import NO_ROOM, fits, milli_wanted, wants_part, whole_gpus
 from dure.kernel.packing.rules import RANDOM, SLOTS, cost, gpu_for_part
 from dure.kernel.packing.slots import kept_for_wide, scarce_wide_shapes, wide_shapes_lost
 from dure.world.array_struct import ArrayStruct
-from dure.world.capacity import hold
+from dure.world.capacity import gpus_per_node, hold
 from dure.world.columns import NONE, Columns, Integers, Records, records
 from dure.world.compiled import compiled, entry_point
 from dure.world.mix import count_arrival
@@ -192,7 +192,7 @@ def _place(columns: Columns, packing: Packing, job: int, node: int) -> None:
     state = packing.state[0]
     part = wants_part(columns, job)
     mask = 1 << _choose_gpu(columns, packing, job, node) if part else whole_gpus(columns, job, node)
-    hold(columns, job, node, mask, milli_wanted(columns, job), gpus_wanted(columns, job))
+    hold(columns, job, node, mask, milli_wanted(columns, job), gpus_per_node(columns, job))
     state.changes += 1
     packing.changed_at[packing.rank_of[node]] = state.changes
     state.placed += 1

@@ -66,6 +66,12 @@ def set_node_state(columns: Columns, node: int, state: int) -> None:
 
 
 @compiled
+def gpus_per_node(columns: Columns, job: int) -> int:
+    """GPUs that one rank of a job touches on its node: a part of one counts as one."""
+    return (columns.jobs[job].gpus_milli + WHOLE - 1) // WHOLE
+
+
+@compiled
 def next_node(columns: Columns, pool: int, level: int, position: int) -> int:
     """The pool's first node from `position` on with exactly `level` idle GPUs, or NONE."""
     record = columns.pools[pool]

@@ -9,6 +9,7 @@ arrived, at exact counts, so that it depends on the order of arrivals and on not
 
 from __future__ import annotations
 
+from dure.world.capacity import gpus_per_node
 from dure.world.columns import (
     CHOICE_BITS,
     CHOICE_MASK,
@@ -45,7 +46,7 @@ def accepted_classes(choices: int) -> int:
 def count_arrival(columns: Columns, job: int) -> None:
     """Count a job that arrives for the first time, once per rank, and keep the mix up to date."""
     record = columns.jobs[job]
-    gpus = (record.gpus_milli + WHOLE - 1) // WHOLE
+    gpus = gpus_per_node(columns, job)
     milli = min(record.gpus_milli, WHOLE)
     count_shape(
         columns, record.cpus_milli, record.memory_mib, gpus, milli, accepted_classes(record.choices), record.nodes

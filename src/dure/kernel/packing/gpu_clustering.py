@@ -7,7 +7,8 @@ where this size runs among others, an empty one, one where only other sizes run.
 from __future__ import annotations
 
 from dure.kernel.packing.best_fit import MOST_GPUS_MILLI
-from dure.kernel.packing.room import free_milli, gpus_wanted, wants_part
+from dure.kernel.packing.room import free_milli, wants_part
+from dure.world.capacity import gpus_per_node
 from dure.world.columns import NONE, WHOLE, Columns
 from dure.world.compiled import compiled
 
@@ -20,7 +21,7 @@ def gpu_clustering_cost(columns: Columns, job: int, node: int) -> int:
     if columns.jobs[job].gpus_milli == 0:
         return 0
     fullness = _QUARTER * (MOST_GPUS_MILLI - free_milli(columns, node)) // MOST_GPUS_MILLI
-    size = 0 if wants_part(columns, job) else gpus_wanted(columns, job)
+    size = 0 if wants_part(columns, job) else gpus_per_node(columns, job)
     sizes = _sizes_on(columns, node)
     if sizes == 1 << size:
         return -(fullness + 3 * _QUARTER)

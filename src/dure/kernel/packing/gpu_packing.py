@@ -7,8 +7,8 @@ on an empty node 33 to 0, less for each GPU the node has.
 
 from __future__ import annotations
 
-from dure.kernel.packing.room import gpus_wanted, least_free_gpu, wants_part
-from dure.world.capacity import bits
+from dure.kernel.packing.room import least_free_gpu, wants_part
+from dure.world.capacity import bits, gpus_per_node
 from dure.world.columns import WHOLE, Columns
 from dure.world.compiled import compiled
 
@@ -26,7 +26,7 @@ def gpu_packing_cost(columns: Columns, job: int, node: int) -> int:
     if idle == place.gpus:
         return -max(_THIRD - idle, idle)
     if not wants_part(columns, job):
-        return -max(_HALF - gpus_wanted(columns, job), _THIRD)
+        return -max(_HALF - gpus_per_node(columns, job), _THIRD)
     free = columns.gpu_free_milli[node, least_free_gpu(columns, node, record.gpus_milli)]
     if free == WHOLE:
         return -(_HALF - 1)

@@ -17,12 +17,6 @@ def wants_part(columns: Columns, job: int) -> bool:
 
 
 @compiled
-def gpus_wanted(columns: Columns, job: int) -> int:
-    """GPUs that one rank of a job touches on its node."""
-    return (columns.jobs[job].gpus_milli + WHOLE - 1) // WHOLE
-
-
-@compiled
 def milli_wanted(columns: Columns, job: int) -> int:
     """Thousandths that a job wants of each GPU it touches."""
     return min(columns.jobs[job].gpus_milli, WHOLE)

@@ -20,12 +20,12 @@ from __future__ import annotations
 from dure.kernel.packing.room import (
     NO_ROOM,
     free_milli,
-    gpus_wanted,
     is_first_alike,
     milli_wanted,
     wants_part,
     whole_gpus,
 )
+from dure.world.capacity import gpus_per_node
 from dure.world.columns import NONE, WHOLE, Columns, Records
 from dure.world.compiled import compiled
 from dure.world.mix import ONE, accepted_classes, can_hold
@@ -164,7 +164,7 @@ def _is_bound(columns: Columns, job: int, shape: Records) -> bool:
     """True for a job as wide as the shape that, empty nodes only, fits on none that could not hold the shape."""
     record = columns.jobs[job]
     accepts = accepted_classes(record.choices)
-    gpus = gpus_wanted(columns, job)
+    gpus = gpus_per_node(columns, job)
     if gpus < shape.gpus:
         return False
     for pool in range(columns.counters[0].pools):
@@ -184,7 +184,7 @@ def wide_shapes_lost(columns: Columns, job: int, node: int) -> int:
     gpu_class = columns.pools[place.pool].gpu_class
     # A part shares a GPU if it can, and then takes no idle one.
     shares = wants_part(columns, job) and place.shared > 0
-    idle_left = place.idle - (0 if shares else gpus_wanted(columns, job))
+    idle_left = place.idle - (0 if shares else gpus_per_node(columns, job))
     cpus_left = place.free_cpus_milli - record.cpus_milli
     memory_left = place.free_memory_mib - record.memory_mib
     lost = 0
