@@ -293,14 +293,14 @@ def _compiling_for_server() -> Iterator[subprocess.Popen[bytes] | None]:
     command = [sys.executable, "-c", _COMPILE_FOR_SERVER]
     # In a session of its own, so that Ctrl-C reaches it by way of us.
     compiling = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True)  # noqa: S603 (our own program)
-    try:
+    with compiling:
         assert compiling.stdout is not None
-        if not compiling.stdout.readline():
-            raise StartError("the kernel could not be compiled; the reason is above")
-        yield compiling
-    finally:
-        compiling.terminate()
-        compiling.wait(SHUTDOWN_S)
+        try:
+            if not compiling.stdout.readline():
+                raise StartError("the kernel could not be compiled; the reason is above")
+            yield compiling
+        finally:
+            compiling.terminate()
 
 
 def compile_for_server() -> None:

@@ -25,7 +25,6 @@ from dure.world.compiled import is_compiling
 
 _WORDS = 3
 """Of the table, per array: its address, and up to two dimensions."""
-_WORD_BYTES = 8
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,88 +11,66 @@ from __future__ import annotations
 from typing import Any
 
 from numba._dynfunc import make_function
+from numba.core import untyped_passes
 from numba.core.codegen import CPUCodeLibrary, JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import PassManager, register_pass
 from numba.core.typed_passes import AnnotateTypes, NativeLowering
-from numba.core.untyped_passes import (
-    FindLiterallyCalls,
-    InlineClosureLikes,
-    InlineInlinables,
-    LiteralPropagationSubPipelinePass,
-    LiteralUnroll,
-    MakeFunctionToJitFunction,
-    RewriteDynamicRaises,
-    WithLifting,
-)
 
 _NOT_NEEDED = {
     AnnotateTypes,
-    FindLiterallyCalls,
-    InlineClosureLikes,
-    InlineInlinables,
-    LiteralPropagationSubPipelinePass,
-    LiteralUnroll,
-    MakeFunctionToJitFunction,
-    RewriteDynamicRaises,
-    WithLifting,
+    untyped_passes.FindLiterallyCalls,
+    untyped_passes.InlineClosureLikes,
+    untyped_passes.InlineInlinables,
+    untyped_passes.LiteralPropagationSubPipelinePass,
+    untyped_passes.LiteralUnroll,
+    untyped_passes.MakeFunctionToJitFunction,
+    untyped_passes.RewriteDynamicRaises,
+    untyped_passes.WithLifting,
 }
 """Passes for what our functions do not contain, or for inspection."""
 
 
-class _Library(JITCodeLibrary):
-    """One function, and by way of `_linking_libraries` what it calls."""
-
-    def translation(self) -> Any:
-        """The function by itself, to be linked into another library."""
-        raise NotImplementedError
-
-
-class _Part(_Library):
-    """A function that only compiled code calls."""
+class _Part(JITCodeLibrary):
+    """A function that only compiled code calls: as it was translated, with no machine code of its own."""
 
     def finalize(self) -> None:
         self._finalized = True
 
     def translation(self) -> Any:
+        """The function by itself, to be linked into an entry point."""
         return self._final_module.clone()
 
 
-class _Whole(_Library):
+class _Whole(JITCodeLibrary):
     """An entry point with all that it leads to."""
 
     def finalize(self) -> None:
-        self._alone = self._final_module.clone()
-        called = _called_by(self)
+        parts, others = _called_by(self)
         exported = {function.name for function in self._final_module.functions if not function.is_declaration}
-        for each in called:
-            if isinstance(each, _Library):
-                self._final_module.link_in(each.translation())
+        for part in parts:
+            self._final_module.link_in(part.translation())
         for function in self._final_module.functions:
             if not function.is_declaration and function.name not in exported:
                 function.linkage = "internal"
-        for each in called:
-            if not isinstance(each, _Library):
-                self._final_module.link_in(each._get_module_for_linking(), preserve=True)
+        for other in others:
+            self._final_module.link_in(other._get_module_for_linking(), preserve=True)
         self._optimize_final_module()
         self._final_module.verify()
         self._finalize_final_module()
 
-    def translation(self) -> Any:
-        return self._alone.clone()
 
-
-def _called_by(library: _Library) -> list[CPUCodeLibrary]:
-    """Every library that this one leads to, itself left out."""
-    found: dict[CPUCodeLibrary, None] = {library: None}
-    to_do = [library]
+def _called_by(entry: _Whole) -> tuple[list[_Part], list[CPUCodeLibrary]]:
+    """Every part that an entry point leads to, and what Numba brings along for its own functions."""
+    found: dict[CPUCodeLibrary, None] = {}
+    to_do: list[CPUCodeLibrary] = [entry]
     while to_do:
         for each in to_do.pop()._linking_libraries:
             if each not in found:
                 found[each] = None
-                if isinstance(each, _Library):
+                if isinstance(each, _Part):
                     to_do.append(each)
-    return list(found)[1:]
+    return [each for each in found if isinstance(each, _Part)], [each for each in found if not isinstance(each, _Part)]
 
 
 @register_pass(mutates_CFG=True, analysis_only=False)
@@ -121,7 +99,7 @@ class _WholeLowering(NativeLowering):
         return bool(super().run_pass(state))
 
 
-def _library(kind: type[_Library], state: Any) -> _Library:
+def _library(kind: type[JITCodeLibrary], state: Any) -> JITCodeLibrary:
     library = kind(state.targetctx.codegen(), state.func_id.func_qualname)
     library.enable_object_caching()
     return library

@@ -156,9 +156,10 @@ class World:
         self._services: dict[str, None] = {}
         self._final: deque[str] = deque()
         self._held: dict[str, None] = {}
-        self._accused: dict[int, None] = {}
-        self.suspect_until_ms = {}
         """Jobs that wait for others to succeed."""
+        self._accused: dict[int, None] = {}
+        """Nodes on which attempts ended badly, so that they may have become suspect."""
+        self.suspect_until_ms = {}
         self._releases = Agenda()
         """Held jobs by the time at which they may queue."""
         self._last_calls = Agenda()
