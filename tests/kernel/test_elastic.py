@@ -34,6 +34,15 @@ def resized(told: Story) -> list[str]:
     return [each.job for each in stops if each.reason is StopReason.RESIZED]
 
 
+def with_room_to_grow() -> Story:
+    """An elastic job has two nodes of the four it may have, and the other two have just become idle."""
+    told = Story(nation(FREE, nodes=4))
+    told.submit(job("x", "b", 8, nodes=2))
+    told.submit(elastic("e", "a", 1, 4))
+    told.finish("x")
+    return told
+
+
 # How many nodes it gets when it starts.
 
 
@@ -230,19 +239,13 @@ def test_it_grows_when_nodes_are_idle_and_nobody_waits() -> None:
 
 
 def test_it_grows_by_itself_once_its_protected_time_is_over() -> None:
-    told = Story(nation(FREE, nodes=4))
-    told.submit(job("x", "b", 8, nodes=2))
-    told.submit(elastic("e", "a", 1, 4))
-    told.finish("x")
+    told = with_room_to_grow()
     assert told.world.next_wake_ms() == TIMING.protected_ms
     grows_after(told, "e")
 
 
 def test_it_does_not_grow_before_its_protected_time_is_over() -> None:
-    told = Story(nation(FREE, nodes=4))
-    told.submit(job("x", "b", 8, nodes=2))
-    told.submit(elastic("e", "a", 1, 4))
-    told.finish("x")
+    told = with_room_to_grow()
     told.pass_time(TIMING.protected_ms - 1)
     assert told.card("e").state is JobState.STARTING
 
@@ -293,10 +296,7 @@ def test_who_waits_for_the_limit_of_its_own_share_holds_nobody_back() -> None:
 
 
 def test_it_is_spared_when_somebody_else_takes_the_nodes_meanwhile() -> None:
-    told = Story(nation(FREE, nodes=4))
-    told.submit(job("x", "b", 8, nodes=2))
-    told.submit(elastic("e", "a", 1, 4))
-    told.finish("x")
+    told = with_room_to_grow()
     told.pass_time(TIMING.protected_ms)
     assert told.card("e").state is JobState.WARNED
     told.submit(job("y", "b", 8, nodes=2))
@@ -348,10 +348,7 @@ def test_a_job_near_its_time_limit_is_not_resized() -> None:
 
 
 def test_a_job_that_saves_and_leaves_at_the_warning_is_resized() -> None:
-    told = Story(nation(FREE, nodes=4))
-    told.submit(job("x", "b", 8, nodes=2))
-    told.submit(elastic("e", "a", 1, 4))
-    told.finish("x")
+    told = with_room_to_grow()
     told.pass_time(TIMING.protected_ms)
     told.finish("e", outcome=Outcome.RESIZED)
     assert size(told, "e") == 4
@@ -371,10 +368,7 @@ def test_a_new_declaration_spares_who_was_warned_to_grow() -> None:
 
 
 def test_who_was_spared_is_not_asked_again_for_another_protected_time() -> None:
-    told = Story(nation(FREE, nodes=4))
-    told.submit(job("x", "b", 8, nodes=2))
-    told.submit(elastic("e", "a", 1, 4))
-    told.finish("x")
+    told = with_room_to_grow()
     told.pass_time(TIMING.protected_ms)
     told.submit(job("y", "b", 8, nodes=2, time_ms=2 * MINUTE))
     told.pass_time(TIMING.warning_ms)

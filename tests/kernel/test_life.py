@@ -136,13 +136,14 @@ def test_a_drained_node_is_left_by_what_may_be_preempted_and_by_the_rest_when_it
     assert started(story.set_node(node, "up")) == ["gang"]
 
 
-def test_who_had_to_leave_a_drained_node_is_not_a_victim_and_may_reclaim() -> None:
+@pytest.mark.parametrize(("state", "outcome"), [("drained", Outcome.DRAINED), ("down", Outcome.NODE_LOST)])
+def test_who_had_to_leave_a_node_is_not_a_victim_and_may_reclaim(state: str, outcome: Outcome) -> None:
     story = Story(nation([share("owner", guarantee=8), share("guest")], nodes=2))
     story.submit(job("o", "owner", 8, time_ms=8 * HOUR), job("g", "guest", 8, time_ms=8 * HOUR))
     story.wait(TIMING.protected_ms)
     (node,) = story.nodes_of("o")
-    story.set_node(node, "drained")
-    plan = story.finish("o", outcome=Outcome.DRAINED)
+    story.set_node(node, state)
+    plan = story.finish("o", outcome=outcome)
     assert (claimed(plan), warned(plan)) == (["o"], ["g"])
 
 
@@ -173,16 +174,6 @@ def test_what_ran_on_a_node_that_was_down_for_a_moment_is_lost_all_the_same() ->
     story.happen_to(NODE, "down")
     story.happen_to(NODE, "up")
     assert stop_reason(story, "j") is StopReason.NODE_LOST
-
-
-def test_a_job_that_lost_its_node_is_not_a_victim_and_may_reclaim() -> None:
-    story = Story(nation([share("owner", guarantee=8), share("guest")], nodes=2))
-    story.submit(job("o", "owner", 8, time_ms=8 * HOUR), job("g", "guest", 8, time_ms=8 * HOUR))
-    story.wait(TIMING.protected_ms)
-    (node,) = story.nodes_of("o")
-    story.set_node(node, "down")
-    plan = story.finish("o", outcome=Outcome.NODE_LOST)
-    assert (claimed(plan), warned(plan)) == (["o"], ["g"])
 
 
 def test_a_failed_job_is_tried_again_after_a_backoff_that_doubles() -> None:
