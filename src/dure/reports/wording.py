@@ -25,7 +25,7 @@ _SHORT = {
     BlockerCode.RECLAIMED_BEFORE: "was itself reclaimed",
     BlockerCode.RESERVED_IN_ADVANCE: "idle nodes are reserved",
     BlockerCode.BACKFILL_NOT_DUE: "those behind the head wait for their next look",
-    BlockerCode.RESERVED_FOR_HEAD: "would delay the job at the head",
+    BlockerCode.RESERVED_FOR_HEAD: "would delay a job with a reserved start",
     BlockerCode.BEHIND_IN_QUEUE: "behind other jobs",
 }
 
