@@ -12,7 +12,7 @@ import sys
 import threading
 from pathlib import Path
 
-from dure.executors.contract import Ended, Launch, NeverStarted, Observation, Started
+from dure.executors.contract import Ended, Launch, NeverStarted, Observation, Refused, Started
 from dure.executors.local.executor import LocalExecutor
 from dure.model.plan import Placement
 
@@ -61,7 +61,7 @@ def outcome_of(observation: Observation) -> str | None:
     match observation:
         case Ended():
             return str(observation.exit_code)
-        case NeverStarted():
+        case NeverStarted() | Refused():
             return "never"
         case Started():
             return None

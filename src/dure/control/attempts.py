@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import assert_never
 
-from dure.control.ports import Ended, NeverStarted, Observation, Started
+from dure.control.ports import Ended, NeverStarted, Observation, Refused, Started
 from dure.model.events import AnyEvent, AttemptEnded, AttemptStarted
 from dure.model.jobs import JobState, Outcome
 from dure.model.plan import StopReason
@@ -80,11 +80,16 @@ def event_of(world: World, seen: Observation, false_starts: int, latest_ms: int,
             return AttemptStarted(at_ms=at_ms, job=job, attempt=attempt)
         case Ended():
             outcome = outcome_of(card, seen.exit_code)
+            if seen.was_lost and outcome is Outcome.FAILED:
+                outcome = Outcome.NODE_LOST
             return AttemptEnded(at_ms=at_ms, job=job, attempt=attempt, outcome=outcome, exit_code=seen.exit_code)
         case NeverStarted():
             stopped = card.state is JobState.STOPPING and card.stop_reason is not None
             gives_up = stopped or false_starts + 1 >= MOST_FALSE_STARTS
             outcome = outcome_of(card, NO_EXIT_CODE) if gives_up else Outcome.NEVER_STARTED
+            return AttemptEnded(at_ms=at_ms, job=job, attempt=attempt, outcome=outcome, exit_code=NO_EXIT_CODE)
+        case Refused():
+            outcome = outcome_of(card, NO_EXIT_CODE)
             return AttemptEnded(at_ms=at_ms, job=job, attempt=attempt, outcome=outcome, exit_code=NO_EXIT_CODE)
         case _:
             assert_never(seen)

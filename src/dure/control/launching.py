@@ -68,6 +68,10 @@ class Launching:
             env=spec.env | platform_variables(world, card, spec),
             secret_env={name: value for name, value in secrets.items() if value is not None},
             checkpoint_dir=f"{self._checkpoint_root}/{card.job}",
+            project=project,
+            time_limit_ms=spec.time_ms,
+            cpus=spec.cpus,
+            memory_mib=spec.memory_mib,
         )
         return LaunchOrder(engine=engine_of(world, card), attempt_id=name, launch=launch)
 

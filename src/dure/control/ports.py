@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from dure.executors.contract import Ended, Executor, Launch, NeverStarted, Observation, Started
+from dure.executors.contract import Contact, Ended, Executor, Launch, NeverStarted, Observation, Refused, Started
 from dure.ledger.contract import Checkpoint, Ledger, LedgerFenced, Row
 
 __all__ = [
     "Checkpoint",
     "Clock",
+    "Contact",
     "Ended",
     "Executor",
     "Launch",
@@ -19,6 +20,7 @@ __all__ = [
     "NeverStarted",
     "Observation",
     "RandomBytes",
+    "Refused",
     "Row",
     "Started",
 ]

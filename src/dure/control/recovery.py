@@ -15,7 +15,7 @@ from dure.control.attempts import attempt_id
 from dure.control.control import Control
 from dure.control.launching import engine_of, stop
 from dure.control.orders import Engines, Order, SpareOrder
-from dure.control.ports import Ended, NeverStarted, Observation, Started
+from dure.control.ports import Ended, NeverStarted, Observation, Refused, Started
 from dure.model.fleet import Engine
 from dure.model.jobs import JobState
 from dure.world.cards import JobCard
@@ -45,7 +45,7 @@ def recover(control: Control, engines: Engines) -> Found:
 def _sort_out(control: Control, card: JobCard, seen: Observation | None, found: Found) -> None:
     """One open attempt: it ended meanwhile, it runs (or may run), or it never did."""
     match seen:
-        case Ended():
+        case Ended() | Refused():
             found.observations.append(seen)
         case Started():
             found.observations.append(seen)

@@ -38,6 +38,17 @@ class Launch(Struct, frozen=True, kw_only=True):
     """As `env`, but never written to disk in clear nor logged."""
     checkpoint_dir: str
     """Survives attempts of the same job."""
+    project: str = ""
+    """Whom engines with accounts of their own charge it to."""
+    time_limit_ms: int = 0
+    """How long it may run, for engines that can see to it themselves as well; 0 for no limit."""
+    cpus: int = 0
+    """Per node, as `memory_mib`; 0 where the job does not say."""
+    memory_mib: int = 0
+    sandbox: bool = False
+    """Run without network; of files it sees only `read_only` and its own folders; its scratch is wiped."""
+    read_only: tuple[str, ...] = ()
+    """Paths of data that it reads and must not change."""
 
 
 class Started(Struct, frozen=True, kw_only=True):
@@ -45,6 +56,8 @@ class Started(Struct, frozen=True, kw_only=True):
 
     attempt_id: str
     at_ms: int
+    nodes: tuple[str, ...] = ()
+    """Where it runs, by rank, when the engine chose the nodes; empty where the plan did."""
 
 
 class Ended(Struct, frozen=True, kw_only=True):
@@ -53,6 +66,8 @@ class Ended(Struct, frozen=True, kw_only=True):
     attempt_id: str
     at_ms: int
     exit_code: int
+    was_lost: bool = False
+    """The engine ended it for reasons that are not the job's: a node died under it, or the engine took it back."""
 
 
 class NeverStarted(Struct, frozen=True, kw_only=True):
@@ -63,11 +78,40 @@ class NeverStarted(Struct, frozen=True, kw_only=True):
     reason: str
 
 
-Observation = Started | Ended | NeverStarted
+class Refused(Struct, frozen=True, kw_only=True):
+    """The engine will never run this attempt as it was ordered, and says why; it is not sent there again."""
+
+    attempt_id: str
+    at_ms: int
+    reason: str
+
+
+Observation = Started | Ended | NeverStarted | Refused
+
+
+class Contact(Struct, frozen=True, kw_only=True):
+    """How old what is known of an engine is. `problem` says why it cannot be reached; empty while it answers."""
+
+    heard_at_ms: int
+    """When it last answered; 0 when it never did."""
+    problem: str = ""
+
+
+class NodeCapacity(Struct, frozen=True, kw_only=True):
+    """A node as its engine knows it. `problem` is why nothing can start there; empty for one in service."""
+
+    name: str
+    gpus: int
+    cpus: int
+    memory_mib: int
+    problem: str = ""
 
 
 class Executor(Protocol):
-    """An engine that runs processes. It makes no choices and may lose contact at any time."""
+    """An engine that runs processes. It makes no choices and may lose contact at any time.
+
+    Calls that order something raise `ExecutorError` when the engine cannot be reached; they are made again later.
+    """
 
     def start(self, launch: Launch) -> None:
         """Start an attempt and return at once. Starting the same attempt twice is starting it once."""
@@ -95,6 +139,14 @@ class Executor(Protocol):
 
     def on_observation(self, wake: Callable[[], None]) -> None:
         """Call `wake` (from any thread) whenever `observe` has something new."""
+        ...
+
+    def contact(self) -> Contact:
+        """When the engine was last heard, and what is wrong if it does not answer. Returns at once."""
+        ...
+
+    def capacity(self) -> tuple[NodeCapacity, ...] | None:
+        """The nodes the engine has, to be compared with what was declared; None where it has none of its own."""
         ...
 
     def log_path(self, attempt_id: str, rank: int) -> str | None:

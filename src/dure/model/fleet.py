@@ -16,6 +16,8 @@ class Engine(StrEnum):
     """What starts processes at a site."""
 
     LOCAL = "local"
+    SLURM = "slurm"
+    RAY = "ray"
 
 
 class PartsOffered(Struct, frozen=True, kw_only=True, omit_defaults=True):

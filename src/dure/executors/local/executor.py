@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import assert_never
 
-from dure.executors.contract import Ended, ExecutorError, Launch, NeverStarted, Observation
+from dure.executors.contract import Contact, Ended, ExecutorError, Launch, NeverStarted, Observation
 from dure.executors.local import records, shim
 from dure.executors.local.attempt import AttemptFolder, Fate, ended_attempt_ids, open_attempt_ids, remove_remains
 from dure.executors.local.environment import JOB_PATH, order_of
@@ -149,6 +149,13 @@ class LocalExecutor:
         self._wake = wake
         if self._observed:
             wake()
+
+    def contact(self) -> Contact:
+        """This machine is always there; only its supervisor may be missing for a moment."""
+        return Contact(heard_at_ms=shim.now_ms())
+
+    def capacity(self) -> None:
+        """The nodes of this engine are only declared: they are all this machine."""
 
     def log_path(self, attempt_id: str, rank: int) -> str | None:
         """Where the output of a rank lies on this machine, once there is any."""
