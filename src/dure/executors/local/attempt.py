@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from enum import StrEnum
 
-from dure.executors.contract import Ended, ExecutorError, Launch, Started
+from dure.executors.contract import Ended, Launch, Started
+from dure.executors.environment import PLAIN_NAME, split_attempt_id
 from dure.executors.local import processes, records, shim
-from dure.executors.local.environment import marker, split_attempt_id
+from dure.executors.local.environment import marker
 
 LOST_EXIT_CODE = -9
 """What an attempt counts as when its processes were killed, or lost with the machine, and nobody saw how they ended."""
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _GIVEN_UP = ".given-up-"
 
 
@@ -41,10 +40,6 @@ class AttemptFolder:
 
     def __init__(self, root: str, attempt_id: str) -> None:
         split_attempt_id(attempt_id)
-        if not _PLAIN_NAME.fullmatch(attempt_id):
-            raise ExecutorError(
-                f"{attempt_id!r} cannot name an attempt; use up to 200 letters, digits, '.', '_' and '-' from ASCII"
-            )
         self.attempt_id = attempt_id
         self.path = os.path.join(root, records.ATTEMPTS, attempt_id)
 
@@ -190,7 +185,7 @@ def ended_attempt_ids(root: str) -> list[str]:
 def _attempts(root: str) -> list[tuple[str, bool]]:
     """Every attempt that has a folder, and whether its end is on record, by name."""
     attempts = os.path.join(root, records.ATTEMPTS)
-    names = sorted(name for name in os.listdir(attempts) if _PLAIN_NAME.fullmatch(name))
+    names = sorted(name for name in os.listdir(attempts) if PLAIN_NAME.fullmatch(name))
     return [(name, os.path.exists(os.path.join(attempts, name, records.EXIT))) for name in names]
 
 

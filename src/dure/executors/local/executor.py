@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import pwd
-import signal as signals
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -13,9 +12,10 @@ from pathlib import Path
 from typing import assert_never
 
 from dure.executors.contract import Contact, Ended, ExecutorError, Launch, NeverStarted, Observation
+from dure.executors.environment import JOB_PATH, objection, signal_number
 from dure.executors.local import records, shim
 from dure.executors.local.attempt import AttemptFolder, Fate, ended_attempt_ids, open_attempt_ids, remove_remains
-from dure.executors.local.environment import JOB_PATH, order_of
+from dure.executors.local.environment import order_of
 from dure.executors.local.link import Link
 
 _LOG = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ class LocalExecutor:
             if launch.attempt_id in self._ended or launch.attempt_id in self._open:
                 return
             attempt = self._open[launch.attempt_id] = _OpenAttempt(folder, launch)
-            attempt.problem = _objection(launch)
+            attempt.problem = objection(launch)
             if not attempt.problem and folder.fate() in (Fate.ABSENT, Fate.UNCLAIMED):
                 self._send(attempt)
             else:
@@ -97,7 +97,7 @@ class LocalExecutor:
         The signal (`USR1`) goes to those of its processes that have a handler for it, so that a shell around the
         program, or a program that is not ready yet, does not die of it.
         """
-        number = _signal_number(signal)
+        number = signal_number(signal)
         folder = AttemptFolder(self._root, attempt_id)
         with self._mutex:
             if folder.fate() in (Fate.ABSENT, Fate.ENDED):
@@ -349,20 +349,3 @@ def _take_folder(root: str) -> int:
     if lock is None:
         raise ExecutorError(f"the state folder {root} is in use by another server; stop it or choose another folder")
     return lock
-
-
-def _objection(launch: Launch) -> str:
-    if not launch.placements:
-        return "it has no placement, so there is no rank to run"
-    if not launch.argv and not launch.script:
-        return "it has neither a command nor a script, so there is nothing to run"
-    return ""
-
-
-def _signal_number(name: str) -> int | None:
-    if not name:
-        return None
-    try:
-        return signals.Signals[name if name.startswith("SIG") else f"SIG{name}"].value
-    except KeyError:
-        raise ExecutorError(f"{name!r} is not a signal; name one like USR1 or USR2") from None

@@ -11,7 +11,7 @@ class Order:
     `environments` has one complete environment per rank, secrets included, without `MASTER_PORT`.
     """
 
-    __slots__ = ("argv", "attempt_id", "checkpoint_dir", "environments", "workdir")
+    __slots__ = ("argv", "attempt_id", "checkpoint_dir", "environments", "master_port", "workdir")
 
     def __init__(
         self,
@@ -20,12 +20,15 @@ class Order:
         workdir: str,
         checkpoint_dir: str,
         environments: list[dict[str, str]],
+        master_port: int = 0,
     ) -> None:
         self.attempt_id = attempt_id
         self.argv = argv
         self.workdir = workdir
         self.checkpoint_dir = checkpoint_dir
         self.environments = environments
+        self.master_port = master_port
+        """Chosen when the attempt starts if it is 0."""
 
     def as_line(self) -> bytes:
         """How it travels."""

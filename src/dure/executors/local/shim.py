@@ -12,15 +12,17 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 from dure.executors.local import notices, processes, records
 from dure.executors.local.order import Order
 from dure.executors.local.rank import become
 
-LOOK = signal.SIGUSR1
-"""Tells a shim that its folder holds an order for it."""
-AWAITED = (signal.SIGCHLD, LOOK)
+LOOK = signal.SIGURG
+"""Tells a shim that its folder holds an order for it. Programs that are sent it by the way do not notice."""
+AWAITED = (signal.SIGCHLD, LOOK, signal.SIGALRM)
+"""The last one is for a keeper that must look every so often, because a signal may not reach it: it sets a timer."""
 BLOCKED = (*AWAITED, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """A shim takes the first two when it waits for them, and must not die of the others while its ranks live."""
 
@@ -72,17 +74,32 @@ def _myself() -> processes.Process:
 
 def _run_claimed(order: Order, file_mode_mask: int) -> bool:
     if records.read(_HERE, records.STOP) is not None:
-        _record_exit(order, [STOPPED_EXIT_CODE] * len(order.environments), STOPPED_EXIT_CODE)
+        codes = [STOPPED_EXIT_CODE] * len(order.environments)
+        _record_exit(codes, STOPPED_EXIT_CODE, lambda: notices.tell(_NOTICES, order.attempt_id))
         return True
-    if _C_LIBRARY.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER) failed")
+    become_subreaper()
+    run_here(order, file_mode_mask, lambda: notices.tell(_NOTICES, order.attempt_id))
+    return True
+
+
+def run_here(order: Order, file_mode_mask: int, tell: Callable[[], None]) -> int:
+    """Run the ranks with their records in the present folder, and `tell` of start and end; the exit code.
+
+    The caller is the subreaper, blocks the signals of `BLOCKED`, and holds the only claim to the folder.
+    """
     gang = Gang(order, file_mode_mask)
     _record_start(gang)
     gang.release()
-    notices.tell(_NOTICES, order.attempt_id)
+    tell()
     gang.wait()
-    _record_exit(order, gang.exit_codes(), gang.exit_code())
-    return True
+    _record_exit(gang.exit_codes(), gang.exit_code(), tell)
+    return gang.exit_code()
+
+
+def become_subreaper() -> None:
+    """Have every orphan among this process's descendants become its child."""
+    if _C_LIBRARY.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER) failed")
 
 
 def _record_start(gang: Gang) -> None:
@@ -96,7 +113,7 @@ def _record_start(gang: Gang) -> None:
     records.sync_folder(os.pardir)
 
 
-def _record_exit(order: Order, exit_codes: list[int], exit_code: int) -> None:
+def _record_exit(exit_codes: list[int], exit_code: int, tell: Callable[[], None]) -> None:
     record: dict[str, object] = {"at_ms": now_ms(), "exit_code": exit_code, "ranks": exit_codes}
     while True:
         try:
@@ -106,7 +123,7 @@ def _record_exit(order: Order, exit_codes: list[int], exit_code: int) -> None:
             break  # somebody removed the folder: there is nobody left to tell
         except OSError:
             time.sleep(_RETRY_S)  # most likely the disk is full: the attempt ends when its end can be kept
-    notices.tell(_NOTICES, order.attempt_id)
+    tell()
 
 
 def now_ms() -> int:
@@ -114,7 +131,8 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -131,7 +149,7 @@ class Gang:
         self._kill_at: float | None = None
         """When patience ends (monotonic seconds); None while nobody has to go."""
         gate, self._gate = os.pipe()
-        port = str(_free_port())
+        port = str(order.master_port or free_port())
         os.makedirs(records.SCRATCH, exist_ok=True)
         if order.checkpoint_dir:
             os.makedirs(order.checkpoint_dir, exist_ok=True)
