@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from . import slurm_cluster
 from .engines import ENGINES, Engine, eventually, local_engine, processes_of
+from .slurm_cluster import SlurmCluster
 
 
 @pytest.fixture(params=sorted(ENGINES))
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     """Each engine in turn, for what every engine must do alike."""
-    yield from _closed_after_use(ENGINES[request.param](tmp_path / "state"))
+    yield from _closed_after_use(ENGINES[request.param](request, tmp_path / "state"))
+
+
+@pytest.fixture(scope="session")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmCluster]:
+    """A real Slurm, started once for all tests of this process."""
+    if reason := slurm_cluster.missing():
+        pytest.skip(reason)
+    with closing(SlurmCluster(tmp_path_factory.mktemp("slurm"))) as cluster:
+        cluster.start()
+        yield cluster
 
 
 @pytest.fixture

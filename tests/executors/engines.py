@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from dure.executors.contract import Ended, Executor, Launch, NeverStarted, Observation, Started
+import pytest
+
+from dure.executors.contract import Ended, Executor, Launch, NeverStarted, Observation, Refused, Started
 from dure.executors.local.executor import LocalExecutor
+from dure.executors.slurm.executor import SlurmExecutor
+from dure.executors.slurm.site import PlacedBy, SlurmSite
 from dure.model.plan import Placement
 
 PATIENCE_S = 20.0
@@ -54,8 +59,19 @@ def shell(attempt_id: str, text: str, ranks: int = 1, env: dict[str, str] | None
 class Engine:
     """An engine and its state, which outlives the executor objects (one per life of a server) that use it."""
 
-    def __init__(self, folder: Path, connect: Callable[[], Executor]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        connect: Callable[[], Executor],
+        *,
+        adds: Callable[[str], bool] = lambda name: False,
+        gives_parts: bool = True,
+    ) -> None:
         self.folder = folder
+        self.adds = adds
+        """True for a variable that the engine itself gives its jobs, besides Dure's."""
+        self.gives_parts = gives_parts
+        """It runs jobs on parts of a GPU."""
         self._connect = connect
         self.open()
 
@@ -91,6 +107,11 @@ class Engine:
         self.until(lambda seen: any(isinstance(each, Ended) and each.attempt_id == attempt_id for each in seen))
         return next(each for each in self.seen if isinstance(each, Ended) and each.attempt_id == attempt_id)
 
+    def refused(self, attempt_id: str) -> Refused:
+        """Wait until the engine says that it will never run the attempt."""
+        self.until(lambda seen: any(isinstance(each, Refused) and each.attempt_id == attempt_id for each in seen))
+        return next(each for each in self.seen if isinstance(each, Refused) and each.attempt_id == attempt_id)
+
     def never_started(self, attempt_id: str) -> NeverStarted:
         """Wait until the attempt is proven never to have run."""
         self.until(lambda seen: any(isinstance(each, NeverStarted) and each.attempt_id == attempt_id for each in seen))
@@ -117,7 +138,37 @@ def local_engine(folder: Path) -> Engine:
     return Engine(folder, lambda: LocalExecutor(folder))
 
 
-ENGINES: dict[str, Callable[[Path], Engine]] = {"local": local_engine}
+def slurm_engine(folder: Path, conf: Path, placement: PlacedBy = PlacedBy.NODE) -> Engine:
+    """The engine that runs jobs of a Slurm, whose nodes Dure calls `seoul-0` and so on."""
+    site = SlurmSite(
+        work_folder=str(folder),
+        conf=str(conf),
+        python=sys.executable,
+        placement=placement,
+        nodes={"seoul": "n[0-3]"},
+        gpu_types={"H100": "h100"},
+        poll_interval_s=1,
+    )
+    return Engine(folder, lambda: SlurmExecutor(site), adds=_is_slurms_own, gives_parts=False)
+
+
+def _is_slurms_own(variable: str) -> bool:
+    return variable.startswith("SLURM_") or variable in {
+        "GPU_DEVICE_ORDINAL",
+        "ROCR_VISIBLE_DEVICES",
+        "ZE_AFFINITY_MASK",
+    }
+
+
+def _on_this_machine(request: pytest.FixtureRequest, folder: Path) -> Engine:
+    return local_engine(folder)
+
+
+def _on_slurm(request: pytest.FixtureRequest, folder: Path) -> Engine:
+    return slurm_engine(folder, request.getfixturevalue("slurm").conf)
+
+
+ENGINES: dict[str, Callable[[pytest.FixtureRequest, Path], Engine]] = {"local": _on_this_machine, "slurm": _on_slurm}
 
 
 def processes_of(folder: Path) -> dict[int, str]:

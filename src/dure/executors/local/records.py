@@ -62,7 +62,8 @@ def replace(folder: str, name: str, record: dict[str, object], durable: bool) ->
 def create_once(folder: str, name: str, record: dict[str, object]) -> bool:
     """Write a record unless there is one already; False when somebody else was first."""
     path = os.path.join(folder, name)
-    draft = f"{path}.{os.getpid()}"
+    # Named after the machine too: on a shared file system another one may have a process of the same number.
+    draft = f"{path}.{os.uname().nodename}.{os.getpid()}"
     _write(draft, record, durable=False)
     try:
         os.link(draft, path)
