@@ -235,13 +235,12 @@ def make_control(state: Path, ledger: SqliteLedger) -> Control:
 
 def make_engines(state: Path) -> Engines:
     """The executors of this machine. Raises `StartError`."""
-    from dure.control.orders import Engines
+    from dure.control.orders import LOCAL, Engines
     from dure.executors.contract import ExecutorError
     from dure.executors.local.executor import LocalExecutor
-    from dure.model.fleet import Engine
 
     try:
-        return Engines({Engine.LOCAL: LocalExecutor(state / "local")})
+        return Engines({LOCAL: LocalExecutor(state / "local")})
     except ExecutorError as error:
         raise StartError(str(error)) from None
 

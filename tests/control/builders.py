@@ -10,6 +10,7 @@ from dure.control.access import PLATFORM, Caller, Role
 from dure.control.control import Control
 from dure.control.draft import Step
 from dure.control.memory import RandomStreams
+from dure.control.orders import LOCAL, Seen
 from dure.control.ports import Ledger, Observation
 from dure.control.requests import ApplyNation, Reply, Request, SubmitJob, Submitted
 from dure.intake.nationfile import nation_from_yaml
@@ -77,7 +78,7 @@ def run(
     control: Control, requests: Sequence[Request] = (), seen: Sequence[Observation] = (), now_ms: int = START_MS
 ) -> Step:
     """One step, made durable."""
-    step = control.step(requests, seen, now_ms)
+    step = control.step(requests, [Seen(LOCAL, each) for each in seen], now_ms)
     if step.must_be_kept:
         control.commit(step)
     return step

@@ -10,13 +10,12 @@ from pathlib import Path
 
 from dure.bootstrap import SystemClock, make_control, make_engines
 from dure.control.loop import Loop
-from dure.control.orders import Engines
+from dure.control.orders import LOCAL, Engines
 from dure.control.ports import Launch, Row
 from dure.control.requests import ApplyNation, NotDone, NotDoneCode, Reply, SubmitJob, Submitted
 from dure.executors.local.executor import LocalExecutor
 from dure.ledger.note import Signer
 from dure.ledger.sqlite import SqliteLedger
-from dure.model.fleet import Engine
 from dure.model.jobs import JobState
 from dure.world.cards import MomentCode
 
@@ -136,7 +135,7 @@ def test_no_end_is_overlooked_when_much_happens_at_once(tmp_path: Path) -> None:
 
 def test_an_order_that_an_engine_did_not_take_is_given_again(tmp_path: Path) -> None:
     async def story() -> None:
-        engines = Engines({Engine.LOCAL: DeafOnce(tmp_path / "local")})
+        engines = Engines({LOCAL: DeafOnce(tmp_path / "local")})
         async with running_loop(tmp_path / "state", engines) as (loop, _):
             await loop.ask(job())
             await until(lambda: loop.control.world.jobs["j1"].state is JobState.SUCCEEDED)

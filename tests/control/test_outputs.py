@@ -14,11 +14,10 @@ from dure.bootstrap import SystemClock, make_application, make_engines
 from dure.control.access import Role
 from dure.control.control import Control
 from dure.control.loop import Loop
-from dure.control.orders import Engines, ForgetOrder
+from dure.control.orders import LOCAL, Engines, ForgetOrder
 from dure.control.outputs import OUTPUTS_KEPT, Outputs
 from dure.control.ports import Ended
 from dure.control.requests import CancelJob, IssueToken, TokenIssuedOnce
-from dure.model.fleet import Engine
 from dure.model.jobs import Retry
 
 from .builders import OPERATOR, START_MS, run, small_control, spec, submit
@@ -111,6 +110,6 @@ def test_what_a_server_that_died_did_not_forget_is_forgotten_by_the_next() -> No
         submit(control, spec())
         end(control, name)
     submit(control, spec())
-    found = [(Engine.LOCAL, name) for name in ("j1.1", "j2.1", "j3.1", "j99.1")]
-    orders = control.memory.outputs.left_over(found, control.world)
+    found = ["j1.1", "j2.1", "j3.1", "j99.1"]
+    orders = control.memory.outputs.left_over(LOCAL, found, control.world)
     assert [order.attempt_id for order in orders] == ["j1.1", "j99.1"]

@@ -35,7 +35,7 @@ MADE_UP = (
     "eta.simulated",
 )
 """Keys that are put together from a value; each value's key is checked below."""
-OUT_OF_SERVICE = ("cordoned", "drained", "down", "suspect")
+OUT_OF_SERVICE = ("cordoned", "drained", "down", "suspect", "unreachable")
 
 
 def placeholders(text: str) -> Counter[str]:
@@ -140,7 +140,7 @@ def test_every_step_of_a_job_is_told_in_both_languages(language: str, what: Mome
         at_ms=0, state=JobState.QUEUED, what=what, jobs=("j3", "j4"), site="gj", attempt=2, exit_code=7, note=""
     )
     said = Phrases(language, 0).happened(line, {"gj": "광주"}.__getitem__)
-    assert ("광주" in said) == (what is MomentCode.ATTEMPT_STARTED)
+    assert ("광주" in said) == (what in {MomentCode.ATTEMPT_STARTED, MomentCode.ATTEMPT_REFUSED})
     assert ("j3, j4" in said) == (what in {MomentCode.WAITS_FOR_JOBS, MomentCode.MUST_YIELD})
     assert ("2" in said) == what.startswith("attempt-")
     assert ("7" in said) == what.startswith(("attempt-failed", "attempt-ended"))

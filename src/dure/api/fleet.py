@@ -8,7 +8,7 @@ from dure.api.operations import Call
 from dure.api.platform import Platform
 from dure.api.replies import done
 from dure.control.requests import Answer, ChangeNode
-from dure.reports.fleet import NodesReport
+from dure.reports.fleet import NodesReport, SitesReport
 from dure.reports.lending import LendingReport, lending_report
 from dure.reports.shares import SharesReport
 from dure.reports.usage import UsageReport, usage_report
@@ -19,6 +19,11 @@ LATEST_MS = 1 << 53
 async def nodes(platform: Platform, _: Call) -> NodesReport:
     """Every node with what is free on it."""
     return platform.nodes()
+
+
+async def sites(platform: Platform, _: Call) -> SitesReport:
+    """Every site: its engine, when that was last heard, and what is in use."""
+    return platform.site_list()
 
 
 async def cordon(platform: Platform, call: Call) -> Answer:

@@ -19,14 +19,14 @@ from dure.control.access import Caller
 from dure.control.feed import EVERYTHING
 from dure.control.logs import log_path
 from dure.control.loop import Loop
-from dure.control.orders import Engines
+from dure.control.orders import Engines, address_of
 from dure.control.ports import Clock
 from dure.control.requests import Reply, Request
 from dure.model.blockers import Eta, NoEta, Why
 from dure.model.jobs import JobSpec
 from dure.model.nation import Nation
 from dure.model.units import DAY_MS
-from dure.reports.fleet import NodesReport, SitesReport, nodes_report, sites_report
+from dure.reports.fleet import ContactLine, NodesReport, SitesReport, nodes_report, sites_report
 from dure.reports.jobs import JobReport, JobsReport, QueueReport, finished_report, job_report, jobs_report, queue_report
 from dure.reports.ledger import LedgerEntries, LedgerReport, entries_report, ledger_report
 from dure.reports.lending import Day, LendingReport, lending_report
@@ -139,7 +139,11 @@ class Platform:
 
     def sites(self) -> SitesReport:
         """The fleet by site."""
-        return sites_report(self.world, self.clock.now_ms())
+        return sites_report(self.world, self.clock.now_ms(), self._contacts())
+
+    def site_list(self) -> SitesReport:
+        """The sites with their totals, without their nodes."""
+        return sites_report(self.world, self.clock.now_ms(), self._contacts(), most_nodes=0)
 
     def nodes(self) -> NodesReport:
         """The fleet by node."""
@@ -182,8 +186,25 @@ class Platform:
         """Something whenever a report may have changed, and now and then in between."""
         return self.loop.feed.subscribe(EVERYTHING, None)
 
+    def _contacts(self) -> dict[str, ContactLine]:
+        return contacts_of(self.world, self.engines)
+
     def _spec_of(self, job: str) -> JobSpec | None:
         return self.control.memory.specs.of(job)
+
+
+def contacts_of(world: World, engines: Engines) -> dict[str, ContactLine]:
+    """How each site's engine is reached, and when it was last heard."""
+    lines = {}
+    for site in world.nation.sites:
+        contact = engines.contact(address_of(site))
+        lines[site.name] = ContactLine(
+            engine=site.engine.value,
+            is_lost=site.name in world.lost_sites,
+            heard_at_ms=contact.heard_at_ms if contact else 0,
+            problem=world.lost_sites.get(site.name, ""),
+        )
+    return lines
 
 
 def with_expectation(why: Why, expected: Eta | NoEta) -> Why:

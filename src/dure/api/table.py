@@ -16,7 +16,7 @@ from dure.control.preview import Preview
 from dure.control.requests import Done, JobStands, NationStands, NodeStands, Submitted, TokenIssuedOnce
 from dure.model.blockers import Why
 from dure.model.nation import Nation
-from dure.reports.fleet import NodesReport
+from dure.reports.fleet import NodesReport, SitesReport
 from dure.reports.jobs import JobReport, JobsReport, QueueReport
 from dure.reports.ledger import LedgerEntries, LedgerReport
 from dure.reports.lending import LendingReport
@@ -163,6 +163,14 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="Watch jobs change",
         parameters=(LAST_EVENT,),
         answer_media_type=EVENT_STREAM,
+    ),
+    Operation(
+        method="GET",
+        path="/v1/sites",
+        permission=READ,
+        handler=fleet.sites,
+        summary="List sites and their engines",
+        answer=SitesReport,
     ),
     Operation(
         method="GET",

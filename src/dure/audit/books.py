@@ -23,6 +23,8 @@ from dure.model.events import (
     NodeChanged,
     Planned,
     SecretStored,
+    SiteContact,
+    SiteContactChanged,
     TokenIssued,
     TokenRevoked,
 )
@@ -65,6 +67,8 @@ class Books:
                     self._mark_those_on(event.node, node_lost=True)
                 elif event.state == "drained":
                     self._mark_those_on(event.node, drained=True)
+            case SiteContactChanged():
+                self._change_contact(event)
             case JobReleased() | AttemptStarted() | AccessRefused() | TokenIssued() | TokenRevoked() | SecretStored():
                 pass
             case _:
@@ -101,6 +105,7 @@ class Books:
         if entry is None or entry.attempt != event.attempt or entry.state in (WAITING, CLAIMED):
             return
         made_way = entry.leaves
+        refused_at = (*entry.refused_at, entry.site) if event.outcome is Outcome.REFUSED else entry.refused_at
         self._page.leave(event.job)
         entry = self._page.jobs[event.job]
         goes_on = {Outcome.PREEMPTED, Outcome.RESIZED, Outcome.NODE_LOST, Outcome.DRAINED, Outcome.NEVER_STARTED}
@@ -108,12 +113,25 @@ class Books:
         stays = event.outcome in goes_on | {Outcome.FAILED} and failures <= entry.submitted.retry_limit
         if entry.submitted.replicas is not None:
             stays = not entry.surplus and event.outcome is not Outcome.CANCELLED
+        if event.outcome is Outcome.REFUSED:
+            entry = self._page.jobs[event.job] = replace(entry, refused_at=refused_at)
+            stays = not set(entry.submitted.sites) <= set(refused_at)
         if entry.cancelled or not stays:
             self._page.strike(event.job)
         elif event.outcome is Outcome.FAILED:
             self._page.jobs[event.job] = replace(entry, failures=failures)
         elif event.outcome is Outcome.PREEMPTED and not made_way:
             self._page.jobs[event.job] = replace(entry, times_preempted=entry.times_preempted + 1)
+
+    def _change_contact(self, event: SiteContactChanged) -> None:
+        """Nobody claims or starts anything at a site that is out of contact."""
+        if event.contact is SiteContact.CONNECTED:
+            self._page.lost_sites -= {event.site}
+            return
+        self._page.lost_sites |= {event.site}
+        for node, (site, _) in self._page.nodes.items():
+            if site.name == event.site and self._page.node_states.get(node, "up") == "up":
+                self._drop_claims_on(node)
 
     def _drop_claims_on(self, node: str) -> None:
         for job, entry in list(self._page.jobs.items()):
@@ -134,6 +152,7 @@ class Books:
         page.nation = nation
         page.tree = Tree(nation)
         page.nodes = {name: (site, group) for site, group in nation.node_groups() for name in group.node_names()}
+        page.lost_sites &= {site.name for site in nation.sites}
         page.reserved = ()
         page.reservations = {}
         for each in nation.reservations:

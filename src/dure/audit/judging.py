@@ -125,6 +125,10 @@ def _judge_place(page: Page, entry: Entry, decision: Start | Claim) -> Findings:
     if wanted is None:
         yield "wrong-class", f"{decision.gpu_class} was not asked for"
         return
+    if decision.site in page.lost_sites:
+        yield "site-out-of-contact", decision.site
+    if decision.site in entry.refused_at:
+        yield "site-refused", f"{decision.site} will not run {decision.job}"
     if decision.site not in submitted.sites:
         yield "wrong-site", f"policy does not allow {decision.site}"
     names = [placement.node for placement in decision.placements]

@@ -52,6 +52,8 @@ class Entry(Struct, frozen=True, kw_only=True):
     left_in_peace_from_ms: int = 0
     """Since when it has not been about to be resized: its latest start, or the end of such a warning."""
     drained: bool = False
+    refused_at: tuple[str, ...] = ()
+    """Sites whose engines will not run it."""
     template: str = ""
     """The array or service it is a task or replica of."""
     begun: int = 0
@@ -111,6 +113,8 @@ class Page:
         """Attempts that hold nodes."""
         self.reserved: tuple[Reserved, ...] = below.reserved if below else ()
         """What the latest plan that said so reserved for waiting jobs."""
+        self.lost_sites: frozenset[str] = below.lost_sites if below else frozenset()
+        """Sites that are out of contact."""
         self.node_states: dict[str, str] = Overlay(below.node_states) if below else {}
 
     def charge(self, job: str, charged: bool) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
-from dure.cli import access, fleet, follow, jobs, ledger, lending, nation, queue, serve, twin
+from dure.cli import access, fleet, follow, jobs, ledger, lending, nation, queue, serve, sites, twin
 
 SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "Jobs": (jobs.submit, follow.run, jobs.plan, queue.queue, queue.why, follow.logs, jobs.cancel),
-    "Sharing": (fleet.nodes, fleet.shares, fleet.usage, lending.lending),
+    "Sharing": (sites.sites, fleet.nodes, fleet.shares, fleet.usage, lending.lending),
     "Proof": (ledger.ledger,),
     "Planning": (twin.twin,),
     "Operation": (serve.up, nation.apply, access.token, access.secret, serve.demo),

@@ -89,7 +89,15 @@ def event_of(world: World, seen: Observation, false_starts: int, latest_ms: int,
             outcome = outcome_of(card, NO_EXIT_CODE) if gives_up else Outcome.NEVER_STARTED
             return AttemptEnded(at_ms=at_ms, job=job, attempt=attempt, outcome=outcome, exit_code=NO_EXIT_CODE)
         case Refused():
-            outcome = outcome_of(card, NO_EXIT_CODE)
-            return AttemptEnded(at_ms=at_ms, job=job, attempt=attempt, outcome=outcome, exit_code=NO_EXIT_CODE)
+            stopped = card.state is JobState.STOPPING and card.stop_reason is not None
+            outcome = outcome_of(card, NO_EXIT_CODE) if stopped else Outcome.REFUSED
+            return AttemptEnded(
+                at_ms=at_ms,
+                job=job,
+                attempt=attempt,
+                outcome=outcome,
+                exit_code=NO_EXIT_CODE,
+                detail="" if stopped else seen.reason,
+            )
         case _:
             assert_never(seen)

@@ -16,13 +16,12 @@ from dure.control.access import PLATFORM
 from dure.control.attempts import event_of, holds_gpus, split_attempt_id
 from dure.control.draft import Draft, Step
 from dure.control.handling import handle
-from dure.control.launching import Launching
+from dure.control.launching import Launching, engine_of
 from dure.control.memory import Memory, RandomStreams
-from dure.control.orders import StopOrder
-from dure.control.ports import Ledger, Observation, Started
+from dure.control.orders import Seen, StopOrder
+from dure.control.ports import Ledger, Started
 from dure.control.requests import Request
 from dure.model.events import CancelRequested, JobReleased, NodeChanged, NodeReason, encode_all
-from dure.model.fleet import Engine
 from dure.policy import PolicySet
 from dure.world.world import World
 
@@ -63,7 +62,7 @@ class Control:
         self.memory = Memory(self.ledger, self._policy_set, self._vault_key, self._random)
         self.launching = Launching(self.memory.specs.of, self.memory.secrets.value, self._checkpoint_root)
 
-    def step(self, requests: Sequence[Request], observations: Sequence[Observation], now_ms: int) -> Step:
+    def step(self, requests: Sequence[Request], observations: Sequence[Seen], now_ms: int) -> Step:
         """One turn of the loop at `now_ms`. After an exception the world is spoilt: call `rebuild`."""
         try:
             return self._step(requests, observations, now_ms)
@@ -84,11 +83,11 @@ class Control:
         self.memory.kept_answers.clear()
         self.memory.specs.forget_oldest()
 
-    def _step(self, requests: Sequence[Request], observations: Sequence[Observation], now_ms: int) -> Step:
+    def _step(self, requests: Sequence[Request], observations: Sequence[Seen], now_ms: int) -> Step:
         memory = self.memory
         draft = Draft(memory.world, memory.books, memory.lending, memory.outputs, now_ms)
         # 1. What engines saw has happened already, so it comes before what people want.
-        for seen in sorted(observations, key=lambda each: each.at_ms):
+        for seen in sorted(observations, key=lambda each: each.what.at_ms):
             self._take_in(seen, draft)
         # 2. Each request sees the effects of those before it.
         for request in requests:
@@ -102,17 +101,23 @@ class Control:
             self._decide(draft)
         return draft.finish(self.memory.specs.of)
 
-    def _take_in(self, seen: Observation, draft: Draft) -> None:
-        """Record what an engine saw, if it is news. What runs though nobody wants it any more is stopped."""
-        job, attempt = split_attempt_id(seen.attempt_id)
+    def _take_in(self, seen: Seen, draft: Draft) -> None:
+        """Record what an engine saw, if it is news. What runs though nobody wants it there any more is stopped."""
+        job, attempt = split_attempt_id(seen.what.attempt_id)
         card = draft.world.jobs.get(job)
-        event = event_of(draft.world, seen, self.memory.false_starts(job), self.memory.latest_ms, draft.now_ms)
+        is_open = card is not None and holds_gpus(card) and card.attempt == attempt
+        is_its_own = is_open and card is not None and engine_of(draft.world, card) == seen.engine
+        if is_open and not is_its_own:
+            log.error("engine %s spoke of %s, which is not its own", seen.engine, seen.what.attempt_id)
+        event = None
+        if is_its_own:
+            event = event_of(draft.world, seen.what, self.memory.false_starts(job), self.memory.latest_ms, draft.now_ms)
         if event is not None:
             draft.record(event)
             self.memory.note(event)
-        elif isinstance(seen, Started) and not (card and holds_gpus(card) and card.attempt == attempt):
+        elif isinstance(seen.what, Started) and not is_its_own:
             grace_ms = draft.world.nation.timing.grace_ms
-            draft.orders.append(StopOrder(engine=Engine.LOCAL, attempt_id=seen.attempt_id, grace_ms=grace_ms))
+            draft.orders.append(StopOrder(engine=seen.engine, attempt_id=seen.what.attempt_id, grace_ms=grace_ms))
 
     def _release(self, draft: Draft) -> None:
         """Queue held jobs that may go on; cancel those that are too late, or whose dependency failed, down the line."""

@@ -11,6 +11,7 @@ from dure.control.nations import apply_nation
 from dure.control.requests import (
     ApplyNation,
     CancelJob,
+    ChangeContact,
     ChangeNode,
     Done,
     IssueToken,
@@ -26,7 +27,15 @@ from dure.control.requests import (
     TokenIssuedOnce,
 )
 from dure.control.submission import submit
-from dure.model.events import CancelRequested, NodeChanged, SecretStored, TokenIssued, TokenRevoked
+from dure.model.events import (
+    CancelRequested,
+    NodeChanged,
+    SecretStored,
+    SiteContact,
+    SiteContactChanged,
+    TokenIssued,
+    TokenRevoked,
+)
 
 
 def handle(request: Request, memory: Memory, draft: Draft) -> Reply:
@@ -40,6 +49,8 @@ def handle(request: Request, memory: Memory, draft: Draft) -> Reply:
             return apply_nation(request, memory, draft)
         case ChangeNode():
             return _change_node(request, draft)
+        case ChangeContact():
+            return _change_contact(request, draft)
         case IssueToken():
             return _issue_token(request, memory, draft)
         case RevokeToken():
@@ -73,6 +84,12 @@ def _change_node(request: ChangeNode, draft: Draft) -> Reply:
     if node.state != request.state:
         draft.record(NodeChanged(at_ms=draft.now_ms, node=request.node, state=request.state, by=request.caller.id))
     return NodeStands(node=request.node, state=request.state, jobs=node.jobs)
+
+
+def _change_contact(request: ChangeContact, draft: Draft) -> Reply:
+    contact = SiteContact.LOST if request.problem else SiteContact.CONNECTED
+    draft.record(SiteContactChanged(at_ms=draft.now_ms, site=request.site, contact=contact, detail=request.problem))
+    return Done()
 
 
 def _issue_token(request: IssueToken, memory: Memory, draft: Draft) -> Reply:

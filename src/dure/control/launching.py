@@ -7,9 +7,17 @@ from collections.abc import Callable
 from typing import assert_never
 
 from dure.control.attempts import attempt_id
-from dure.control.orders import LaunchOrder, Order, SpareOrder, StopOrder, WarnOrder
+from dure.control.orders import (
+    LOCAL,
+    EngineAddress,
+    LaunchOrder,
+    Order,
+    SpareOrder,
+    StopOrder,
+    WarnOrder,
+    address_of,
+)
 from dure.control.ports import Launch
-from dure.model.fleet import Engine
 from dure.model.jobs import JobSpec
 from dure.model.plan import Claim, Decision, Spare, Start, Stop, Warn
 from dure.world.cards import JobCard
@@ -91,9 +99,9 @@ def stop(world: World, card: JobCard, grace_ms: int) -> StopOrder:
     return StopOrder(engine=engine_of(world, card), attempt_id=attempt_id(card.job, card.attempt), grace_ms=grace_ms)
 
 
-def engine_of(world: World, card: JobCard) -> Engine:
+def engine_of(world: World, card: JobCard) -> EngineAddress:
     """The engine of the site where the job runs."""
-    return next((site.engine for site in world.nation.sites if site.name == card.site), Engine.LOCAL)
+    return next((address_of(site) for site in world.nation.sites if site.name == card.site), LOCAL)
 
 
 def platform_variables(world: World, card: JobCard, spec: JobSpec) -> dict[str, str]:

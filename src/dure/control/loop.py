@@ -1,16 +1,16 @@
 """The driver of the loop on a live platform: when to step, and what runs on which thread.
 
 Requests that arrive while a batch is being made durable wait for the next one (group commit), so the busier the
-platform, the larger its batches. Steps run on the event loop's thread, the append on a thread of its own, orders and
-observations on another, so that neither a slow disk nor a slow engine stops the platform from answering. Nothing polls:
-the loop sleeps until a request, an engine, or the world's own next deadline wakes it.
+platform, the larger its batches. Steps run on the event loop's thread, the append on a thread of its own, and what is
+said to each engine on another (`dure.control.links`), so that neither a slow disk nor a slow engine stops the platform
+from answering. Nothing polls: the loop sleeps until a request, an engine, or the world's own next deadline wakes it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -18,12 +18,13 @@ from typing import TypeVar
 
 from msgspec import Struct
 
+from dure.control.access import PLATFORM
 from dure.control.control import Control
 from dure.control.feed import Feed
-from dure.control.orders import Engines, Order
-from dure.control.ports import Clock, Observation
-from dure.control.recovery import recover
-from dure.control.requests import NotDone, NotDoneCode, Reply, Request
+from dure.control.links import RETRY_S, Link
+from dure.control.orders import EngineAddress, Engines, Order, Seen, address_of
+from dure.control.ports import Clock, Workers
+from dure.control.requests import ChangeContact, NotDone, NotDoneCode, Reply, Request
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -31,8 +32,8 @@ Result = TypeVar("Result")
 LARGEST_BATCH = 512
 """Requests handled in one step, so that the first of them does not wait for the last."""
 
-RETRY_S = 1.0
-"""How long to wait after a failed append, or an engine that took no orders, before trying again."""
+RECOVERY_PATIENCE_S = 3.0
+"""How long a start waits for engines to say what they run. Those that are slower are not waited for."""
 
 SHORTEST_SLEEP_S = 0.005
 """A deadline of the world that brings no change must not make the loop spin."""
@@ -55,10 +56,25 @@ class Waiting(Struct, frozen=True):
             self.answer.set_result(answer)
 
 
+class Thread:
+    """A worker that is a thread of its own."""
+
+    def __init__(self, name: str) -> None:
+        self._thread = ThreadPoolExecutor(1, name)
+
+    async def run(self, work: Callable[[], Result]) -> Result:
+        """Wait until the work is done."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    def close(self) -> None:
+        """Wait for what it has begun."""
+        self._thread.shutdown()
+
+
 class Loop:
     """Runs `Control` for as long as the platform is up. All methods are for the event loop's thread."""
 
-    def __init__(self, control: Control, clock: Clock, engines: Engines) -> None:
+    def __init__(self, control: Control, clock: Clock, engines: Engines, workers: Workers = Thread) -> None:
         self.control = control
         self.feed = Feed(control.position)
         self.trouble = ""
@@ -66,29 +82,23 @@ class Loop:
         self._clock = clock
         self._engines = engines
         self._waiting: list[Waiting] = []
-        self._seen: list[Observation] = []
-        self._orders: list[Order] = []
+        self._seen: list[Seen] = []
         self._wanted = asyncio.Event()
-        self._seen_something = asyncio.Event()
-        self._ordered = asyncio.Event()
         self._closing = False
-        self._append_thread = ThreadPoolExecutor(1, "append")
-        self._engine_thread = ThreadPoolExecutor(1, "engines")
-        self._tasks: list[asyncio.Task[None]] = []
+        self._appender = workers("append")
+        self._links = {
+            address: Link(address, engines, control, clock, workers(str(address)), self._take_seen)
+            for address in engines.addresses
+        }
+        self._steps: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Find out what became of the attempts that were open before, then begin."""
+        tasks = [task for link in self._links.values() for task in link.begin()]
         await self._recover()
-        loop = asyncio.get_running_loop()
-        self._engines.on_observation(lambda: _wake(loop, self._seen_something))
-        self._seen_something.set()
         self._wanted.set()
-        self._tasks = [
-            asyncio.create_task(self._step_forever(), name="steps"),
-            asyncio.create_task(self._tell_engines_forever(), name="orders"),
-            asyncio.create_task(self._watch_engines_forever(), name="observations"),
-        ]
-        for task in self._tasks:
+        self._steps = asyncio.create_task(self._step_forever(), name="steps")
+        for task in (*tasks, self._steps):
             task.add_done_callback(self._note_end)
 
     async def ask(self, request: Request) -> Reply:
@@ -104,16 +114,13 @@ class Loop:
         """Let the batch and the orders on their way finish, then stop. Whoever still waits is told to ask again."""
         self._closing = True
         self._wanted.set()
-        self._ordered.set()
-        if self._tasks:
-            steps, orders, observations = self._tasks
-            observations.cancel()
-            await asyncio.gather(steps, orders, observations, return_exceptions=True)
+        if self._steps is not None:
+            await asyncio.gather(self._steps, return_exceptions=True)
+        await asyncio.gather(*(link.close() for link in self._links.values()))
         for each in self._waiting:
             each.reply(UNAVAILABLE)
         self.feed.close()
-        self._append_thread.shutdown()
-        self._engine_thread.shutdown()
+        self._appender.close()
 
     def _note_end(self, task: asyncio.Task[None]) -> None:
         """A part of the loop that ends by itself is a bug; the platform must not look healthy then."""
@@ -141,18 +148,23 @@ class Loop:
         if self._waiting:
             self._wanted.set()
         try:
-            step = self.control.step([each.request for each in waiting], seen, self._clock.now_ms())
+            contacts = self._changed_contacts()
+            requests = [*contacts, *(each.request for each in waiting)]
+            step = self.control.step(requests, seen, self._clock.now_ms())
             if step.must_be_kept:
-                await self._in_thread(self._append_thread, partial(self.control.commit, step))
+                await self._appender.run(partial(self.control.commit, step))
         except Exception as error:  # A full disk, another writer, or our own bug: it is the same to those who wait.
             await self._start_over(waiting, seen, error)
             return
-        for each, answer in zip(waiting, step.answers, strict=True):
+        for each, answer in zip(waiting, step.answers[len(contacts) :], strict=True):
             each.reply(answer)
         self.feed.publish(self.control.position, step.changes)
         self._order(step.orders)
+        if self._changed_contacts():
+            # A site was declared to which there is no way now.
+            self._wanted.set()
 
-    async def _start_over(self, waiting: list[Waiting], seen: list[Observation], error: Exception) -> None:
+    async def _start_over(self, waiting: list[Waiting], seen: list[Seen], error: Exception) -> None:
         """Build the world again from the ledger. What engines saw is kept; who asked must ask again."""
         log.critical("a batch was not made durable; rebuilding the world from the ledger", exc_info=error)
         self.trouble = f"{type(error).__name__}: {error}"
@@ -162,7 +174,7 @@ class Loop:
         while not self._closing:
             await asyncio.sleep(RETRY_S)
             try:
-                await self._in_thread(self._append_thread, self.control.rebuild)
+                await self._appender.run(self.control.rebuild)
                 await self._recover()
             except Exception:
                 log.critical("the world could not be rebuilt yet", exc_info=True)
@@ -172,49 +184,34 @@ class Loop:
             return
 
     async def _recover(self) -> None:
-        found = await self._in_thread(self._engine_thread, partial(recover, self.control, self._engines))
-        self._seen.extend(found.observations)
-        self._order(found.orders)
+        """Have every engine say what it runs; one that takes long says so later, and nothing is sent there before."""
+        recoveries = [link.recover() for link in self._links.values()]
+        if recoveries:
+            await asyncio.wait(recoveries, timeout=RECOVERY_PATIENCE_S)
 
     def _order(self, orders: list[Order]) -> None:
-        if orders:
-            self._orders.extend(orders)
-            self._ordered.set()
+        for order in orders:
+            link = self._links.get(order.engine)
+            if link is None:
+                log.error("no way to the engine %s is set up, so %s is not told", order.engine, order.attempt_id)
+            else:
+                link.order(order)
 
-    async def _tell_engines_forever(self) -> None:
-        """Send orders in turn. What an engine did not take is sent again, before anything newer for that attempt."""
-        while self._orders or not self._closing:
-            await self._ordered.wait()
-            self._ordered.clear()
-            orders, self._orders = self._orders, []
-            untold = await self._in_thread(self._engine_thread, partial(self._engines.carry_out, orders))
-            if untold and not self._closing:
-                await asyncio.sleep(RETRY_S)
-                self._orders = untold + self._orders
-            if self._orders or self._closing:
-                self._ordered.set()
+    def _take_seen(self, seen: Sequence[Seen]) -> None:
+        self._seen.extend(seen)
+        if self._seen or self._changed_contacts():
+            self._wanted.set()
 
-    async def _watch_engines_forever(self) -> None:
-        while True:
-            await self._seen_something.wait()
-            self._seen_something.clear()
-            try:
-                seen = await self._in_thread(self._engine_thread, self._engines.observe)
-            except Exception:
-                log.exception("an engine could not be observed; it is asked again")
-                await asyncio.sleep(RETRY_S)
-                self._seen_something.set()
-                continue
-            # Only now: a turn of the loop may have taken the list away during the wait.
-            self._seen.extend(seen)
-            if self._seen:
-                self._wanted.set()
+    def _changed_contacts(self) -> list[ChangeContact]:
+        """Sites whose engines were lost or found since the world last heard of it."""
+        lost = self.control.world.lost_sites
+        problems = {site.name: self._problem_with(address_of(site)) for site in self.control.world.nation.sites}
+        return [
+            ChangeContact(caller=PLATFORM, site=site, problem=problem)
+            for site, problem in problems.items()
+            if bool(problem) != (site in lost)
+        ]
 
-    async def _in_thread(self, thread: ThreadPoolExecutor, work: Callable[[], Result]) -> Result:
-        return await asyncio.get_running_loop().run_in_executor(thread, work)
-
-
-def _wake(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
-    """Set an event of the loop from any thread; an engine may still speak while the loop is closing."""
-    with suppress(RuntimeError):
-        loop.call_soon_threadsafe(event.set)
+    def _problem_with(self, engine: EngineAddress) -> str:
+        link = self._links.get(engine)
+        return link.problem if link else f"no way to its engine ({engine.engine.value}) is set up"

@@ -1,6 +1,7 @@
 """What engines must do once a step is durable, and the one place where it is told to them.
 
-Every order is idempotent, so after a crash or a failed call the same order is simply sent again.
+All local sites share one engine; every other site has one of its own. Each order is idempotent, so after a crash or a
+failed call the same order is simply sent again.
 """
 
 from __future__ import annotations
@@ -11,16 +12,34 @@ from typing import assert_never
 
 from msgspec import Struct
 
-from dure.control.ports import Executor, Launch, Observation
-from dure.model.fleet import Engine
+from dure.control.ports import Contact, Executor, ExecutorError, Launch, NodeCapacity, Observation
+from dure.model.fleet import Engine, Site
 
 log = logging.getLogger(__name__)
+
+
+class EngineAddress(Struct, frozen=True):
+    """Which engine is meant: the one of a site, or the local one, which all local sites share."""
+
+    engine: Engine
+    site: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.engine.value} ({self.site})" if self.site else self.engine.value
+
+
+LOCAL = EngineAddress(Engine.LOCAL)
+
+
+def address_of(site: Site) -> EngineAddress:
+    """The engine that runs what is placed at a site."""
+    return LOCAL if site.engine is Engine.LOCAL else EngineAddress(site.engine, site.name)
 
 
 class LaunchOrder(Struct, frozen=True, kw_only=True):
     """Start an attempt."""
 
-    engine: Engine
+    engine: EngineAddress
     attempt_id: str
     launch: Launch
 
@@ -28,7 +47,7 @@ class LaunchOrder(Struct, frozen=True, kw_only=True):
 class WarnOrder(Struct, frozen=True, kw_only=True):
     """Tell an attempt that it will be stopped."""
 
-    engine: Engine
+    engine: EngineAddress
     attempt_id: str
     stop_at_ms: int
     signal: str
@@ -37,14 +56,14 @@ class WarnOrder(Struct, frozen=True, kw_only=True):
 class SpareOrder(Struct, frozen=True, kw_only=True):
     """Take a warning back."""
 
-    engine: Engine
+    engine: EngineAddress
     attempt_id: str
 
 
 class StopOrder(Struct, frozen=True, kw_only=True):
     """Terminate an attempt, and kill what is left after the grace."""
 
-    engine: Engine
+    engine: EngineAddress
     attempt_id: str
     grace_ms: int
 
@@ -52,18 +71,30 @@ class StopOrder(Struct, frozen=True, kw_only=True):
 class ForgetOrder(Struct, frozen=True, kw_only=True):
     """Delete what is kept of an attempt that is over, its output included."""
 
-    engine: Engine
+    engine: EngineAddress
     attempt_id: str
 
 
 Order = LaunchOrder | WarnOrder | SpareOrder | StopOrder | ForgetOrder
 
 
-class Engines:
-    """All executors of the platform, by engine."""
+class Seen(Struct, frozen=True):
+    """Something that an engine reported, and which engine it was."""
 
-    def __init__(self, executors: Mapping[Engine, Executor]) -> None:
+    engine: EngineAddress
+    what: Observation
+
+
+class Engines:
+    """All executors of the platform, by address."""
+
+    def __init__(self, executors: Mapping[EngineAddress, Executor]) -> None:
         self._executors = dict(executors)
+
+    @property
+    def addresses(self) -> tuple[EngineAddress, ...]:
+        """Every engine that the platform knows a way to."""
+        return tuple(self._executors)
 
     def carry_out(self, orders: Sequence[Order]) -> list[Order]:
         """Send orders in turn. Returns those that an engine did not take, with all later ones for the attempt."""
@@ -78,26 +109,36 @@ class Engines:
                 untold.append(order)
         return untold
 
-    def over(self) -> list[tuple[Engine, str]]:
-        """Every attempt that is over and that an engine still keeps something of."""
-        return [(engine, name) for engine, executor in self._executors.items() for name in executor.over()]
+    def over(self, engine: EngineAddress) -> list[str]:
+        """Every attempt that is over and that the engine still keeps something of."""
+        return self._executors[engine].over()
 
-    def observe(self) -> list[Observation]:
-        """What all engines have seen since the last call."""
-        return [seen for executor in self._executors.values() for seen in executor.observe()]
+    def observe(self, engine: EngineAddress) -> list[Seen]:
+        """What an engine has seen since the last call."""
+        return [Seen(engine, what) for what in self._executors[engine].observe()]
 
-    def recover(self, engine: Engine, attempt_ids: Iterable[str]) -> dict[str, Observation | None]:
+    def recover(self, engine: EngineAddress, attempt_ids: Iterable[str]) -> dict[str, Observation | None]:
         """What an engine knows of attempts that were open before a restart."""
         return self._executors[engine].recover(attempt_ids)
 
-    def on_observation(self, wake: Callable[[], None]) -> None:
-        """Have `wake` called, from any thread, when `observe` has something new."""
-        for executor in self._executors.values():
-            executor.on_observation(wake)
+    def contact(self, engine: EngineAddress) -> Contact | None:
+        """How old what is known of an engine is; None where no way to it was set up."""
+        executor = self._executors.get(engine)
+        return executor.contact() if executor else None
 
-    def log_path(self, engine: Engine, attempt_id: str, rank: int) -> str | None:
+    def capacity(self, engine: EngineAddress) -> tuple[NodeCapacity, ...] | None:
+        """The nodes that an engine has; None where it has none of its own, or no way to it was set up."""
+        executor = self._executors.get(engine)
+        return executor.capacity() if executor else None
+
+    def on_observation(self, engine: EngineAddress, wake: Callable[[], None]) -> None:
+        """Have `wake` called, from any thread, when `observe` or `contact` has something new."""
+        self._executors[engine].on_observation(wake)
+
+    def log_path(self, engine: EngineAddress, attempt_id: str, rank: int) -> str | None:
         """Where a rank's output lies on this machine, once there is any."""
-        return self._executors[engine].log_path(attempt_id, rank)
+        executor = self._executors.get(engine)
+        return executor.log_path(attempt_id, rank) if executor else None
 
     def close(self, kill: bool) -> None:
         """Let go of all engines, with or without what they run."""
@@ -106,17 +147,26 @@ class Engines:
 
     def _forget(self, order: ForgetOrder) -> None:
         try:
-            tell(self._executors[order.engine], order)
+            self._tell(order)
         except Exception:  # Only disk is lost by it, and after the next start it is tried again.
-            log.exception("engine %s did not forget attempt %s", order.engine.value, order.attempt_id)
+            log.exception("engine %s did not forget attempt %s", order.engine, order.attempt_id)
 
     def _was_told(self, order: Order) -> bool:
         try:
-            tell(self._executors[order.engine], order)
+            self._tell(order)
+        except ExecutorError as error:
+            log.warning("engine %s did not take an order, which will be sent again: %s", order.engine, error)
+            return False
         except Exception:  # An engine may fail in any way; what it was not told stays ours to tell.
-            log.exception("engine %s did not take an order; it will be sent again", order.engine.value)
+            log.exception("engine %s did not take an order; it will be sent again", order.engine)
             return False
         return True
+
+    def _tell(self, order: Order) -> None:
+        executor = self._executors.get(order.engine)
+        if executor is None:
+            raise ExecutorError(f"no way to the engine {order.engine} is set up")
+        tell(executor, order)
 
 
 def tell(executor: Executor, order: Order) -> None:

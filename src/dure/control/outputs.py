@@ -6,8 +6,7 @@ from collections.abc import Iterable
 
 from dure.control.attempts import attempt_id, split_attempt_id
 from dure.control.launching import engine_of
-from dure.control.orders import ForgetOrder
-from dure.model.fleet import Engine
+from dure.control.orders import EngineAddress, ForgetOrder
 from dure.world.cards import JobCard
 from dure.world.world import FINAL_JOBS_KEPT, World
 
@@ -41,11 +40,11 @@ class Outputs:
         """True when the job had output that is no longer kept."""
         return card.state.is_final and card.attempt > 0 and card.job not in self._kept
 
-    def left_over(self, attempts: Iterable[tuple[Engine, str]], world: World) -> list[ForgetOrder]:
-        """What engines should have forgotten of attempts that are over, and may not have before a restart."""
+    def left_over(self, engine: EngineAddress, attempts: Iterable[str], world: World) -> list[ForgetOrder]:
+        """What an engine should have forgotten of attempts that are over, and may not have before a restart."""
         return [
             ForgetOrder(engine=engine, attempt_id=name)
-            for engine, name in attempts
+            for name in attempts
             if self._is_left_over(split_attempt_id(name)[0], world)
         ]
 

@@ -1,57 +1,75 @@
-"""After a restart: what became of the attempts that were open, and what engines may not have been told.
+"""After a restart: what became of the attempts that were open, and what an engine may not have been told.
 
 An order may have been committed and never sent, because the server died in between; or sent, and its effect never
 observed. Orders are idempotent, so they are sent again. Nothing is started a second time: an attempt is only sent again
 when its engine proves that it never ran, and one whose fate nobody knows is waited for.
+
+The engine is asked on its own thread, while the loop may go on; so what it says is set against the world as it is when
+the answer comes.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections.abc import Sequence
 
 from msgspec import Struct
 
-from dure.control.attempts import attempt_id
+from dure.control.attempts import attempt_id, holds_gpus, split_attempt_id
 from dure.control.control import Control
 from dure.control.launching import engine_of, stop
-from dure.control.orders import Engines, Order, SpareOrder
+from dure.control.orders import EngineAddress, Engines, Order, Seen, SpareOrder
 from dure.control.ports import Ended, NeverStarted, Observation, Refused, Started
-from dure.model.fleet import Engine
 from dure.model.jobs import JobState
 from dure.world.cards import JobCard
+from dure.world.world import World
+
+
+class Known(Struct, frozen=True, kw_only=True):
+    """What an engine knows: of each attempt it was asked about, and which ended ones it still keeps something of."""
+
+    attempts: dict[str, Observation | None]
+    over: list[str]
 
 
 class Found(Struct, frozen=True, kw_only=True):
     """What recovery found: things that happened meanwhile, and orders to send again."""
 
-    observations: list[Observation]
+    observations: list[Seen]
     orders: list[Order]
 
 
-def recover(control: Control, engines: Engines) -> Found:
-    """Ask every engine about every open attempt."""
+def open_attempts(world: World, engine: EngineAddress) -> list[str]:
+    """Every attempt that the engine should know of."""
+    return [attempt_id(card.job, card.attempt) for card in world.running() if engine_of(world, card) == engine]
+
+
+def ask_engine(engines: Engines, engine: EngineAddress, attempt_ids: Sequence[str]) -> Known:
+    """Have the engine say what it knows. May take long, or fail."""
+    return Known(attempts=engines.recover(engine, attempt_ids), over=engines.over(engine))
+
+
+def sort_out(control: Control, engine: EngineAddress, known: Known) -> Found:
+    """Set what an engine knows against the world."""
     found = Found(observations=[], orders=[])
-    open_attempts: dict[Engine, list[JobCard]] = defaultdict(list)
-    for card in control.world.running():
-        open_attempts[engine_of(control.world, card)].append(card)
-    for engine, cards in open_attempts.items():
-        known = engines.recover(engine, [attempt_id(card.job, card.attempt) for card in cards])
-        for card in cards:
-            _sort_out(control, card, known[attempt_id(card.job, card.attempt)], found)
-    found.orders.extend(control.memory.outputs.left_over(engines.over(), control.world))
+    for name, seen in known.attempts.items():
+        job, attempt = split_attempt_id(name)
+        card = control.world.jobs.get(job)
+        if card is not None and card.attempt == attempt and holds_gpus(card):
+            _sort_out(control, card, engine, seen, found)
+    found.orders.extend(control.memory.outputs.left_over(engine, known.over, control.world))
     return found
 
 
-def _sort_out(control: Control, card: JobCard, seen: Observation | None, found: Found) -> None:
+def _sort_out(control: Control, card: JobCard, engine: EngineAddress, seen: Observation | None, found: Found) -> None:
     """One open attempt: it ended meanwhile, it runs (or may run), or it never did."""
     match seen:
         case Ended() | Refused():
-            found.observations.append(seen)
+            found.observations.append(Seen(engine, seen))
         case Started():
-            found.observations.append(seen)
+            found.observations.append(Seen(engine, seen))
             found.orders.extend(_standing_orders(control, card))
         case NeverStarted() if card.state is JobState.STOPPING:
-            found.observations.append(seen)
+            found.observations.append(Seen(engine, seen))
         case NeverStarted():
             found.orders.append(control.launching.launch(control.world, card))
             found.orders.extend(_standing_orders(control, card))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dure.control.access import PLATFORM
 from dure.control.control import Control
 from dure.control.memory import RandomStreams
-from dure.control.ports import Ended, Observation, Started
+from dure.control.orders import LOCAL, Seen
+from dure.control.ports import Ended, Started
 from dure.control.preview import preview
 from dure.control.requests import ApplyNation, CancelJob, ChangeNode, Request, SubmitJob
 from dure.intake.nationfile import nation_from_yaml
@@ -34,10 +35,10 @@ def rehearse(policy_set: PolicySet) -> None:
     control = Control(MemoryLedger(), policy_set, bytes(32), RandomStreams(salts=bytes, tokens=bytes, nonces=bytes), "")
     clock_ms = 0
 
-    def play(*requests: Request, seen: tuple[Observation, ...] = ()) -> None:
+    def play(*requests: Request, seen: tuple[Started | Ended, ...] = ()) -> None:
         nonlocal clock_ms
         clock_ms += 10_000
-        control.commit(control.step(requests, seen, clock_ms))
+        control.commit(control.step(requests, [Seen(LOCAL, each) for each in seen], clock_ms))
 
     play(ApplyNation(caller=PLATFORM, nation=nation_from_yaml(STAGE)))
     play(*(_job("borrower", 4000) for _ in range(4)))

@@ -45,6 +45,14 @@ class ChangeNode(Struct, frozen=True, kw_only=True):
     state: str
 
 
+class ChangeContact(Struct, frozen=True, kw_only=True):
+    """The way to a site's engine was lost, for this reason, or found again, where there is none."""
+
+    caller: Caller
+    site: str
+    problem: str
+
+
 class IssueToken(Struct, frozen=True, kw_only=True):
     """Make a bearer token."""
 
@@ -73,7 +81,7 @@ class StoreSecret(Struct, frozen=True, kw_only=True):
         return f"StoreSecret(project={self.project!r}, name={self.name!r})"
 
 
-Request = SubmitJob | CancelJob | ApplyNation | ChangeNode | IssueToken | RevokeToken | StoreSecret
+Request = SubmitJob | CancelJob | ApplyNation | ChangeNode | ChangeContact | IssueToken | RevokeToken | StoreSecret
 
 
 class Submitted(Struct, frozen=True, kw_only=True):

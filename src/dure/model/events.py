@@ -122,6 +122,24 @@ class AttemptEnded(Event, frozen=True, kw_only=True, omit_defaults=True, tag="at
     attempt: int
     outcome: Outcome
     exit_code: int
+    detail: str = ""
+    """Why it never ran, in its engine's words."""
+
+
+class SiteContact(StrEnum):
+    """Whether a site's engine can be reached."""
+
+    CONNECTED = "connected"
+    LOST = "lost"
+
+
+class SiteContactChanged(Event, frozen=True, kw_only=True, omit_defaults=True, tag="site-contact-changed"):
+    """The way to a site's engine was lost, or found again. What runs there runs on; nothing new starts until then."""
+
+    site: str
+    contact: SiteContact
+    detail: str = ""
+    """What is wrong with it."""
 
 
 class NodeReason(StrEnum):
@@ -135,7 +153,10 @@ class NodeReason(StrEnum):
 
 
 class NodeChanged(Event, frozen=True, kw_only=True, omit_defaults=True, tag="node-changed"):
-    """A node changed its state: `up`, `cordoned`, `drained`, `down` or `suspect`."""
+    """A node changed its state: `up`, `cordoned`, `drained`, `down` or `suspect`.
+
+    One that is to be `up` at a site that is out of contact is `unreachable` until there is contact again.
+    """
 
     node: str
     state: str
@@ -177,6 +198,7 @@ AnyEvent = (
     | AttemptStarted
     | AttemptEnded
     | NodeChanged
+    | SiteContactChanged
     | TokenIssued
     | TokenRevoked
     | SecretStored

@@ -211,3 +211,5 @@ class Outcome(StrEnum):
     NEVER_STARTED = "never-started"
     SCALED_DOWN = "scaled-down"
     RESIZED = "resized"
+    REFUSED = "refused"
+    """The site's engine will not run it as it was planned; the job is not sent there again."""

@@ -62,6 +62,10 @@ class Phrases:
             return self.exact_duration(left // MINUTE_MS * MINUTE_MS)
         return self.exact_duration(left // HOUR_MS * HOUR_MS)
 
+    def age(self, at_ms: int) -> str:
+        """How long ago something was."""
+        return self.duration(self._now_ms - at_ms)
+
     def exact_duration(self, milliseconds: int) -> str:
         """A length of time down to the second, as somebody asked for it."""
         left = milliseconds
@@ -130,6 +134,7 @@ class Phrases:
             attempt=line.attempt,
             exit_code=line.exit_code,
             reservation=line.reservation,
+            detail=line.detail,
         )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -17,8 +19,11 @@ if TYPE_CHECKING:
     from dure.world.world import World
 
 
+NO_CONTACTS: Mapping[str, ContactLine] = MappingProxyType({})
+
+
 class NodeLine(Struct, frozen=True, kw_only=True):
-    """One node. `state` is `up`, `cordoned`, `drained`, `down` or `suspect`.
+    """One node. `state` is `up`, `cordoned`, `drained`, `down`, `suspect` or `unreachable`.
 
     Free amounts are what a new job could have. A `suspect` node comes back by itself at `until_ms`.
     """
@@ -89,6 +94,19 @@ class OrganisationUse(Struct, frozen=True, kw_only=True):
     borrowed_milli: int
 
 
+class ContactLine(Struct, frozen=True, kw_only=True):
+    """The way to a site's engine, and how old what is known of it is.
+
+    While contact `is_lost`, nothing starts there, what runs runs on, and `problem` says what is wrong.
+    """
+
+    engine: str
+    is_lost: bool
+    heard_at_ms: int
+    """When the engine last answered; 0 when it never did."""
+    problem: str = ""
+
+
 class SiteLine(Struct, frozen=True, kw_only=True):
     """One site; totals over all its nodes, in thousandths of a GPU."""
 
@@ -109,6 +127,7 @@ class SiteLine(Struct, frozen=True, kw_only=True):
     """The first of them in placement order, at most as many as were asked for."""
     reservations: tuple[ReservationLine, ...] = ()
     """Present and coming, in the order in which they begin."""
+    contact: ContactLine | None = None
 
 
 class SitesReport(Struct, frozen=True, kw_only=True):
@@ -124,17 +143,23 @@ def nodes_report(world: World, now_ms: int) -> NodesReport:
     return NodesReport(at_ms=now_ms, nodes=tuple(_node_line(card, kept) for card in world.nodes()))
 
 
-def sites_report(world: World, now_ms: int, most_nodes: int = 64) -> SitesReport:
-    """Every site with its totals, and the GPU cells of at most `most_nodes` nodes of each."""
+def sites_report(
+    world: World, now_ms: int, contacts: Mapping[str, ContactLine] = NO_CONTACTS, most_nodes: int = 64
+) -> SitesReport:
+    """Every site with its totals and contact, and the GPU cells of at most `most_nodes` nodes of each."""
     held = _Held(world, kept_ahead(world.nation, now_ms))
     cards: dict[str, list[NodeCard]] = defaultdict(list)
     for card in world.nodes():
         cards[card.site].append(card)
-    sites = tuple(_site_line(site, cards[site.name], held, most_nodes) for site in world.nation.sites)
+    sites = tuple(
+        _site_line(site, cards[site.name], held, contacts.get(site.name), most_nodes) for site in world.nation.sites
+    )
     return SitesReport(at_ms=now_ms, sites=sites)
 
 
-def _site_line(site: Site, cards: list[NodeCard], held: _Held, most_nodes: int) -> SiteLine:
+def _site_line(
+    site: Site, cards: list[NodeCard], held: _Held, contact: ContactLine | None, most_nodes: int
+) -> SiteLine:
     return SiteLine(
         name=site.name,
         country=site.country,
@@ -149,6 +174,7 @@ def _site_line(site: Site, cards: list[NodeCard], held: _Held, most_nodes: int) 
         nodes_total=len(cards),
         nodes=tuple(held.node(card) for card in cards[:most_nodes]),
         reservations=held.kept.by_site.get(site.name, ()),
+        contact=contact,
     )
 
 

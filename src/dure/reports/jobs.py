@@ -110,6 +110,8 @@ class TimelineLine(Struct, frozen=True, kw_only=True):
     exit_code: int | None = None
     reservation: str = ""
     """The reservation for whose sake it must leave its node."""
+    detail: str = ""
+    """Why an engine did not run it, in its words."""
     note: str
 
 
@@ -315,6 +317,7 @@ def _timeline_line(moment: Moment) -> TimelineLine:
         attempt=moment.attempt,
         exit_code=moment.exit_code,
         reservation=moment.reservation,
+        detail=moment.detail,
         note=what_happened(moment),
     )
 

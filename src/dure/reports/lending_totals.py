@@ -22,6 +22,8 @@ from dure.model.events import (
     NationApplied,
     NodeChanged,
     Planned,
+    SiteContact,
+    SiteContactChanged,
 )
 from dure.model.jobs import Outcome
 from dure.model.nation import Nation
@@ -32,7 +34,7 @@ from dure.reports.lending_demand import Charges
 from dure.reports.lending_rule import divide, lent_between
 
 ROOT = ""
-_GOES_ON = frozenset({Outcome.PREEMPTED, Outcome.NODE_LOST, Outcome.DRAINED, Outcome.NEVER_STARTED})
+_GOES_ON = frozenset({Outcome.PREEMPTED, Outcome.RESIZED, Outcome.NODE_LOST, Outcome.DRAINED, Outcome.NEVER_STARTED})
 
 
 class _Job(Struct):
@@ -44,6 +46,9 @@ class _Job(Struct):
     held_milli: int = 0
     charged_milli: int = 0
     started_ms: int = 0
+    site: str = ""
+    """Where it ran last."""
+    refused_at: frozenset[str] = frozenset()
     is_running: bool = False
     failures: int = 0
     is_cancelled: bool = False
@@ -62,6 +67,7 @@ class _Claim(Struct):
     """A job that waits for GPUs to be given back: since when it demands them, where, and whose jobs were warned."""
 
     demanded_ms: int
+    site: str
     nodes: frozenset[str]
     victims: list[tuple[str, int]]
     """Shares, and how much each of their jobs held."""
@@ -144,6 +150,9 @@ class LendingTotals:
             case NodeChanged() if event.state != "up":
                 for job in [job for job, claim in self._claims.items() if event.node in claim.nodes]:
                     self._give_up_claim(job)
+            case SiteContactChanged() if event.contact is SiteContact.LOST:
+                for job in [job for job, claim in self._claims.items() if event.site == claim.site]:
+                    self._give_up_claim(job)
             case Planned():
                 self._enter(event.plan)
             case AttemptEnded() if event.job in self._jobs:
@@ -185,12 +194,13 @@ class LendingTotals:
         path = self._path(self._share(claim.job))
         demanded_ms = self._charges.demanded_ms(claim.gpu_class, path, amount, job.waits_since_ms, self._now_ms)
         nodes = frozenset(placement.node for placement in claim.placements)
-        self._claims[claim.job] = _Claim(demanded_ms, nodes, victims)
+        self._claims[claim.job] = _Claim(demanded_ms, claim.site, nodes, victims)
         self._charge(claim.job, amount)
 
     def _start(self, start: Start) -> None:
         job = self._jobs[start.job]
         job.gpu_class, job.started_ms, job.is_running = start.gpu_class, self._now_ms, True
+        job.site = start.site
         job.held_milli = sum(len(placement.gpus) * placement.milli for placement in start.placements)
         self._hold(start.job, job.held_milli)
         self._charge(start.job, job.held_milli)
@@ -225,6 +235,9 @@ class LendingTotals:
         job.held_milli, job.is_running, job.waits_since_ms = 0, False, self._now_ms
         job.failures += event.outcome is Outcome.FAILED
         tries_again = event.outcome is Outcome.FAILED and job.failures <= job.submitted.retry_limit
+        if event.outcome is Outcome.REFUSED:
+            job.refused_at |= {job.site}
+            tries_again = not set(job.submitted.sites) <= job.refused_at
         if job.is_cancelled or not (tries_again or event.outcome in _GOES_ON):
             self._forget(event.job)
 

@@ -122,6 +122,8 @@ _HAPPENED = {
     MomentCode.ATTEMPT_RESIZED: "attempt {attempt} left its nodes to go on with more",
     MomentCode.ATTEMPT_DRAINED: "attempt {attempt} left its node, which is being emptied",
     MomentCode.ATTEMPT_NEVER_STARTED: "attempt {attempt} ended: never started",
+    MomentCode.ATTEMPT_REFUSED: "{site} would not run attempt {attempt}: {detail}",
+    MomentCode.REFUSED_EVERYWHERE: "no site that it may use would run it: {detail}",
     MomentCode.ATTEMPT_FAILED: "attempt {attempt} failed with exit code {exit_code}",
     MomentCode.ATTEMPT_FAILED_TRIES_AGAIN: "attempt {attempt} failed with exit code {exit_code}; will be tried again",
     MomentCode.SUCCEEDED: "succeeded",
@@ -216,6 +218,7 @@ def what_happened(moment: Moment) -> str:
         attempt=moment.attempt,
         exit_code=moment.exit_code,
         reservation=moment.reservation,
+        detail=moment.detail,
     )
 
 

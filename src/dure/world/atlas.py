@@ -18,6 +18,7 @@ from dure.world.columns import (
     NODE_DOWN,
     NODE_DRAINED,
     NODE_SUSPECT,
+    NODE_UNREACHABLE,
     NODE_UP,
     NONE,
     UNLIMITED,
@@ -30,6 +31,7 @@ NODE_STATES = {
     NODE_DRAINED: "drained",
     NODE_DOWN: "down",
     NODE_SUSPECT: "suspect",
+    NODE_UNREACHABLE: "unreachable",
 }
 NODE_STATE_CODES = {name: code for code, name in NODE_STATES.items()}
 
@@ -138,6 +140,10 @@ class Atlas:
     def node_name(self, index: int) -> str:
         """Name of a node."""
         return self._node_names[index]
+
+    def nodes_of_site(self, site: str) -> list[int]:
+        """Rows of a site's nodes."""
+        return [index for index, (where, _) in enumerate(self._node_group) if where.name == site]
 
     def site_of_node(self, name: str) -> str:
         """Name of the site a node is at."""

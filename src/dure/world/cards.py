@@ -40,6 +40,8 @@ class MomentCode(StrEnum):
     ATTEMPT_DRAINED = "attempt-drained"
     ATTEMPT_RESIZED = "attempt-resized"
     ATTEMPT_NEVER_STARTED = "attempt-never-started"
+    ATTEMPT_REFUSED = "attempt-refused"
+    REFUSED_EVERYWHERE = "refused-everywhere"
     ATTEMPT_FAILED = "attempt-failed"
     ATTEMPT_FAILED_TRIES_AGAIN = "attempt-failed-tries-again"
     SUCCEEDED = "succeeded"
@@ -72,6 +74,7 @@ REQUEUED = {
     Outcome.DRAINED: MomentCode.ATTEMPT_DRAINED,
     Outcome.RESIZED: MomentCode.ATTEMPT_RESIZED,
     Outcome.NEVER_STARTED: MomentCode.ATTEMPT_NEVER_STARTED,
+    Outcome.REFUSED: MomentCode.ATTEMPT_REFUSED,
 }
 """What it says when an attempt ended for no fault of the job's, which goes back to the queue."""
 
@@ -97,6 +100,8 @@ class Moment(Struct, frozen=True, omit_defaults=True):
     exit_code: int | None = None
     reservation: str = ""
     """The reservation for whose sake it must leave its node."""
+    detail: str = ""
+    """Why its engine did not run it, in the engine's words."""
 
 
 class Copies(Struct, frozen=True, kw_only=True):
@@ -161,11 +166,18 @@ class JobCard(Struct, kw_only=True):
     stop_reason: StopReason | None = None
     cancel_requested: bool = False
     exit_code: int | None = None
+    refused_at: tuple[str, ...] = ()
+    """Sites whose engines will not run it."""
     timeline: list[Moment] = []
     template: str = ""
     """The array or service of which this is a task or replica."""
     copies: Copies | None = None
     """Of an array or service: how its tasks or replicas stand."""
+
+    @property
+    def sites(self) -> list[str]:
+        """Where it may run: where policy lets it, and no engine has refused it."""
+        return [site for site in self.submitted.sites if site not in self.refused_at]
 
     @property
     def must_start_by_ms(self) -> int | None:
@@ -214,7 +226,10 @@ class ShareCard(Struct, frozen=True, kw_only=True):
 
 
 class NodeCard(Struct, frozen=True, kw_only=True):
-    """One node. `state` is `up`, `cordoned`, `drained`, `down` or `suspect`; free amounts are not used by any job."""
+    """One node. `state` is `up`, `cordoned`, `drained`, `down`, `suspect` or `unreachable`.
+
+    Free amounts are not used by any job.
+    """
 
     name: str
     site: str

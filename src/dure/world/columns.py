@@ -80,7 +80,7 @@ PLACE_SLOTS = 6
 WITHIN_SITE, WITHIN_BLOCK, WITHIN_RACK, WITHIN_DOMAIN = range(4)
 
 # States of a node. Only one that is up takes new work.
-NODE_UP, NODE_DRAINED, NODE_DOWN, NODE_CORDONED, NODE_SUSPECT = range(5)
+NODE_UP, NODE_DRAINED, NODE_DOWN, NODE_CORDONED, NODE_SUSPECT, NODE_UNREACHABLE = range(6)
 
 Records = Any
 """A record array, or one record of it. Its fields are columns that no type checker knows."""

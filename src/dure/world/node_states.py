@@ -1,7 +1,8 @@
 """A node changes its state: what that does to the jobs that hold or claim its GPUs.
 
 Only a node that is up takes new work, and claims on any other are given up. What runs on it goes on while it is
-cordoned or suspect; when it is drained, what may be preempted is asked to leave; when it is down, everything is lost.
+cordoned, suspect or out of reach; when it is drained, what may be preempted is asked to leave; when it is down,
+everything is lost.
 """
 
 from __future__ import annotations

@@ -24,6 +24,8 @@ from dure.model.events import (
     NodeReason,
     Planned,
     SecretStored,
+    SiteContact,
+    SiteContactChanged,
     TokenIssued,
     TokenRevoked,
     TooLate,
@@ -57,6 +59,7 @@ from dure.world.columns import (
     MOST_GPUS,
     NEVER,
     NODE_SUSPECT,
+    NODE_UNREACHABLE,
     NODE_UP,
     NONE,
     QUEUED,
@@ -141,6 +144,8 @@ class World:
     """The starts that plans told to be reserved for waiting jobs."""
     suspect_until_ms: dict[str, int]
     """Nodes that are set aside as suspect, and when their probation is over."""
+    lost_sites: dict[str, str]
+    """Sites whose engines are out of contact, and what is wrong."""
 
     def __init__(self) -> None:
         self.atlas = Atlas(Nation())
@@ -160,6 +165,7 @@ class World:
         self._accused: dict[int, None] = {}
         """Nodes on which attempts ended badly, so that they may have become suspect."""
         self.suspect_until_ms = {}
+        self.lost_sites = {}
         self._releases = Agenda()
         """Held jobs by the time at which they may queue."""
         self._last_calls = Agenda()
@@ -201,6 +207,8 @@ class World:
                 self._end_attempt(event)
             case NodeChanged():
                 self._change_node(event)
+            case SiteContactChanged():
+                self._change_contact(event)
             case AccessRefused() | TokenIssued() | TokenRevoked() | SecretStored():
                 pass
             case _:
@@ -464,6 +472,8 @@ class World:
                 self._finish(card, Moment(event.at_ms, JobState.FAILED, MomentCode.TIME_LIMIT_REACHED))
             case Outcome.FAILED:
                 self._fail(card, event)
+            case Outcome.REFUSED:
+                self._look_elsewhere(card, event, left_for)
             case Outcome.PREEMPTED | Outcome.RESIZED | Outcome.NODE_LOST | Outcome.DRAINED | Outcome.NEVER_STARTED:
                 self._requeue(card, event, left_for)
             case _:
@@ -504,7 +514,20 @@ class World:
             # Who made way for a reservation lost nothing borrowed, and may take its guarantee back elsewhere.
             self.columns.jobs[card.row].times_reclaimed += 0 if left_for else 1
         transitions.put_in_queue(self.columns, card.row)
-        self._move(card, Moment(event.at_ms, JobState.QUEUED, REQUEUED[event.outcome], attempt=event.attempt))
+        where = card.site if event.outcome is Outcome.REFUSED else ""
+        what = REQUEUED[event.outcome]
+        self._move(
+            card, Moment(event.at_ms, JobState.QUEUED, what, site=where, attempt=event.attempt, detail=event.detail)
+        )
+
+    def _look_elsewhere(self, card: JobCard, event: AttemptEnded, left_for: str) -> None:
+        """A job goes where no engine has refused it yet; when there is no such site, it has failed."""
+        card.refused_at = (*card.refused_at, card.site)
+        if card.sites or card.cancel_requested:
+            self.columns.jobs[card.row].sites = self.atlas.site_mask(card.sites)
+            self._requeue(card, event, left_for)
+        else:
+            self._finish(card, _failure(event, JobState.FAILED, MomentCode.REFUSED_EVERYWHERE))
 
     def _finish(self, card: JobCard, moment: Moment) -> None:
         card.ended_at_ms = moment.at_ms
@@ -527,10 +550,8 @@ class World:
     def _change_node(self, event: NodeChanged) -> None:
         node = self.atlas.node_index(event.node)
         state = NODE_STATE_CODES[event.state]
-        claims = [row for row in self._jobs_on(node) if self.columns.jobs[row].state == CLAIMED]
-        change_node(self.columns, node, state, event.at_ms)
-        for row in claims if state != NODE_UP else ():
-            self._note_lost_claim(row, event.at_ms)
+        is_out_of_contact = self.atlas.site_of_node(event.node) in self.lost_sites
+        self._bring_node_into(node, NODE_UNREACHABLE if state == NODE_UP and is_out_of_contact else state, event.at_ms)
         self.suspect_until_ms.pop(event.node, None)
         if state == NODE_SUSPECT:
             self.suspect_until_ms[event.node] = event.at_ms + self.nation.timing.probation_ms
@@ -538,6 +559,24 @@ class World:
             forget_failures(self.columns, node)
         elif event.reason is NodeReason.PROBATION_OVER:
             put_on_trial(self.columns, node, event.at_ms)
+
+    def _change_contact(self, event: SiteContactChanged) -> None:
+        """Take the nodes of a site that cannot be reached out of service, or those back that were up before."""
+        is_lost = event.contact is SiteContact.LOST
+        if is_lost:
+            self.lost_sites[event.site] = event.detail
+        else:
+            self.lost_sites.pop(event.site, None)
+        before, after = (NODE_UP, NODE_UNREACHABLE) if is_lost else (NODE_UNREACHABLE, NODE_UP)
+        for node in self.atlas.nodes_of_site(event.site):
+            if self.columns.nodes[node].state == before:
+                self._bring_node_into(node, after, event.at_ms)
+
+    def _bring_node_into(self, node: int, state: int, at_ms: int) -> None:
+        claims = [row for row in self._jobs_on(node) if self.columns.jobs[row].state == CLAIMED]
+        change_node(self.columns, node, state, at_ms)
+        for row in claims if state != NODE_UP else ():
+            self._note_lost_claim(row, at_ms)
 
     def _judge_nodes(self, row: int, event: AttemptEnded) -> None:
         """Count for or against its nodes how an attempt ended."""
@@ -591,6 +630,7 @@ class World:
         before = old.jobs[row]
         self._fill_row(row, card.submitted, int(before.sequence))
         now = self.columns.jobs[row]
+        now.sites = self.atlas.site_mask(card.sites)
         now.attempt, now.times_reclaimed = before.attempt, before.times_reclaimed
         now.first_started_ms, now.submitted_ms = before.first_started_ms, before.submitted_ms
         for name in _TEMPLATE_FIELDS:
@@ -636,8 +676,14 @@ class World:
         """Nodes that go on under a new declaration keep their state, and what makes them suspect."""
         self._accused.clear()
         for name, state in before.node_states(old):
-            if self.atlas.has_node(name):
+            if self.atlas.has_node(name) and state != NODE_UNREACHABLE:
                 set_node_state(self.columns, self.atlas.node_index(name), state)
+        declared = {site.name for site in self.nation.sites}
+        self.lost_sites = {site: detail for site, detail in self.lost_sites.items() if site in declared}
+        for site in self.lost_sites:
+            for node in self.atlas.nodes_of_site(site):
+                if self.columns.nodes[node].state == NODE_UP:
+                    set_node_state(self.columns, node, NODE_UNREACHABLE)
         for name in [name for name in self.suspect_until_ms if not self.atlas.has_node(name)]:
             del self.suspect_until_ms[name]
         self.atlas.carry_over_failures(before, old, self.columns)
@@ -1010,4 +1056,4 @@ class World:
 
 
 def _failure(event: AttemptEnded, state: JobState, what: MomentCode) -> Moment:
-    return Moment(event.at_ms, state, what, attempt=event.attempt, exit_code=event.exit_code)
+    return Moment(event.at_ms, state, what, attempt=event.attempt, exit_code=event.exit_code, detail=event.detail)
