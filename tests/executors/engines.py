@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from dure.executors.contract import Ended, Executor, Launch, NeverStarted, Observation, Refused, Started
+from dure.executors.local.environment import USUAL_TERMS, Terms
 from dure.executors.local.executor import LocalExecutor
 from dure.executors.slurm.executor import SlurmExecutor
 from dure.executors.slurm.site import PlacedBy, SlurmSite
@@ -133,9 +134,9 @@ class Engine:
         return processes_of(self.folder)
 
 
-def local_engine(folder: Path) -> Engine:
+def local_engine(folder: Path, terms: Terms = USUAL_TERMS) -> Engine:
     """The engine that runs processes of this machine."""
-    return Engine(folder, lambda: LocalExecutor(folder))
+    return Engine(folder, lambda: LocalExecutor(folder, terms))
 
 
 def slurm_engine(folder: Path, conf: Path, placement: PlacedBy = PlacedBy.NODE) -> Engine:

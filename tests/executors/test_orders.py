@@ -6,9 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dure.executors.local import notices
-from dure.executors.local.environment import marker, order_of, rank_environment
+from dure.executors.local.environment import USUAL_TERMS, marker, order_of, rank_environment
+from dure.executors.local.limits import Limits
 from dure.executors.local.order import Order
 from dure.executors.local.processes import Entry
+from dure.executors.local.sandbox import Sandboxes
 
 from .engines import launch
 
@@ -47,19 +49,21 @@ def test_a_job_sets_what_it_likes_except_where_and_who_it_is(
 
 @given(env=ENVIRONMENTS)
 def test_every_rank_carries_the_marker_by_which_orphans_are_found(env: dict[str, str]) -> None:
-    order = order_of(launch("job.1", "true", ranks=2, env=env), "/folder", BASE)
+    order = order_of(launch("job.1", "true", ranks=2, env=env), "/folder", USUAL_TERMS, Sandboxes())
     for environment in order.environments:
         assert marker("/folder") in {f"{name}={value}" for name, value in environment.items()}
 
 
 @given(argv=st.lists(VALUES, min_size=1), env=ENVIRONMENTS, workdir=VALUES)
 def test_an_order_travels_as_one_line_and_arrives_unchanged(argv: list[str], env: dict[str, str], workdir: str) -> None:
-    sent = Order("job.1", argv, workdir, "", [env])
+    sent = Order("job.1", argv, workdir, "", [env], Limits(disk_bytes=7, time_ms=9), [argv], master_port=4)
     line = sent.as_line()
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1
     received = Order.from_line(line)
-    assert [getattr(received, name) for name in Order.__slots__] == [getattr(sent, name) for name in Order.__slots__]
+    assert (received.argv, received.environments, received.workdir) == (argv, [env], workdir)
+    assert received.limits.as_dict() == sent.limits.as_dict()
+    assert received.as_line() == line
 
 
 @given(program=st.text(st.characters(exclude_characters="\0\n"), max_size=15))

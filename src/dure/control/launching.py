@@ -18,8 +18,10 @@ from dure.control.orders import (
     address_of,
 )
 from dure.control.ports import Launch
+from dure.model.datasets import Dataset
 from dure.model.jobs import JobSpec
 from dure.model.plan import Claim, Decision, Spare, Start, Stop, Warn
+from dure.policy import must_be_sandboxed
 from dure.world.cards import JobCard
 from dure.world.templates import split_copy
 from dure.world.world import World
@@ -64,6 +66,7 @@ class Launching:
         project = card.submitted.project
         secrets = {name: self._secret_of(project, name) for name in spec.secrets}
         name = attempt_id(card.job, card.attempt)
+        datasets = datasets_of(world, spec)
         launch = Launch(
             attempt_id=name,
             site=card.site,
@@ -80,6 +83,8 @@ class Launching:
             time_limit_ms=spec.time_ms,
             cpus=spec.cpus,
             memory_mib=spec.memory_mib,
+            sandbox=spec.sandbox or must_be_sandboxed(datasets),
+            read_only=tuple(dict.fromkeys(filter(None, (each.paths.get(card.site) for each in datasets)))),
         )
         return LaunchOrder(engine=engine_of(world, card), attempt_id=name, launch=launch)
 
@@ -106,7 +111,7 @@ def engine_of(world: World, card: JobCard) -> EngineAddress:
 
 def platform_variables(world: World, card: JobCard, spec: JobSpec) -> dict[str, str]:
     """What the platform tells a job besides what its engine does; these names are ours and win over the job's own."""
-    copies = {each.name: each.paths.get(card.site, "") for each in world.nation.datasets if each.name in spec.data}
+    copies = {each.name: each.paths.get(card.site, "") for each in datasets_of(world, spec)}
     number = str(split_copy(card.job)[1])
     # Scripts written for Slurm look for the second name.
     task_number = {"DURE_ARRAY_TASK": number, "SLURM_ARRAY_TASK_ID": number} if spec.array else {}
@@ -114,6 +119,11 @@ def platform_variables(world: World, card: JobCard, spec: JobSpec) -> dict[str, 
         task_number = {"DURE_REPLICA": number}
     about = {"DURE_PROJECT": card.submitted.project, "DURE_PURPOSE": card.submitted.purpose}
     return about | task_number | {f"DURE_DATA_{variable_name(dataset)}": path for dataset, path in copies.items()}
+
+
+def datasets_of(world: World, spec: JobSpec) -> list[Dataset]:
+    """The data that a job reads."""
+    return [each for each in world.nation.datasets if each.name in spec.data]
 
 
 def variable_name(name: str) -> str:

@@ -368,6 +368,7 @@ _READERS: dict[str, tuple[str, Reader[Any]]] = {
     "replicas": ("replicas", replicas),
     "depends": ("depends", _depends),
     "data": ("data", _data),
+    "sandbox": ("sandbox", flag),
     "not_before": ("not_before_ms", moment),
     "not_after": ("not_after_ms", moment),
     "deadline": ("deadline_ms", moment),

@@ -102,6 +102,8 @@ class JobSpec(Struct, frozen=True, kw_only=True):
     """A service: it has no time limit, and its replicas are started again when they end. `time_ms` is 0."""
     depends: tuple[str, ...] = ()
     data: tuple[str, ...] = ()
+    sandbox: bool = False
+    """It runs without network and sees only its data and its own folders, as jobs on restricted data always do."""
     not_before_ms: int = 0
     """It starts at this moment (since the epoch) or later; 0 for no such bound, as below."""
     not_after_ms: int = 0

@@ -8,6 +8,7 @@ the texts in (`PolicySet(schema, policies)`), and binds them to a nation (`Polic
 from dure.policy.engine import PolicyError, PolicySet, Rule
 from dure.policy.in_force import PermittedSites, PolicyInForce
 from dure.policy.questions import NO_PERMIT, POLICY_ERROR, UNKNOWN_FACT, Action, Decision, Question
+from dure.policy.sandboxing import must_be_sandboxed
 
 __all__ = [
     "NO_PERMIT",
@@ -21,4 +22,5 @@ __all__ = [
     "PolicySet",
     "Question",
     "Rule",
+    "must_be_sandboxed",
 ]

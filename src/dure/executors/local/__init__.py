@@ -16,7 +16,11 @@ process numbers.
 
 A service manager must not kill the others with the server: under systemd, set `KillMode=process`.
 
-Modules that the supervisor loads (`processes`, `records`, `order`, `rank`, `shim`, `supervisor`) import only a few
-modules of the standard library: every shim is a copy of that memory. Import `LocalExecutor` from
-`dure.executors.local.executor`.
+The output of ranks goes through the shim (`output`), which also sees to limits on time and disk (`guard`); the kernel
+keeps those on memory and processes (`limits`). A sandboxed attempt is in a network of its own (`network`) and each of
+its ranks is run by bubblewrap (`sandbox`); when it has ended, what it worked with is wiped (`folders`).
+
+Modules that the supervisor loads (`folders`, `guard`, `limits`, `network`, `notices`, `order`, `output`, `processes`,
+`rank`, `records`, `shim`, `supervisor`) import only a few modules of the standard library: every shim is a copy of that
+memory. Import `LocalExecutor` from `dure.executors.local.executor`.
 """

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from dure.executors.contract import Ended, Launch, Started
 from dure.executors.environment import PLAIN_NAME, split_attempt_id
-from dure.executors.local import processes, records, shim
+from dure.executors.local import folders, processes, records, shim
 from dure.executors.local.environment import marker
 
 LOST_EXIT_CODE = -9
@@ -138,7 +138,12 @@ class AttemptFolder:
             _ranks(record), marker(self.path), patience_s
         ):
             return False
-        self._explain_loss(len(_ranks(record)))
+        loss = "ended here, because the process that watched over this attempt was killed"
+        records.say_in_logs(self.path, len(_ranks(record)), loss)
+        try:
+            folders.wipe(self.path)
+        except OSError:
+            return False  # tried again: its end is told when nothing is left of it
         lost: dict[str, object] = {"at_ms": shim.now_ms(), "exit_code": LOST_EXIT_CODE}
         records.replace(self.path, records.EXIT, lost, durable=True)
         return True
@@ -150,12 +155,6 @@ class AttemptFolder:
             return
         for each in _processes(claim, "shim"):
             processes.send_signal(each, shim.LOOK)
-
-    def _explain_loss(self, ranks: int) -> None:
-        """Say in the logs why they end: their reader sees only an exit code otherwise."""
-        for rank in range(ranks):
-            with open(os.path.join(self.path, records.log_name(rank)), "a", encoding="utf-8") as log:
-                log.write("dure: ended here, because the process that watched over this attempt was killed\n")
 
     def _has(self, name: str) -> bool:
         return records.exists(self.path, name)

@@ -6,26 +6,67 @@ The server's own environment is never passed on: it may hold secrets.
 from __future__ import annotations
 
 import os
+import pwd
+
+from msgspec import Struct
 
 from dure.executors.contract import Launch
-from dure.executors.environment import command_line, gpu_list, identity
-from dure.executors.local import records
+from dure.executors.environment import JOB_PATH, command_line, gpu_list, identity
+from dure.executors.local import folders, records
+from dure.executors.local.limits import MEBIBYTE, USUAL_LOG_BYTES, Limits
 from dure.executors.local.order import Order
+from dure.executors.local.sandbox import Sandboxes
 
 _RENDEZVOUS_ADDRESS = "127.0.0.1"
+_MOST_SANDBOXED_PROCESSES = 32_768
+_SERVERS_TURN_MS = 60_000
+"""How long after its time limit an attempt that the server did not stop is stopped by its shim."""
 
 
-def order_of(launch: Launch, folder: str, base: dict[str, str]) -> Order:
-    """The complete order for the supervisor. `folder` is the attempt's own; `base` is what every job sees.
+class Terms(Struct, frozen=True, kw_only=True):
+    """What holds for every attempt on this machine. A limit of 0 is none."""
+
+    path: str = JOB_PATH
+    """The PATH that jobs see."""
+    log_bytes: int = USUAL_LOG_BYTES
+    """How much of a rank's output is kept, besides its end."""
+    disk_bytes: int = 0
+    """How much the files of an attempt may take; in any case not more than they leave free."""
+    shown_in_sandboxes: tuple[str, ...] = ()
+    """Paths of software, besides the system's own, that sandboxed jobs see."""
+
+
+USUAL_TERMS = Terms()
+
+
+def order_of(launch: Launch, folder: str, terms: Terms, sandboxes: Sandboxes) -> Order:
+    """The complete order for the supervisor. `folder` is the attempt's own.
 
     A relative working folder is one inside the attempt's own scratch folder.
     """
+    ranks = range(len(launch.placements))
+    base = {"PATH": terms.path, "HOME": pwd.getpwuid(os.getuid()).pw_dir, "LANG": "C.UTF-8"}
+    if launch.sandbox:
+        base["HOME"] = folders.SANDBOX_HOME
     return Order(
         attempt_id=launch.attempt_id,
         argv=command_line(launch, folder),
         workdir=os.path.normpath(os.path.join(folder, records.SCRATCH, launch.workdir)),
         checkpoint_dir=launch.checkpoint_dir,
-        environments=[rank_environment(launch, rank, folder, base) for rank in range(len(launch.placements))],
+        environments=[rank_environment(launch, rank, folder, base) for rank in ranks],
+        limits=limits_of(launch, terms),
+        sandboxes=[sandboxes.options(launch, rank, folder) for rank in ranks] if launch.sandbox else [],
+    )
+
+
+def limits_of(launch: Launch, terms: Terms) -> Limits:
+    """What each rank, and the attempt as a whole, may take."""
+    return Limits(
+        log_bytes=terms.log_bytes,
+        disk_bytes=terms.disk_bytes,
+        memory_bytes=launch.memory_mib * MEBIBYTE,
+        processes=_MOST_SANDBOXED_PROCESSES if launch.sandbox else 0,
+        time_ms=launch.time_limit_ms + _SERVERS_TURN_MS if launch.time_limit_ms else 0,
     )
 
 

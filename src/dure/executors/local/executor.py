@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import logging
 import os
-import pwd
 import threading
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import assert_never
 
-from dure.executors.contract import Contact, Ended, ExecutorError, Launch, NeverStarted, Observation
-from dure.executors.environment import JOB_PATH, objection, signal_number
+from dure.executors.contract import Contact, Ended, ExecutorError, Launch, NeverStarted, Observation, Refused
+from dure.executors.environment import objection, signal_number
 from dure.executors.local import records, shim
 from dure.executors.local.attempt import AttemptFolder, Fate, ended_attempt_ids, open_attempt_ids, remove_remains
-from dure.executors.local.environment import order_of
+from dure.executors.local.environment import USUAL_TERMS, Terms, order_of
 from dure.executors.local.link import Link
+from dure.executors.local.sandbox import Sandboxes, objection_to_data
 
 _LOG = logging.getLogger(__name__)
 _SERVER_LOCK = "server.lock"
@@ -42,6 +42,8 @@ class _OpenAttempt:
         self.send_again_at = 0.0
         self.problem = ""
         """What keeps it from starting."""
+        self.is_refused = False
+        """That will never change."""
         self.start_seen = False
 
     def is_due(self) -> bool:
@@ -56,13 +58,14 @@ class _OpenAttempt:
 class LocalExecutor:
     """Runs attempts as processes of this machine; the package's docstring says who is who.
 
-    Everything lies under `folder`, which belongs to one server at a time and must be on a local disk. `path` is the
-    PATH that jobs see. Raises `ExecutorError` when the folder or the supervisor cannot be used.
+    Everything lies under `folder`, which belongs to one server at a time and must be on a local disk. `terms` hold for
+    every attempt. Raises `ExecutorError` when the folder or the supervisor cannot be used.
     """
 
-    def __init__(self, folder: Path, *, path: str = JOB_PATH) -> None:
+    def __init__(self, folder: Path, terms: Terms = USUAL_TERMS) -> None:
         self._root = str(folder.absolute())
-        self._base = {"PATH": path, "HOME": pwd.getpwuid(os.getuid()).pw_dir, "LANG": "C.UTF-8"}
+        self._terms = terms
+        self._sandboxes = Sandboxes(terms.shown_in_sandboxes)
         self._server_lock = _take_folder(self._root)
         self._mutex = threading.RLock()
         self._changed = threading.Condition(self._mutex)
@@ -86,6 +89,9 @@ class LocalExecutor:
                 return
             attempt = self._open[launch.attempt_id] = _OpenAttempt(folder, launch)
             attempt.problem = objection(launch)
+            if launch.sandbox and not attempt.problem:
+                attempt.problem = self._objection_to_sandbox(launch)
+                attempt.is_refused = bool(attempt.problem)
             if not attempt.problem and folder.fate() in (Fate.ABSENT, Fate.UNCLAIMED):
                 self._send(attempt)
             else:
@@ -214,6 +220,13 @@ class LocalExecutor:
             if not self._changed.wait_for(lambda: not self._open, _CLOSING_PATIENCE_S):
                 _LOG.warning("closed while these attempts were still ending: %s", ", ".join(sorted(self._open)))
 
+    def _objection_to_sandbox(self, launch: Launch) -> str:
+        """Why it cannot have the sandbox that it must run in: without one it does not run at all."""
+        problem = self._sandboxes.problem()
+        if problem:
+            return f"it must run in a sandbox, and {problem}"
+        return objection_to_data(launch, self._root)
+
     def _send(self, attempt: _OpenAttempt) -> None:
         assert attempt.launch is not None
         attempt.sends += 1
@@ -224,7 +237,7 @@ class LocalExecutor:
             attempt.problem = f"its folder could not be written: {error}"
             self._look_soon()
         else:
-            self._link.send(order_of(attempt.launch, attempt.folder.path, self._base))
+            self._link.send(order_of(attempt.launch, attempt.folder.path, self._terms, self._sandboxes))
 
     def _look_soon(self) -> None:
         self._look_at_all_at = 0.0
@@ -328,8 +341,10 @@ class LocalExecutor:
             self._send(attempt)
         return None
 
-    def _never_started(self, attempt: _OpenAttempt) -> NeverStarted:
+    def _never_started(self, attempt: _OpenAttempt) -> NeverStarted | Refused:
         reason = attempt.problem or "the process that should have started it was killed, or never got the order"
+        if attempt.is_refused:
+            return Refused(attempt_id=attempt.folder.attempt_id, at_ms=shim.now_ms(), reason=reason)
         return NeverStarted(attempt_id=attempt.folder.attempt_id, at_ms=shim.now_ms(), reason=reason)
 
 

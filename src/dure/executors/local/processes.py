@@ -117,6 +117,15 @@ def descendants(ancestor: int) -> list[Entry]:
     return found
 
 
+def children() -> list[int]:
+    """Numbers of this process's own children; none where the kernel does not list them."""
+    try:
+        with open(f"{PROCESS_TABLE}/self/task/{os.getpid()}/children", encoding="ascii") as file:
+            return [int(pid) for pid in file.read().split()]
+    except FileNotFoundError:
+        return []
+
+
 def _carries(pid: int, marker: bytes) -> bool:
     try:
         with open(f"{PROCESS_TABLE}/{pid}/environ", "rb") as file:

@@ -13,6 +13,9 @@ SOCKET = "socket"
 NOTICES = "notices"
 """Where the server hears that there is something new to read."""
 
+BUBBLEWRAP = "bwrap"
+"""The program that makes sandboxes."""
+
 LOCK = "lock"
 CLAIM = "claim"
 START = "start"
@@ -26,11 +29,23 @@ NOTICE = "notice.json"
 SCRIPT = "script"
 SETUP = "setup"
 SCRATCH = "scratch"
+PRIVATE = "private"
+"""What only sandboxed attempts have: the temporary and home folders of each rank."""
 
 
 def log_name(rank: int) -> str:
     """Name of the file that takes a rank's output."""
     return f"rank{rank}.log"
+
+
+def say_in_logs(folder: str, ranks: int, what: str) -> None:
+    """Tell the reader of each rank's log, who sees only an exit code otherwise."""
+    for rank in range(ranks):
+        try:
+            with open(os.path.join(folder, log_name(rank)), "a", encoding="utf-8") as log:
+                log.write(f"dure: {what}\n")
+        except OSError:
+            continue  # what must be said cannot be: the disk is full, or the folder was removed
 
 
 def read(folder: str, name: str) -> dict[str, object] | None:

@@ -15,8 +15,10 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from dure.executors.local import notices, processes, records
+from dure.executors.local import folders, network, notices, processes, records
+from dure.executors.local.guard import Guard
 from dure.executors.local.order import Order
+from dure.executors.local.output import OutputKeeper
 from dure.executors.local.rank import become
 
 LOOK = signal.SIGURG
@@ -32,7 +34,11 @@ FAILED_GANG_GRACE_MS = 5_000
 """How long the other ranks have to end by themselves when one rank failed."""
 LEFTOVER_GRACE_MS = 2_000
 """How long processes that ranks left behind have to end by themselves when every rank has ended."""
+BROKEN_LIMIT_GRACE_MS = 30_000
+"""How long an attempt has to end by itself when it has taken more time or disk than it may."""
 _KILL_AGAIN_S = 0.02
+_ASK_AGAIN_S = 0.1
+_MOST_CHASES = 200
 _RETRY_S = 0.5
 _NOTICES = os.path.join(os.pardir, os.pardir, records.NOTICES)
 _HERE = os.curdir
@@ -85,13 +91,17 @@ def _run_claimed(order: Order, file_mode_mask: int) -> bool:
 def run_here(order: Order, file_mode_mask: int, tell: Callable[[], None]) -> int:
     """Run the ranks with their records in the present folder, and `tell` of start and end; the exit code.
 
-    The caller is the subreaper, blocks the signals of `BLOCKED`, and holds the only claim to the folder.
+    The caller is the subreaper, blocks the signals of `BLOCKED`, and holds the only claim to the folder. Sandboxed
+    ranks get a network of their own, and so does the caller.
     """
+    if order.sandboxes:
+        network.leave_network()
     gang = Gang(order, file_mode_mask)
     _record_start(gang)
     gang.release()
     tell()
     gang.wait()
+    gang.clean_up()
     _record_exit(gang.exit_codes(), gang.exit_code(), tell)
     return gang.exit_code()
 
@@ -148,26 +158,29 @@ class Gang:
         """Exit code by process number, in the order in which ranks ended."""
         self._kill_at: float | None = None
         """When patience ends (monotonic seconds); None while nobody has to go."""
+        self._asked: set[tuple[int, int]] = set()
+        """Processes of a sandbox that were asked to end, by number and start."""
+        self._is_sandboxed = bool(order.sandboxes)
+        self._output = OutputKeeper()
         gate, self._gate = os.pipe()
         port = str(order.master_port or free_port())
-        os.makedirs(records.SCRATCH, exist_ok=True)
-        if order.checkpoint_dir:
-            os.makedirs(order.checkpoint_dir, exist_ok=True)
+        folders.make(order)
+        self._guard = Guard(order.limits, order.checkpoint_dir)
         for rank, environment in enumerate(order.environments):
             self._fork(order, rank, {**environment, "MASTER_PORT": port}, gate, file_mode_mask)
         os.close(gate)
 
     def _fork(self, order: Order, rank: int, environment: dict[str, str], gate: int, file_mode_mask: int) -> None:
-        log = os.open(records.log_name(rank), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        output = self._output.open(rank, order.limits.log_bytes)
         pid = os.fork()
         if pid == 0:
             try:
                 # The gate closes only when nobody but the shim holds its other end.
                 os.close(self._gate)
-                become(order, rank, environment, gate, log, file_mode_mask)
+                become(order, rank, environment, gate, output, file_mode_mask)
             finally:
                 os._exit(1)
-        os.close(log)
+        os.close(output)
         process = processes.identify(pid)
         if process is None:
             raise OSError(f"rank {rank} does not show in /proc")
@@ -175,6 +188,7 @@ class Gang:
 
     def release(self) -> None:
         """Let every rank run."""
+        self._output.start()
         os.write(self._gate, b"." * len(self.ranks))
         os.close(self._gate)
 
@@ -189,12 +203,25 @@ class Gang:
             else:
                 self._sleep()
 
+    def clean_up(self) -> None:
+        """Once nothing runs any more: complete the logs, and wipe what a sandboxed attempt worked with."""
+        self._output.finish()
+        while True:
+            try:
+                folders.wipe(_HERE)
+                return
+            except OSError:
+                time.sleep(_RETRY_S)  # its end is told when nothing of it is left
+
     def _attend(self) -> None:
         self._obey()
+        self._see_to_limits()
         if any(self._codes.values()):
             self._end_within(FAILED_GANG_GRACE_MS)
         elif len(self._codes) == len(self.ranks):
             self._end_within(LEFTOVER_GRACE_MS)
+        if self._kill_at is not None and self._is_sandboxed:
+            self._ask_sandboxes_to_end()
         self._kill_if_due()
 
     def exit_codes(self) -> list[int]:
@@ -216,7 +243,12 @@ class Gang:
             if pid == 0:
                 return True
             if pid in ranks:
-                self._codes[pid] = os.waitstatus_to_exitcode(status)
+                self._codes[pid] = self._exit_code_of(status)
+
+    def _exit_code_of(self, status: int) -> int:
+        """A sandbox, like a shell, says 128 + N when its program ended by signal N."""
+        code = os.waitstatus_to_exitcode(status)
+        return 128 - code if self._is_sandboxed and code - 128 in signal.valid_signals() else code
 
     def _obey(self) -> None:
         stop = records.read(_HERE, records.STOP)
@@ -225,6 +257,11 @@ class Gang:
         order = records.take(_HERE, records.SIGNAL)
         if order is not None:
             self._pass_on(_as_int(order.get("number")))
+
+    def _see_to_limits(self) -> None:
+        if self._kill_at is None and (objection := self._guard.objection()):
+            records.say_in_logs(_HERE, len(self.ranks), f"ended here, because {objection}")
+            self._end_within(BROKEN_LIMIT_GRACE_MS)
 
     def _pass_on(self, number: int) -> None:
         """Signal those processes that have a handler for it; the others, such as a shell, would die of it."""
@@ -236,13 +273,38 @@ class Gang:
         """Ask everything to end, once, and bring the end of patience forward if this grace is shorter."""
         deadline = time.monotonic() + grace_ms / 1000
         if self._kill_at is None:
-            self._signal_all(signal.SIGTERM)
             self._kill_at = deadline
+            if not self._is_sandboxed:
+                self._signal_all(signal.SIGTERM)
         self._kill_at = min(self._kill_at, deadline)
+
+    def _ask_sandboxes_to_end(self) -> None:
+        """Signal each process once, but not the ranks themselves: they are bubblewrap, which would take all with it."""
+        ranks = {rank.pid for rank in self.ranks}
+        for each in processes.descendants(os.getpid()):
+            key = each.pid, each.start_ticks
+            if each.pid not in ranks and key not in self._asked:
+                self._asked.add(key)
+                processes.send_signal(processes.Process(*key), signal.SIGTERM)
 
     def _kill_if_due(self) -> None:
         if self._kill_at is not None and time.monotonic() >= self._kill_at:
             self._signal_all(signal.SIGKILL)
+            self._chase()
+
+    def _chase(self) -> None:
+        """Kill what becomes the shim's child at once, because a program may fork away faster than it can be found.
+
+        Whoever forks and lets its parent end shows up here next: there is nowhere else to go.
+        """
+        for _ in range(_MOST_CHASES):
+            children = processes.children()
+            if not children:
+                return
+            for pid in children:
+                with suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
+            self._reap()
 
     def _signal_all(self, number: int) -> None:
         """Signal the process group of every descendant, also of those that moved to sessions of their own.
@@ -260,9 +322,11 @@ class Gang:
 
     def _sleep(self) -> None:
         if self._kill_at is None:
-            signal.sigwaitinfo(AWAITED)
+            signal.sigtimedwait(AWAITED, self._guard.next_look_s())
             return
         left_s = self._kill_at - time.monotonic()
+        if self._is_sandboxed:
+            left_s = min(left_s, _ASK_AGAIN_S)  # what was only just starting when the others were asked
         # Past the deadline, what the killed leave behind becomes the shim's and is killed in the next round.
         signal.sigtimedwait(AWAITED, left_s if left_s > 0 else _KILL_AGAIN_S)
 
