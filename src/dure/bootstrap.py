@@ -19,7 +19,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, closing, contextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -34,7 +34,9 @@ if TYPE_CHECKING:
     from dure.api.expectations import Expectations
     from dure.api.platform import Platform
     from dure.control.control import Control
-    from dure.control.orders import Engines
+    from dure.control.orders import EngineAddress, Engines
+    from dure.control.ports import Executor
+    from dure.executors.engines_file import EngineSite
     from dure.ledger.sqlite import SqliteLedger
     from dure.policy import PolicySet
 
@@ -83,6 +85,7 @@ def serve(
     port: int,
     *,
     kill_jobs_at_end: bool = False,
+    engines_file: Path | None = None,
     on_ready: Callable[[Ready], None] | None = None,
 ) -> int:
     """Run the platform until it is told to stop (SIGINT, SIGTERM). Returns the exit code.
@@ -98,9 +101,10 @@ def serve(
     try:
         with _listener(host, port) as listener:
             prepare_state(state)
+            engine_sites = _read_engines_file(engines_file)
             prepare_compilation()
             with _compiling_for_server() as compiling:
-                _serve(state, listener, kill_jobs_at_end, on_ready or _print_ready, began, compiling)
+                _serve(state, listener, engine_sites, kill_jobs_at_end, on_ready or _print_ready, began, compiling)
     except StartError as error:
         sys.stderr.write(f"Error: {error}\n")
         return 1
@@ -233,14 +237,40 @@ def make_control(state: Path, ledger: SqliteLedger) -> Control:
     return Control(ledger, make_policy_set(), key, random, str(state.absolute() / "checkpoints"))
 
 
-def make_engines(state: Path) -> Engines:
-    """The executors of this machine. Raises `StartError`."""
+def make_engines(state: Path, engine_sites: Mapping[str, EngineSite] | None = None) -> Engines:
+    """The executors of this machine, and of each site that the engines file names. Raises `StartError`."""
     from dure.control.orders import LOCAL, Engines
     from dure.executors.contract import ExecutorError
     from dure.executors.local.executor import LocalExecutor
 
+    opened: dict[EngineAddress, Executor] = {}
     try:
-        return Engines({LOCAL: LocalExecutor(state / "local")})
+        opened[LOCAL] = LocalExecutor(state / "local")
+        for name, site in (engine_sites or {}).items():
+            address, executor = _open_engine(name, site)
+            opened[address] = executor
+    except ExecutorError as error:
+        Engines(opened).close(kill=False)
+        raise StartError(str(error)) from None
+    return Engines(opened)
+
+
+def _open_engine(name: str, site: EngineSite) -> tuple[EngineAddress, Executor]:
+    from dure.control.orders import EngineAddress
+    from dure.executors.slurm.executor import SlurmExecutor
+    from dure.model.fleet import Engine
+
+    return EngineAddress(Engine.SLURM, name), SlurmExecutor(site)
+
+
+def _read_engines_file(path: Path | None) -> dict[str, EngineSite]:
+    if path is None:
+        return {}
+    from dure.executors.contract import ExecutorError
+    from dure.executors.engines_file import read_engines_file
+
+    try:
+        return read_engines_file(path)
     except ExecutorError as error:
         raise StartError(str(error)) from None
 
@@ -248,6 +278,7 @@ def make_engines(state: Path) -> Engines:
 def _serve(
     state: Path,
     listener: socket.socket,
+    engine_sites: Mapping[str, EngineSite],
     kill_jobs: bool,
     on_ready: Callable[[Ready], None],
     began: float,
@@ -262,7 +293,7 @@ def _serve(
 
     with closing(open_ledger(state)) as ledger:
         control = make_control(state, ledger)
-        engines = make_engines(state)
+        engines = make_engines(state, engine_sites)
         clock = SystemClock()
         expectations = Expectations(control, clock)
         platform = Platform(Loop(control, clock, engines), clock, engines, Sessions(os.urandom), expectations)

@@ -228,6 +228,16 @@ def test_what_one_engine_says_of_the_jobs_of_another_counts_for_nothing() -> Non
     assert [(order.engine, order.attempt_id) for order in step.orders] == [(LOCAL, "j1.1")]
 
 
+def test_nodes_that_an_engine_chose_are_remembered() -> None:
+    control = empty_control()
+    ask(control, ApplyNation(caller=OPERATOR, nation=nation()))
+    wanted = submit(control, spec(gpus=4))
+    run(control, seen=[Started(attempt_id="j1.1", at_ms=START_MS, nodes=("gpu017",))])
+    assert control.world.jobs[wanted].engine_nodes == ("gpu017",)
+    control.rebuild()
+    assert control.world.jobs[wanted].engine_nodes == ("gpu017",)
+
+
 def test_losing_contact_is_in_the_ledger() -> None:
     control = empty_control()
     ask(control, ApplyNation(caller=OPERATOR, nation=nation(TWO_SITES)))

@@ -142,6 +142,8 @@ def _print_headline(report: JobReport) -> None:
             click.echo(f"  {what} {format_moment(at_ms)} ({ago(at_ms, report.at_ms)})")
     if line.max_nodes is not None and report.placements:
         click.echo(f"  has {line.nodes} of up to {line.max_nodes} nodes")
+    if report.engine_nodes:
+        click.echo(f"  on {', '.join(report.engine_nodes)}, chosen by its site")
     if line.tasks:
         click.echo(f"  {line.tasks.note}")
     ended = f"exit code {line.exit_code}" if line.exit_code is not None and line.state.is_final else ""

@@ -15,8 +15,11 @@ import click
 @click.option(
     "--state", metavar="FOLDER", envvar="DURE_STATE", default=".dure", show_default=True, help="State folder."
 )
+@click.option(
+    "--engines", metavar="FILE", envvar="DURE_ENGINES", help="How the engines of other sites are reached (YAML)."
+)
 @click.option("--stop-jobs", is_flag=True, help="Stop running jobs when the server stops, instead of leaving them.")
-def up(host: str, port: int, state: str, stop_jobs: bool) -> None:
+def up(host: str, port: int, state: str, engines: str | None, stop_jobs: bool) -> None:
     """Run the platform here: ledger, scheduler, API and portal.
 
     Everything it knows is in the state folder; starting again continues where it was, with the jobs that kept running.
@@ -26,7 +29,8 @@ def up(host: str, port: int, state: str, stop_jobs: bool) -> None:
 
     from dure.bootstrap import serve
 
-    sys.exit(serve(Path(state), host, port, kill_jobs_at_end=stop_jobs))
+    engines_file = Path(engines) if engines else None
+    sys.exit(serve(Path(state), host, port, kill_jobs_at_end=stop_jobs, engines_file=engines_file))
 
 
 @click.command()

@@ -77,7 +77,7 @@ def event_of(world: World, seen: Observation, false_starts: int, latest_ms: int,
         case Started():
             if card.state is not JobState.STARTING:
                 return None
-            return AttemptStarted(at_ms=at_ms, job=job, attempt=attempt)
+            return AttemptStarted(at_ms=at_ms, job=job, attempt=attempt, nodes=seen.nodes)
         case Ended():
             outcome = outcome_of(card, seen.exit_code)
             if seen.was_lost and outcome is Outcome.FAILED:

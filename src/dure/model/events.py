@@ -113,6 +113,8 @@ class AttemptStarted(Event, frozen=True, kw_only=True, omit_defaults=True, tag="
 
     job: str
     attempt: int
+    nodes: tuple[str, ...] = ()
+    """Where, by rank and in the engine's own names, when the engine chose the nodes."""
 
 
 class AttemptEnded(Event, frozen=True, kw_only=True, omit_defaults=True, tag="attempt-ended"):

@@ -142,6 +142,8 @@ class JobReport(Struct, frozen=True, kw_only=True):
     data: tuple[str, ...] = ()
     allowed_sites: tuple[str, ...] = ()
     placements: tuple[Placement, ...] = ()
+    engine_nodes: tuple[str, ...] = ()
+    """By rank, in the names of the site's engine, when that chose the nodes."""
     first_started_at_ms: int | None = None
     waited_ms: int | None = None
     """From submission to the first start, or until now."""
@@ -296,6 +298,7 @@ def job_report(
         data=asked.data,
         allowed_sites=asked.sites,
         placements=card.placements,
+        engine_nodes=card.engine_nodes,
         first_started_at_ms=card.first_started_at_ms,
         waited_ms=_waited_ms(card, now_ms),
         ran_ms=_ran_ms(card, now_ms),

@@ -151,6 +151,8 @@ class JobCard(Struct, kw_only=True):
     gpu_class: str = ""
     placements: tuple[Placement, ...] = ()
     """Where it runs, or what it claims, now."""
+    engine_nodes: tuple[str, ...] = ()
+    """Where its latest attempt ran by rank, when its engine chose the nodes; `placements` then only says how many."""
     borrowed: bool = False
     first_started_at_ms: int | None = None
     started_at_ms: int | None = None

@@ -259,7 +259,7 @@ class World:
         card.attempt, card.site, card.gpu_class = start.attempt, start.site, start.gpu_class
         card.placements, card.borrowed = start.placements, start.borrowed
         card.started_at_ms, card.stop_at_ms, card.stop_reason = at_ms, None, None
-        card.exit_code = None
+        card.exit_code, card.engine_nodes = None, ()
         if card.first_started_at_ms is None:
             card.first_started_at_ms = at_ms
         what = MomentCode.ATTEMPT_STARTED
@@ -446,6 +446,7 @@ class World:
     def _note_started(self, event: AttemptStarted) -> None:
         card = self._card(event.job)
         if card.attempt == event.attempt and card.state is JobState.STARTING:
+            card.engine_nodes = event.nodes
             self._move(card, Moment(event.at_ms, JobState.RUNNING, MomentCode.RUNNING))
 
     def _end_attempt(self, event: AttemptEnded) -> None:
