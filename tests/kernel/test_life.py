@@ -432,3 +432,12 @@ def test_a_gang_that_claimed_before_a_replay_starts_with_the_same_ranks_after_it
     plan = decide(replayed, story.now_ms)
     assert started(plan) == ["d"]
     assert plan == story.decide()
+
+
+def test_a_job_that_never_began_is_tried_again_at_once_also_when_another_class_changed_with_it() -> None:
+    story = Story(nation(GUEST, nodes=1, classes=("A100", "H100")))
+    first = story.submit(job("old", "guest", 1, classes=("A100",)), job("j", "guest", 1, classes=("H100", "A100")))
+    assert started(first) == ["old", "j"]
+    story.end("old", Outcome.SUCCEEDED)
+    again = story.finish("j", outcome=Outcome.NEVER_STARTED)
+    assert started(again) == ["j"]

@@ -126,16 +126,15 @@ def _note_arrival(columns: Columns, job: int, gpu_class: int) -> None:
     """
     record = columns.classes[gpu_class]
     share = columns.shares[columns.jobs[job].queue]
-    if record.dirty == ANEW:
+    from_elsewhere = record.blocked != NONE and columns.jobs[record.blocked].queue != columns.jobs[job].queue
+    is_booked = share.booked == 1 and columns.counters[0].open_bookings > 0
+    if record.dirty == ANEW or is_booked or columns.jobs[job].next != NONE or from_elsewhere:
+        record.dirty = ANEW
+        # The share may be judged before that pass begins; then it must not look as if nothing were left to try there.
+        share.cursor_pass = NONE
         return
     record.dirty = ARRIVALS
-    if share.booked == 1 and columns.counters[0].open_bookings > 0:
-        record.dirty = ANEW
-        return
-    from_elsewhere = record.blocked != NONE and columns.jobs[record.blocked].queue != columns.jobs[job].queue
-    if columns.jobs[job].next != NONE or from_elsewhere:
-        record.dirty = ANEW
-    elif share.cursor_pass == record.pass_number and share.cursor == NONE and share.closed == 0:
+    if share.cursor_pass == record.pass_number and share.cursor == NONE and share.closed == 0:
         share.cursor = job
 
 
