@@ -27,6 +27,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from dure.control.clock import SteadyClock
+
 if TYPE_CHECKING:
     from starlette.applications import Starlette
     from uvicorn import Server
@@ -67,16 +69,11 @@ class Ready(Struct, frozen=True, kw_only=True):
     started_in_ms: int
 
 
-class SystemClock:
-    """The machine's clock, kept from going back."""
+class SystemClock(SteadyClock):
+    """The machine's clock, which is never earlier than the end of the ledger that is handed over as `at_least_ms`."""
 
-    def __init__(self) -> None:
-        self._latest_ms = 0
-
-    def now_ms(self) -> int:
-        """Milliseconds since the epoch."""
-        self._latest_ms = max(self._latest_ms, time.time_ns() // 1_000_000)
-        return self._latest_ms
+    def __init__(self, at_least_ms: int = 0) -> None:
+        super().__init__(lambda: time.time_ns() // 1_000_000, lambda: time.monotonic_ns() // 1_000_000, at_least_ms)
 
 
 def serve(
@@ -294,7 +291,7 @@ def _serve(
     with closing(open_ledger(state)) as ledger:
         control = make_control(state, ledger)
         engines = make_engines(state, engine_sites)
-        clock = SystemClock()
+        clock = SystemClock(at_least_ms=control.memory.latest_ms)
         expectations = Expectations(control, clock)
         platform = Platform(Loop(control, clock, engines), clock, engines, Sessions(os.urandom), expectations)
         _calm_garbage_collection()
