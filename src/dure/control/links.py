@@ -110,6 +110,8 @@ class Link:
                 await asyncio.sleep(RETRY_S)
                 continue
             found = sort_out(self._control, self.address, known)
+            # What waits to be sent about these attempts is found anew, if it still holds.
+            self._orders = [order for order in self._orders if order.attempt_id not in known.attempts]
             for order in found.orders:
                 self.order(order)
             self._recovered.set()
@@ -125,11 +127,10 @@ class Link:
             self._ordered.clear()
             orders, self._orders = self._orders, []
             untold = await self._worker.run(partial(self._engines.carry_out, orders))
-            if untold:
-                self._news.set()
             if untold and not self._closing:
-                await asyncio.sleep(RETRY_S)
                 self._orders = untold + self._orders
+                self._news.set()
+                await asyncio.sleep(RETRY_S)
             if self._orders or self._closing:
                 self._ordered.set()
 

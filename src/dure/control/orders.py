@@ -12,7 +12,16 @@ from typing import assert_never
 
 from msgspec import Struct
 
-from dure.control.ports import Contact, Executor, ExecutorError, Launch, NodeCapacity, Observation
+from dure.control.ports import (
+    Contact,
+    Executor,
+    ExecutorError,
+    Launch,
+    NeverStarted,
+    NodeCapacity,
+    Observation,
+    Refused,
+)
 from dure.model.fleet import Engine, Site
 
 log = logging.getLogger(__name__)
@@ -90,6 +99,8 @@ class Engines:
 
     def __init__(self, executors: Mapping[EngineAddress, Executor]) -> None:
         self._executors = dict(executors)
+        self._never_started: dict[EngineAddress, set[str]] = {address: set() for address in executors}
+        """Attempts of which an engine has said so. Whoever hears of it may have started the next one meanwhile."""
 
     @property
     def addresses(self) -> tuple[EngineAddress, ...]:
@@ -115,11 +126,19 @@ class Engines:
 
     def observe(self, engine: EngineAddress) -> list[Seen]:
         """What an engine has seen since the last call."""
-        return [Seen(engine, what) for what in self._executors[engine].observe()]
+        seen = self._executors[engine].observe()
+        self._never_started[engine].update(each.attempt_id for each in seen if isinstance(each, NeverStarted | Refused))
+        return [Seen(engine, what) for what in seen]
+
+    def never_started(self, engine: EngineAddress) -> frozenset[str]:
+        """The attempts of which `observe` has told that they never started."""
+        return frozenset(self._never_started[engine])
 
     def recover(self, engine: EngineAddress, attempt_ids: Iterable[str]) -> dict[str, Observation | None]:
-        """What an engine knows of attempts that were open before a restart."""
-        return self._executors[engine].recover(attempt_ids)
+        """What an engine knows of attempts that are open. Of all others, nobody will hear again."""
+        asked = list(attempt_ids)
+        self._never_started[engine].intersection_update(asked)
+        return self._executors[engine].recover(asked)
 
     def contact(self, engine: EngineAddress) -> Contact | None:
         """How old what is known of an engine is; None where no way to it was set up."""
@@ -152,6 +171,8 @@ class Engines:
             log.exception("engine %s did not forget attempt %s", order.engine, order.attempt_id)
 
     def _was_told(self, order: Order) -> bool:
+        if isinstance(order, LaunchOrder) and order.attempt_id in self._never_started.get(order.engine, ()):
+            return True  # It was told, did not answer, and has said since that it came to nothing.
         try:
             self._tell(order)
         except ExecutorError as error:

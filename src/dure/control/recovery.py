@@ -29,6 +29,10 @@ class Known(Struct, frozen=True, kw_only=True):
 
     attempts: dict[str, Observation | None]
     over: list[str]
+    earlier: list[Seen]
+    """What it had seen before it was asked, and nobody had fetched."""
+    never_started: frozenset[str]
+    """Attempts of which it was heard before that they never started; that may be on its way to the world."""
 
 
 class Found(Struct, frozen=True, kw_only=True):
@@ -45,30 +49,42 @@ def open_attempts(world: World, engine: EngineAddress) -> list[str]:
 
 def ask_engine(engines: Engines, engine: EngineAddress, attempt_ids: Sequence[str]) -> Known:
     """Have the engine say what it knows. May take long, or fail."""
-    return Known(attempts=engines.recover(engine, attempt_ids), over=engines.over(engine))
+    earlier = engines.observe(engine)
+    return Known(
+        attempts=engines.recover(engine, attempt_ids),
+        over=engines.over(engine),
+        earlier=earlier,
+        never_started=engines.never_started(engine),
+    )
 
 
 def sort_out(control: Control, engine: EngineAddress, known: Known) -> Found:
     """Set what an engine knows against the world."""
-    found = Found(observations=[], orders=[])
+    found = Found(observations=[*known.earlier], orders=[])
     for name, seen in known.attempts.items():
         job, attempt = split_attempt_id(name)
         card = control.world.jobs.get(job)
         if card is not None and card.attempt == attempt and holds_gpus(card):
-            _sort_out(control, card, engine, seen, found)
+            _sort_out(control, card, engine, seen, name in known.never_started, found)
     found.orders.extend(control.memory.outputs.left_over(engine, known.over, control.world))
     return found
 
 
-def _sort_out(control: Control, card: JobCard, engine: EngineAddress, seen: Observation | None, found: Found) -> None:
-    """One open attempt: it ended meanwhile, it runs (or may run), or it never did."""
+def _sort_out(
+    control: Control, card: JobCard, engine: EngineAddress, seen: Observation | None, was_heard: bool, found: Found
+) -> None:
+    """One open attempt: it ended meanwhile, it runs (or may run), or it never did.
+
+    With `was_heard`, it was heard before that it never did, and so it is over: were it sent again, it would run beside
+    the attempt that follows.
+    """
     match seen:
         case Ended() | Refused():
             found.observations.append(Seen(engine, seen))
         case Started():
             found.observations.append(Seen(engine, seen))
             found.orders.extend(_standing_orders(control, card))
-        case NeverStarted() if card.state is JobState.STOPPING:
+        case NeverStarted() if was_heard or card.state is JobState.STOPPING:
             found.observations.append(Seen(engine, seen))
         case NeverStarted():
             found.orders.append(control.launching.launch(control.world, card))

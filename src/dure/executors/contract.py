@@ -134,7 +134,11 @@ class Executor(Protocol):
         ...
 
     def recover(self, attempt_ids: Iterable[str]) -> dict[str, Observation | None]:
-        """After a restart: what is known of each of these attempts; None while it runs or its fate is not proven."""
+        """After a restart: what is known of each of these attempts; None while it runs or its fate is not proven.
+
+        `observe` says nothing afterwards that is not so any more: of an attempt that is started again, it does not
+        report that it never started.
+        """
         ...
 
     def on_observation(self, wake: Callable[[], None]) -> None:
