@@ -1,0 +1,266 @@
+"""One story: a nation, people, engines and a platform for a few simulated minutes, then calm, then the last look."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from msgspec import Struct
+
+from dure import kernel
+from dure.control.memory import Memory
+from dure.control.orders import address_of
+from dure.intake.nationfile import nation_from_document
+from dure.model.jobs import JobState
+from dure.policy import PolicySet
+from dure.reports.shares import shares_report
+from dure.world.cards import JobCard
+from tests.simulation import documents
+from tests.simulation.disk import SimulatedDisk
+from tests.simulation.engine import Phase, SimulatedEngine
+from tests.simulation.faults import Faults
+from tests.simulation.invariants import Invariants
+from tests.simulation.people import People
+from tests.simulation.scheduler import SECOND_US, Scheduler, Trace
+from tests.simulation.server import VAULT_KEY, Server
+
+LASTS_US = 150 * SECOND_US
+BETWEEN_PEOPLE_US = 3 * SECOND_US
+BETWEEN_FAULTS_US = 2 * SECOND_US
+SETTLES_WITHIN_US = 4 * 3600 * SECOND_US
+LOOK_EVERY_US = 20 * SECOND_US
+MOST_EVENTS = 400_000
+
+
+class Violation(Exception):
+    """Something is as it must never be."""
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """How a story went."""
+
+    seed: int
+    problem: str
+    digest: str
+    events: int
+    entries: int
+    jobs: int
+    lives: int
+    simulated_s: float
+    faults: Counter[str]
+
+    def __str__(self) -> str:
+        return (
+            f"seed {self.seed}: {self.problem or 'sound'} ({self.simulated_s:.0f} s, {self.lives} lives,"
+            f" {self.jobs} jobs, {self.entries} entries, {self.events} events, {self.faults.total()} faults, {self.digest[:12]})"
+        )
+
+
+class Story:
+    """Plays one seed. `tell` gets the trace line by line."""
+
+    def __init__(
+        self, seed: int, folder: Path, policy_set: PolicySet, tell: Callable[[str], None] | None = None
+    ) -> None:
+        self.scheduler = Scheduler(seed, Trace(tell))
+        self.faults = Faults(self.scheduler.stream("faults"))
+        self.invariants = Invariants()
+        self.disk = SimulatedDisk(self.scheduler, self.faults, folder)
+        self.disk.on_durable = self.invariants.durable
+        self.disk.on_found = self.invariants.found
+        self.chance = self.scheduler.stream("story")
+        self.nation = documents.nation_document(self.chance)
+        addresses = dict.fromkeys(address_of(site) for site in nation_from_document(self.nation).sites)
+        self.engines = [SimulatedEngine(each, self.scheduler, self.faults, self.invariants) for each in addresses]
+        self.server = Server(self.scheduler, self.faults, self.disk, self.engines, policy_set)
+        self.people = People(self.scheduler, self.faults, self.server, self.invariants, self.nation)
+        self.policy_set = policy_set
+
+    def play(self) -> Outcome:
+        """Play it to its end, or to the first thing that must never be."""
+        problem = ""
+        try:
+            self._play()
+        except Violation as violation:
+            problem = str(violation)
+            self.scheduler.note("VIOLATION", problem)
+        return Outcome(
+            seed=self.scheduler.seed,
+            problem=problem,
+            digest=self.scheduler.trace.digest,
+            events=self.scheduler.events,
+            entries=len(self.invariants.entries),
+            jobs=len(self.invariants.submitted),
+            lives=self.server.lives,
+            simulated_s=self.scheduler.now_us / SECOND_US,
+            faults=self.scheduler.trace.faults,
+        )
+
+    def _play(self) -> None:
+        self.scheduler.note(
+            "story", f"seed {self.scheduler.seed}; faults: {', '.join(sorted(self.faults.kinds)) or 'none'}"
+        )
+        self.server.start()
+        self.people.apply_nation(self.nation)
+        self._people_act()
+        self._faults_strike()
+        self._run_until(LASTS_US, lambda: False)
+        self._calm_down()
+        self._run_until(LASTS_US + SETTLES_WITHIN_US, self._is_at_rest)
+        self._look_at_the_end()
+
+    # While it lasts.
+
+    def _people_act(self) -> None:
+        if self.scheduler.now_us < LASTS_US:
+            if self.invariants.nation.sites:
+                self.people.do_something()
+            self.scheduler.after(round(self.chance.expovariate(1 / BETWEEN_PEOPLE_US)), self._people_act)
+
+    def _faults_strike(self) -> None:
+        if self.faults.are_over:
+            return
+        engine = self.chance.choice(self.engines)
+        strikes = self.faults.strikes
+        if strikes("killed"):
+            self.scheduler.fault("killed", "server", "SIGKILL")
+            self.server.kill("is killed")
+        if strikes("stopped"):
+            self.server.stop()
+        if strikes("contact-lost"):
+            engine.lose_contact(self.chance.randint(1, 20 * SECOND_US))
+        if strikes("agent-restarted"):
+            engine.restart_agent(self.chance.randint(1, 5 * SECOND_US))
+        if strikes("node-fails"):
+            engine.fail_node(self.chance.choice(self._nodes()), self.chance.randint(1, 30 * SECOND_US))
+        if strikes("stray-attempt"):
+            engine.run_stray(f"j{self.chance.randint(500, 999)}.{self.chance.randint(1, 3)}")
+        self._clocks_go_wrong(engine)
+        self.scheduler.after(round(self.chance.expovariate(1 / BETWEEN_FAULTS_US)), self._faults_strike)
+
+    def _clocks_go_wrong(self, engine: SimulatedEngine) -> None:
+        if self.faults.strikes("clock-steps-back"):
+            self._set_clock("clock-steps-back", -self.chance.choice([10, 1_000, 60_000, 3_600_000]))
+        if self.faults.strikes("clock-jumps-ahead"):
+            self._set_clock("clock-jumps-ahead", self.chance.choice([10, 1_000, 60_000, 3_600_000]))
+        if self.faults.strikes("engine-clock-wrong"):
+            engine.clock_is_off_ms = self.chance.choice([-3_600_000, -5_000, -20, 0, 20, 5_000, 3_600_000])
+            self.scheduler.fault("engine-clock-wrong", engine.site, f"by {engine.clock_is_off_ms} ms")
+
+    def _set_clock(self, kind: str, by_ms: int) -> None:
+        self.server.wall.is_off_ms += by_ms
+        self.scheduler.fault(kind, "server", f"by {by_ms} ms")
+
+    def _nodes(self) -> list[str]:
+        groups = [group for site in self.nation["sites"] for group in site["nodes"]]
+        return [f"{group['name']}-0000" for group in groups]
+
+    # When it is over.
+
+    def _calm_down(self) -> None:
+        self.scheduler.note("story", "faults are over")
+        self.faults.are_over = True
+        self._end_services()
+
+    def _end_services(self) -> None:
+        """Until no service is left; some submissions are still on their way."""
+        life = self.server.life
+        if life is not None and life.is_ready:
+            self.people.bring_everything_back()
+        if self.scheduler.now_us < LASTS_US + 120 * SECOND_US:
+            self.scheduler.after(LOOK_EVERY_US, self._end_services)
+
+    def _is_at_rest(self) -> bool:
+        """Nothing runs, nothing is on its way, and only time could change that."""
+        life = self.server.life
+        return (
+            life is not None
+            and life.is_ready
+            and not self.people.open
+            and not self.invariants.running
+            and not self.invariants.open
+            and self.scheduler.now_us > LASTS_US + 150 * SECOND_US
+            and life.control.world.next_wake_ms() is None
+        )
+
+    def _run_until(self, until_us: int, is_enough: Callable[[], bool]) -> None:
+        look_us = self.scheduler.now_us
+        while self.scheduler.now_us < until_us:
+            next_us = self.scheduler.next_us()
+            if next_us is not None and next_us <= look_us:
+                self.scheduler.step()
+                self._look()
+                continue
+            self.scheduler.now_us = look_us
+            if is_enough():
+                return
+            look_us = min(look_us + LOOK_EVERY_US, until_us)
+
+    def _look(self) -> None:
+        """After every step."""
+        problems = self.invariants.problems
+        life = self.server.life
+        if life is not None:
+            problems.extend(life.loop.failures)
+            if life.is_ready and life.control.halted:
+                problems.append(f"the platform halted: {life.control.halted}")
+            if life.is_ready and "task" in life.platform.trouble:
+                problems.append(life.platform.trouble)
+        if self.scheduler.events > MOST_EVENTS:
+            problems.append(f"more than {MOST_EVENTS} events: something goes round in circles")
+        if problems:
+            raise Violation("; ".join(problems))
+
+    def _look_at_the_end(self) -> None:
+        life = self.server.life
+        problems = self.invariants.problems
+        if life is None or not life.is_ready:
+            raise Violation("the platform does not serve, though nothing goes wrong any more")
+        world = life.control.world
+        self.scheduler.note("story", f"at the end: next wake {world.next_wake_ms()}, now {life.clock.now_ms()}")
+        for card in world.jobs.values():
+            if not card.state.is_final:
+                self.scheduler.note("story", f"{card.job} is {card.state.value}: {', '.join(self._why(card))}")
+        for name in self.invariants.running:
+            problems.append(f"{name} still runs")
+        for engine in self.engines:
+            waiting = [each.name for each in engine.attempts.values() if each.phase is Phase.TAKEN]
+            problems.extend(f"{name} was taken and never began" for name in waiting)
+        for card in world.jobs.values():
+            if card.state.is_final:
+                continue
+            if not card.state.is_waiting and card.copies is None:
+                problems.append(f"{card.job} is {card.state.value} though nothing runs")
+            elif card.state is JobState.QUEUED and not self._why(card):
+                problems.append(f"{card.job} waits for no reason")
+        problems.extend(f"{job} is lost" for job in self.invariants.submitted if job not in world.jobs)
+        verdict = self.disk.judge()
+        if not verdict.is_sound or verdict.size != len(self.invariants.entries):
+            problems.append(f"the ledger does not verify: {verdict}")
+        self._compare_with_replay()
+        self._look()
+
+    def _why(self, card: JobCard) -> list[str]:
+        life = self.server.life
+        assert life is not None
+        if card.state is not JobState.QUEUED:
+            return []
+        found = kernel.explain(life.control.world, card.job, life.clock.now_ms())
+        return [str(each.code) for each in found.blockers]
+
+    def _compare_with_replay(self) -> None:
+        """The ledger alone says how things stand."""
+        life = self.server.life
+        assert life is not None
+        live, now_ms = life.control.world, life.clock.now_ms()
+        again = Memory(life.ledger, self.policy_set, VAULT_KEY, life.control.memory.random).world
+        same = {
+            "jobs": again.jobs == live.jobs,
+            "shares": again.shares() == live.shares(),
+            "nodes": again.nodes() == live.nodes(),
+            "queue": [card.job for card in again.queue()] == [card.job for card in live.queue()],
+            "reports": shares_report(again, now_ms) == shares_report(live, now_ms),
+            "wake": again.next_wake_ms() == live.next_wake_ms(),
+        }
+        self.invariants.problems.extend(f"replayed {name} differ" for name, is_same in same.items() if not is_same)
