@@ -37,6 +37,8 @@ class SimulatedDisk:
         self.signer = _signer(scheduler.stream("signer"))
         self.on_durable: Callable[[Sequence[bytes], Sequence[Row]], None] = lambda entries, rows: None
         self.on_found: Callable[[Sequence[bytes]], None] = lambda entries: None
+        self.given_out: dict[str, None] = {}
+        """Every checkpoint that was ever signed and durable; each must hold for ever."""
         self.full_until_us = 0
         self.slow_until_us = 0
         self.after_power_cut: Files | None = None
@@ -75,7 +77,7 @@ class SimulatedDisk:
     def judge(self) -> Verdict:
         """What an auditor finds who trusts nothing stored."""
         with read_stored(self.path) as log:
-            return verify(log, self.signer.verifier)
+            return verify(log, self.signer.verifier, list(self.given_out))
 
     def slowest_us(self) -> int:
         """How long an append may take just now."""
@@ -100,6 +102,8 @@ class SimulatedLedger(SqliteLedger):
             raise LedgerWriteFailed("no space left on device")
         self._with_faults(lambda: super(SimulatedLedger, self).append(expected_size, entries, rows, at_ms))
         disk.on_durable(entries, rows)
+        checkpoint = self.latest_checkpoint()
+        disk.given_out.update({checkpoint.note: None} if checkpoint else {})
         if disk.faults.strikes("answer-lost-by-ledger"):
             disk.scheduler.fault("answer-lost-by-ledger", "disk", f"{len(entries)} entries are durable all the same")
             raise LedgerError("the connection was lost; whether this was recorded is not known")

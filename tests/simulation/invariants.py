@@ -38,6 +38,7 @@ from dure.model.nation import Nation
 from dure.model.plan import Claim, Decision, Placement, Spare, Start, Stop, Warn
 from dure.world.templates import split_copy
 from tests.simulation.engine import Attempt, SimulatedEngine, Watcher
+from tests.simulation.guarantee import GuaranteeWatch
 
 WHOLE_GPU = 1000
 
@@ -58,6 +59,7 @@ class Invariants(Watcher):
         self.entries: list[bytes] = []
         """Everything that is durable."""
         self.rows: dict[tuple[str, str], bytes] = {}
+        self.guarantee = GuaranteeWatch()
         self.nation = Nation()
         self.submitted: dict[str, JobSubmitted] = {}
         self.open: dict[str, Held] = {}
@@ -106,6 +108,7 @@ class Invariants(Watcher):
         if event.at_ms < self.latest_ms:
             self.broken(f"time goes back by {self.latest_ms - event.at_ms} ms in entry {len(self.entries) - 1}")
         self.latest_ms = max(self.latest_ms, event.at_ms)
+        self.guarantee.take_in(event)
         match event:
             case NationApplied():
                 self.nation = event.nation

@@ -48,12 +48,14 @@ class Outcome(Struct, frozen=True, kw_only=True):
     jobs: int
     lives: int
     simulated_s: float
+    guarantees_kept: int
     faults: Counter[str]
 
     def __str__(self) -> str:
         return (
             f"seed {self.seed}: {self.problem or 'sound'} ({self.simulated_s:.0f} s, {self.lives} lives,"
-            f" {self.jobs} jobs, {self.entries} entries, {self.events} events, {self.faults.total()} faults, {self.digest[:12]})"
+            f" {self.jobs} jobs, {self.entries} entries, {self.events} events, {self.faults.total()} faults,"
+            f" {self.guarantees_kept} guarantees kept, {self.digest[:12]})"
         )
 
 
@@ -76,6 +78,7 @@ class Story:
         self.server = Server(self.scheduler, self.faults, self.disk, self.engines, policy_set)
         self.people = People(self.scheduler, self.faults, self.server, self.invariants, self.nation)
         self.policy_set = policy_set
+        self._faults_seen = 0
 
     def play(self) -> Outcome:
         """Play it to its end, or to the first thing that must never be."""
@@ -94,6 +97,7 @@ class Story:
             jobs=len(self.invariants.submitted),
             lives=self.server.lives,
             simulated_s=self.scheduler.now_us / SECOND_US,
+            guarantees_kept=self.invariants.guarantee.kept,
             faults=self.scheduler.trace.faults,
         )
 
@@ -201,6 +205,7 @@ class Story:
         """After every step."""
         problems = self.invariants.problems
         life = self.server.life
+        self._watch_guarantees()
         if life is not None:
             problems.extend(life.loop.failures)
             if life.is_ready and life.control.halted:
@@ -211,6 +216,14 @@ class Story:
             problems.append(f"more than {MOST_EVENTS} events: something goes round in circles")
         if problems:
             raise Violation("; ".join(problems))
+
+    def _watch_guarantees(self) -> None:
+        guarantee, faults = self.invariants.guarantee, self.scheduler.trace.faults.total()
+        if faults != self._faults_seen or self.server.life is None:
+            self._faults_seen = faults
+            guarantee.void()
+        guarantee.look(self.server.wall.read_ms())
+        self.invariants.problems.extend(guarantee.missed)
 
     def _look_at_the_end(self) -> None:
         life = self.server.life
