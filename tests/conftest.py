@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from dure.bootstrap import compile_everything, compile_twin, prepare_compilation
+from tests.postgres import PostgresServer, running_postgres
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A real PostgreSQL server that a worker's tests share, each in a database of its own."""
+    with running_postgres() as server:
+        yield server
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -21,6 +21,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, closing, contextmanager
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,7 +40,9 @@ if TYPE_CHECKING:
     from dure.control.orders import EngineAddress, Engines
     from dure.control.ports import Executor
     from dure.executors.engines_file import EngineSite
-    from dure.ledger.sqlite import SqliteLedger
+    from dure.ledger.contract import Ledger
+    from dure.ledger.location import Location
+    from dure.ledger.postgres import Candidate, PostgresLedger
     from dure.policy import PolicySet
 
 LEDGER_FILE = "ledger.sqlite"
@@ -53,6 +56,10 @@ BACKLOG = 2_048
 _COMPILATIONS_KEPT_S = 30 * 24 * 3600
 SHUTDOWN_S = 3
 """How long open connections may take to end when the platform stops."""
+DEPOSED = 75
+"""Exit code of a server that is no longer the leader: start it again, and it stands by."""
+ENGINE_PATIENCE_S = 10.0
+"""How long a new leader waits for the engine of one that is just ending."""
 
 
 class StartError(Exception):
@@ -81,13 +88,15 @@ def serve(
     host: str,
     port: int,
     *,
+    database: str | None = None,
     kill_jobs_at_end: bool = False,
     engines_file: Path | None = None,
     on_ready: Callable[[Ready], None] | None = None,
 ) -> int:
     """Run the platform until it is told to stop (SIGINT, SIGTERM). Returns the exit code.
 
-    Jobs outlive the server unless `kill_jobs_at_end`; the next server on the same state folder adopts them.
+    Jobs outlive the server unless `kill_jobs_at_end`; the next server on the same state folder adopts them. On a
+    `database` that another server leads, this one stands by until it may take over.
     """
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     began = time.perf_counter()
@@ -98,10 +107,12 @@ def serve(
     try:
         with _listener(host, port) as listener:
             prepare_state(state)
+            location = _locate_ledger(state, database)
             engine_sites = _read_engines_file(engines_file)
             prepare_compilation()
-            with _compiling_for_server() as compiling:
-                _serve(state, listener, engine_sites, kill_jobs_at_end, on_ready or _print_ready, began, compiling)
+            with _compiling_for_server() as compiling, closing(_open_ledger(state, location, listener)) as ledger:
+                say_ready = on_ready or _print_ready
+                _serve(state, ledger, listener, engine_sites, kill_jobs_at_end, say_ready, began, compiling)
     except StartError as error:
         sys.stderr.write(f"Error: {error}\n")
         return 1
@@ -209,21 +220,71 @@ def make_policy_set() -> PolicySet:
     return PolicySet(schema, {name: text for name, text in texts.items() if name.endswith(".cedar")})
 
 
-def open_ledger(state: Path) -> SqliteLedger:
-    """The ledger of a state folder, with its key; both are made on the first start. Raises `StartError`."""
+def open_ledger(state: Path) -> Ledger:
+    """The ledger in a state folder, with its key; both are made on the first start. Raises `StartError`."""
+    from dure.ledger.location import Location
+
+    return _open_ledger(state, Location(state / LEDGER_FILE), None)
+
+
+def _locate_ledger(state: Path, database: str | None) -> Location:
     from dure.ledger.contract import LedgerError
-    from dure.ledger.keys import KeyFileError, load_or_create_signer
-    from dure.ledger.sqlite import SqliteLedger
+    from dure.ledger.location import locate
 
     try:
+        return locate(state, database)
+    except LedgerError as error:
+        raise StartError(str(error)) from None
+
+
+def _open_ledger(state: Path, location: Location, listener: socket.socket | None) -> Ledger:
+    """The ledger, for this server alone to append to. Stands by while another one leads. Raises `StartError`."""
+    from dure.ledger import opening
+    from dure.ledger.contract import LedgerError
+    from dure.ledger.keys import KeyFileError
+
+    stand_by = None if listener is None else partial(_stand_by, listener=listener)
+    try:
         # Logs of different platforms need different names, which say nothing else about them.
-        signer = load_or_create_signer(state / LEDGER_KEY_FILE, f"dure/{secrets.token_hex(4)}")
-        return SqliteLedger.open(state / LEDGER_FILE, signer)
+        return opening.open_ledger(state, location, f"dure/{secrets.token_hex(4)}", stand_by, _step_down)
     except (LedgerError, KeyFileError, OSError) as error:
         raise StartError(str(error)) from None
 
 
-def make_control(state: Path, ledger: SqliteLedger) -> Control:
+def _stand_by(candidate: Candidate, listener: socket.socket) -> PostgresLedger:
+    """Answer that another server leads, until this one does. Raises `KeyboardInterrupt` when it is told to stop."""
+    import uvloop
+
+    from dure.api.standby import Standby
+
+    sys.stdout.write(f"Dure stands by at {_url_of(listener)}: {candidate.leader() or 'another server'} leads\n")
+    sys.stdout.flush()
+    # What takes long is done before it is needed.
+    warming = threading.Thread(target=_warm_up, name="warm-up", daemon=True)
+    warming.start()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        ledger = runner.run(Standby(candidate, SystemClock()).until_leading(listener.dup()))
+    warming.join()
+    return ledger
+
+
+def _warm_up() -> None:
+    from dure.control.rehearsal import rehearse
+
+    rehearse(make_policy_set())
+
+
+def _step_down(message: str) -> None:
+    """Whoever no longer leads must tell no engine anything more, not even what is on its way.
+
+    So it ends at once, as by a power cut, which everything here survives.
+    """
+    sys.stderr.write(f"Error: {message}\n")
+    sys.stderr.flush()
+    os._exit(DEPOSED)
+
+
+def make_control(state: Path, ledger: Ledger) -> Control:
     """The loop's core on a ledger, with the system's randomness."""
     from dure.control.control import Control
     from dure.control.memory import RandomStreams
@@ -274,6 +335,7 @@ def _read_engines_file(path: Path | None) -> dict[str, EngineSite]:
 
 def _serve(
     state: Path,
+    ledger: Ledger,
     listener: socket.socket,
     engine_sites: Mapping[str, EngineSite],
     kill_jobs: bool,
@@ -288,24 +350,35 @@ def _serve(
     from dure.api.sessions import Sessions
     from dure.control.loop import Loop
 
-    with closing(open_ledger(state)) as ledger:
-        control = make_control(state, ledger)
-        engines = make_engines(state, engine_sites)
-        clock = SystemClock(at_least_ms=control.memory.latest_ms)
-        expectations = Expectations(control, clock)
-        platform = Platform(Loop(control, clock, engines), clock, engines, Sessions(os.urandom), expectations)
-        _calm_garbage_collection()
+    control = make_control(state, ledger)
+    engines = _engines_when_free(state, engine_sites)
+    clock = SystemClock(at_least_ms=control.memory.latest_ms)
+    expectations = Expectations(control, clock)
+    platform = Platform(Loop(control, clock, engines), clock, engines, Sessions(os.urandom), expectations)
+    _calm_garbage_collection()
 
-        def say_ready() -> None:
-            on_ready(_ready(state, platform, listener, began))
+    def say_ready() -> None:
+        on_ready(_ready(state, platform, listener, began))
 
-        server = _make_server(make_application(platform, state), platform, say_ready)
+    server = _make_server(make_application(platform, state), platform, say_ready)
+    try:
+        with _preparing(expectations, compiling), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(server.serve(sockets=[listener]))
+    finally:
+        expectations.close()
+        engines.close(kill_jobs)
+
+
+def _engines_when_free(state: Path, sites: Mapping[str, EngineSite]) -> Engines:
+    """The executors, which a leader that has just been replaced may hold for another moment."""
+    deadline = time.monotonic() + ENGINE_PATIENCE_S
+    while True:
         try:
-            with _preparing(expectations, compiling), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                runner.run(server.serve(sockets=[listener]))
-        finally:
-            expectations.close()
-            engines.close(kill_jobs)
+            return make_engines(state, sites)
+        except StartError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
 
 
 @contextmanager
@@ -498,13 +571,13 @@ def _load_or_create_key(path: Path, size: int) -> bytes:
 
 def _write_private(path: Path, body: bytes) -> None:
     """Write a new file whole and durably, readable by this user alone."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(body)
         file.flush()
         os.fsync(file.fileno())
-    partial.replace(path)
+    unfinished.replace(path)
 
 
 def _compiled_folder() -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,16 +15,23 @@ from dure.ledger.contract import TABLES, Ledger, LedgerFenced, Row
 from dure.ledger.memory import MemoryLedger
 from dure.ledger.merkle import leaf_hashes, root
 from dure.ledger.note import TreeHead, open_checkpoint
+from dure.ledger.postgres import PostgresLedger
 from dure.ledger.sqlite import SqliteLedger
 from dure.ledger.verify import verify
 from tests.ledger.ledger_samples import NOON_MS, ORIGIN, SIGNER, entries, entry, row
+from tests.postgres import PostgresServer
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
-    made: Ledger = (
-        MemoryLedger(SIGNER) if request.param == "memory" else SqliteLedger.open(tmp_path / "ledger.sqlite", SIGNER)
-    )
+    made: Ledger
+    match request.param:
+        case "memory":
+            made = MemoryLedger(SIGNER)
+        case "sqlite":
+            made = SqliteLedger.open(tmp_path / "ledger.sqlite", SIGNER)
+        case _:
+            made = PostgresLedger.open(request.getfixturevalue("postgres").new_schema(), SIGNER)
     yield made
     made.close()
 
@@ -180,14 +188,24 @@ batches = st.lists(st.tuples(st.integers(0, 4), st.lists(row_changes, max_size=8
 def test_memory_and_sqlite_answer_alike(
     tmp_path_factory: pytest.TempPathFactory, batches: list[tuple[int, list[Row]]]
 ) -> None:
+    with closing(SqliteLedger.open(tmp_path_factory.mktemp("ledger") / "ledger.sqlite", SIGNER)) as sqlite:
+        answers_like_memory(sqlite, batches)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(batches)
+def test_memory_and_postgresql_answer_alike(postgres: PostgresServer, batches: list[tuple[int, list[Row]]]) -> None:
+    with closing(PostgresLedger.open(postgres.new_schema(), SIGNER)) as ledger:
+        answers_like_memory(ledger, batches)
+
+
+def answers_like_memory(other: Ledger, batches: list[tuple[int, list[Row]]]) -> None:
     memory = MemoryLedger(SIGNER)
-    sqlite = SqliteLedger.open(tmp_path_factory.mktemp("ledger") / "ledger.sqlite", SIGNER)
     for count, changes in batches:
-        for ledger in (memory, sqlite):
+        for ledger in (memory, other):
             ledger.append(ledger.size, entries(ledger.size, ledger.size + count), changes, NOON_MS + ledger.size)
     for table in TABLES:
         for prefix in ("", "job-1", "작"):
-            assert memory.rows(table, prefix) == sqlite.rows(table, prefix)
-            assert memory.rows(table, prefix, 1, True) == sqlite.rows(table, prefix, 1, True)
-    assert memory.latest_checkpoint() == sqlite.latest_checkpoint()
-    sqlite.close()
+            assert memory.rows(table, prefix) == other.rows(table, prefix)
+            assert memory.rows(table, prefix, 1, True) == other.rows(table, prefix, 1, True)
+    assert memory.latest_checkpoint() == other.latest_checkpoint()

@@ -219,7 +219,7 @@ def test_somebody_elses_database_is_refused_and_left_alone(path: Path) -> None:
 
 def test_a_ledger_of_a_newer_program_is_refused(path: Path) -> None:
     filled(path)
-    change(path, "PRAGMA user_version = 2")
+    change(path, "PRAGMA user_version = 99")
     with pytest.raises(LedgerUnreadable, match="newer Dure"):
         SqliteLedger.open(path, SIGNER)
     with pytest.raises(LedgerUnreadable, match="newer Dure"), read_stored(path):

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dure.cli.options import as_json
+from dure.cli.options import as_json, with_database
 
 if TYPE_CHECKING:
     from dure.ledger.contract import StoredLog
     from dure.ledger.note import VerifierKey
     from dure.ledger.verify import Verdict
 
-LEDGER_FILE = "ledger.sqlite"
 KEY_FILE = "ledger.pub"
 PAGE = 1_000
 SHOW_HEADINGS = (">ENTRY", "TIME (UTC)", "EVENT", "WHAT")
@@ -32,6 +31,7 @@ def ledger() -> None:
 @click.option(
     "--state", metavar="FOLDER", envvar="DURE_STATE", default=".dure", show_default=True, help="State folder."
 )
+@with_database
 @click.option("--key", "key_file", metavar="FILE", help="Public key file.  [default: ledger.pub in the state folder]")
 @click.option(
     "--checkpoint", "held", metavar="FILE", multiple=True, help="Checkpoint you kept; the ledger must contain it."
@@ -40,7 +40,9 @@ def ledger() -> None:
     "--remote", is_flag=True, help="Fetch entries and checkpoint from the server instead of reading its files."
 )
 @as_json
-def verify(state: str, key_file: str | None, held: tuple[str, ...], remote: bool, json_wanted: bool) -> None:
+def verify(
+    state: str, database: str | None, key_file: str | None, held: tuple[str, ...], remote: bool, json_wanted: bool
+) -> None:
     """Recompute the ledger from its entries and compare it with every signed checkpoint.
 
     Nothing that is stored is believed but the public key. Needs no server, and works beside a running one. Exit code 1,
@@ -48,7 +50,7 @@ def verify(state: str, key_file: str | None, held: tuple[str, ...], remote: bool
     """
     key = _load_key(Path(key_file) if key_file else Path(state) / KEY_FILE)
     notes = [_held_note(name) for name in held]
-    verdict, seconds = _verify_remote(key, notes) if remote else _verify_file(Path(state) / LEDGER_FILE, key, notes)
+    verdict, seconds = _verify_remote(key, notes) if remote else _verify_stored(Path(state), database, key, notes)
     if json_wanted:
         _print_verdict_json(verdict, key, seconds)
     else:
@@ -76,19 +78,18 @@ def _held_note(name: str) -> str:
     return read_document(name).decode()
 
 
-def _verify_file(path: Path, key: VerifierKey, held: Sequence[str]) -> tuple[Verdict, float]:
+def _verify_stored(state: Path, database: str | None, key: VerifierKey, held: Sequence[str]) -> tuple[Verdict, float]:
     from dure.cli.errors import BadInput
-    from dure.ledger.contract import LedgerUnreadable
-    from dure.ledger.sqlite import read_stored
+    from dure.ledger.contract import LedgerError
+    from dure.ledger.location import locate, read_stored
 
     try:
-        with read_stored(path) as log:
+        location = locate(state, database)
+        with read_stored(location) as log:
             return _timed(log, key, held)
-    except FileNotFoundError:
-        raise BadInput(
-            f"{path}: no ledger here\n  Name the server's state folder with --state, or use --remote."
-        ) from None
-    except LedgerUnreadable as error:
+    except FileNotFoundError as error:
+        raise BadInput(f"{error}\n  Name the server's state folder with --state, or use --remote.") from None
+    except LedgerError as error:
         raise BadInput(str(error)) from None
 
 

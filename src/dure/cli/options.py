@@ -27,6 +27,34 @@ def eta_wanted(no_eta: bool) -> dict[str, str]:
     return {"eta": "false" if no_eta else "true"}
 
 
+def with_database(command: Command) -> Command:
+    """Add `--database`, which says where the ledger is when it is not in the state folder."""
+    text = (
+        "PostgreSQL database that holds the ledger: postgresql://USER@HOST/NAME, or @FILE with that in the file.  "
+        "[default: what the state folder was first started with, else SQLite in it]"
+    )
+    return click.option(
+        "--database", metavar="URL", envvar="DURE_DATABASE", callback=_without_shown_password, help=text
+    )(command)
+
+
+def _without_shown_password(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    """Other users of a machine can read what is typed after a command."""
+    from click.core import ParameterSource
+
+    assert option.name is not None
+    if value is None or context.get_parameter_source(option.name) is not ParameterSource.COMMANDLINE:
+        return value
+    from dure.ledger.location import has_password
+
+    if has_password(value):
+        raise click.BadParameter(
+            "a password given here can be seen by everybody on this machine; put the URL in a file and name it as "
+            "@FILE, or put the password in a password file (PGPASSFILE)"
+        )
+    return value
+
+
 class _Duration(click.ParamType[int]):
     """A duration as people write it, in milliseconds."""
 

@@ -6,6 +6,8 @@ import sys
 
 import click
 
+from dure.cli.options import with_database
+
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
@@ -15,22 +17,26 @@ import click
 @click.option(
     "--state", metavar="FOLDER", envvar="DURE_STATE", default=".dure", show_default=True, help="State folder."
 )
+@with_database
 @click.option(
     "--engines", metavar="FILE", envvar="DURE_ENGINES", help="How the engines of other sites are reached (YAML)."
 )
 @click.option("--stop-jobs", is_flag=True, help="Stop running jobs when the server stops, instead of leaving them.")
-def up(host: str, port: int, state: str, engines: str | None, stop_jobs: bool) -> None:
+def up(host: str, port: int, state: str, database: str | None, engines: str | None, stop_jobs: bool) -> None:
     """Run the platform here: ledger, scheduler, API and portal.
 
     Everything it knows is in the state folder; starting again continues where it was, with the jobs that kept running.
     Ctrl-C stops serving; jobs run on, and the next server adopts them.
+
+    With --database the ledger is in PostgreSQL. A second server on the same database stands by, and takes over when the
+    first is gone.
     """
     from pathlib import Path
 
     from dure.bootstrap import serve
 
     engines_file = Path(engines) if engines else None
-    sys.exit(serve(Path(state), host, port, kill_jobs_at_end=stop_jobs, engines_file=engines_file))
+    sys.exit(serve(Path(state), host, port, database=database, kill_jobs_at_end=stop_jobs, engines_file=engines_file))
 
 
 @click.command()

@@ -20,11 +20,19 @@ class LedgerFenced(LedgerError):
 
 
 class LedgerWriteFailed(LedgerError):
-    """An append could not be made durable (disk full, disk error). Nothing was recorded; it may be tried again."""
+    """An append could not be made durable (disk full, database gone). It may be tried again after `resume`.
+
+    Nothing was recorded, unless a database's connection broke during the commit: then nobody here can know, and only
+    reading the log again tells.
+    """
 
 
 class LedgerInUse(LedgerError):
     """Another server holds this ledger."""
+
+
+class LedgerUnreachable(LedgerError):
+    """The database that holds the ledger does not answer, or does not let us in."""
 
 
 class LedgerUnreadable(LedgerError):
@@ -80,6 +88,19 @@ class Ledger(Protocol):
 
         Raises `LedgerFenced` when the log does not have `expected_size` entries, `LedgerWriteFailed` when it cannot
         be written. Called from one thread at a time; everything else may be called from any thread meanwhile.
+        """
+        ...
+
+    @property
+    def is_leading(self) -> bool:
+        """True while no other process can append. While it is False no engine must be told anything."""
+        ...
+
+    def resume(self) -> None:
+        """Be ready to append again, before the world is made again from the log: to be called after any failed append.
+
+        Raises `LedgerInUse` when another server has taken the log over, for good, and `LedgerUnreachable` when it is
+        worth trying again in a moment.
         """
         ...
 

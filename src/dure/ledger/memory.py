@@ -46,6 +46,14 @@ class MemoryLedger:
                 else:
                     table[row.key] = row.body
 
+    @property
+    def is_leading(self) -> bool:
+        """Always: nobody else can reach this memory."""
+        return True
+
+    def resume(self) -> None:
+        """Nothing can have changed meanwhile."""
+
     def entries(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """Entries by position, oldest first; those that are there when the iteration begins."""
         yield from self._entries[start:stop]

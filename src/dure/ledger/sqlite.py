@@ -15,14 +15,13 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from dure.ledger.contract import Checkpoint, LedgerFenced, LedgerUnreadable, Row, StoredLog
+from dure.ledger.contract import Checkpoint, LedgerFenced, LedgerInUse, LedgerUnreadable, Row, StoredLog
+from dure.ledger.head import Head, StoredHead, packed, proven_head
 from dure.ledger.lock import WriterLock
-from dure.ledger.merkle import HASH_BYTES, Frontier, leaf_hashes
-from dure.ledger.note import NoteError, Signer, VerifierKey, open_checkpoint, sign_checkpoint
+from dure.ledger.merkle import leaf_hashes
+from dure.ledger.note import Signer, VerifierKey
 from dure.ledger.sqlite_file import STATEMENTS, open_for_reading, open_for_writing, reading, transaction
 
-HISTORY_EVERY_MS = 60_000
-"""Of the checkpoints of one minute only the last is kept, so that years of them can still be verified in a minute."""
 AFTER_EVERY_CHARACTER = "\U0010ffff"
 """Unicode promises never to assign this code point, so every key that starts with a prefix sorts before it."""
 READ_BATCH = 1_000
@@ -38,7 +37,9 @@ class SqliteLedger:
         self._lock = lock
         self._writer = writer
         self._writing = threading.Lock()
-        self._frontier, self._latest = _restore(writer, path, signer)
+        self._head = proven_head(_stored_head(writer, path), signer, str(path))
+        self._term = _next_term(writer, path)
+        self._is_overtaken = False
         self._reader = open_for_reading(path)
         self._reading = threading.Lock()
 
@@ -64,7 +65,7 @@ class SqliteLedger:
     @property
     def size(self) -> int:
         """Number of entries."""
-        return self._frontier.size
+        return self._head.frontier.size
 
     @property
     def verifier(self) -> VerifierKey:
@@ -81,17 +82,24 @@ class SqliteLedger:
             if expected_size != self.size:
                 raise LedgerFenced(f"{self.path} has {self.size} entries, not {expected_size}")
             leaves = leaf_hashes(entries)
-            frontier = self._frontier.copy()
-            frontier.extend(leaves)
+            head = self._head.extended(leaves, self._signer, at_ms)
             with transaction(self._writer, self.path):
                 self._refuse_when_overtaken()
-                latest = self._latest
-                if entries:
-                    _insert_entries(self._writer, expected_size, entries, leaves)
-                    latest = self._insert_checkpoint(frontier, at_ms)
+                _insert_entries(self._writer, expected_size, entries, leaves)
+                self._write_head(head)
                 _write_rows(self._writer, rows)
-            # In this order, a reader on another thread never sees a size without its checkpoint.
-            self._latest, self._frontier = latest, frontier
+            # In one step, so that a reader on another thread never sees a size without its checkpoint.
+            self._head = head
+
+    @property
+    def is_leading(self) -> bool:
+        """True until another process was found to have appended."""
+        return not self._is_overtaken
+
+    def resume(self) -> None:
+        """Nothing needs to be made ready. Raises `LedgerInUse` when another process has appended."""
+        if self._is_overtaken:
+            raise LedgerInUse(f"{self.path} was taken over by another server. Stop this one.")
 
     def entries(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """Entries by position, oldest first; those that are there when the iteration begins.
@@ -126,7 +134,7 @@ class SqliteLedger:
 
     def latest_checkpoint(self) -> Checkpoint | None:
         """The newest signed checkpoint; None before the first entry."""
-        return self._latest
+        return self._head.checkpoint
 
     def stored(self) -> AbstractContextManager[StoredLog]:
         """The log as of now, for verification; appends may go on meanwhile."""
@@ -146,18 +154,20 @@ class SqliteLedger:
     def _refuse_when_overtaken(self) -> None:
         """The lock should keep other writers out; if somebody removed it, nothing is appended to what they wrote."""
         size, note = _position(self._writer)
-        if size != self.size or note != (self._latest.note if self._latest else None):
+        term = self._writer.execute("SELECT term FROM log").fetchone()[0]
+        if (size, note, term) != (self.size, self._head.note, self._term):
+            self._is_overtaken = True
             raise LedgerFenced(f"{self.path} was changed by another process and has {size} entries, not {self.size}")
 
-    def _insert_checkpoint(self, frontier: Frontier, at_ms: int) -> Checkpoint:
-        root = frontier.root()
-        note = sign_checkpoint(self._signer, frontier.size, root)
-        before = self._latest
-        if before and before.at_ms // HISTORY_EVERY_MS == at_ms // HISTORY_EVERY_MS:
-            self._writer.execute("DELETE FROM checkpoints WHERE size = ?", (before.size,))
-        self._writer.execute("INSERT INTO checkpoints VALUES (?, ?, ?)", (frontier.size, at_ms, note))
-        self._writer.execute("UPDATE log SET frontier = ?", (b"".join(frontier.peaks()),))
-        return Checkpoint(size=frontier.size, root=root, at_ms=at_ms, note=note)
+    def _write_head(self, head: Head) -> None:
+        if head.checkpoint is None or head is self._head:
+            return
+        checkpoint = head.checkpoint
+        self._writer.execute("DELETE FROM checkpoints WHERE size = ?", (self._head.outdated_by(head),))
+        self._writer.execute(
+            "INSERT INTO checkpoints VALUES (?, ?, ?)", (checkpoint.size, checkpoint.at_ms, checkpoint.note)
+        )
+        self._writer.execute("UPDATE log SET frontier = ?", (packed(head.frontier),))
 
 
 @contextmanager
@@ -198,28 +208,19 @@ class _StoredFile:
             yield from (leaf for (leaf,) in found)
 
 
-def _restore(connection: sqlite3.Connection, path: Path, signer: Signer) -> tuple[Frontier, Checkpoint | None]:
-    """Frontier and checkpoint to go on from; the stored frontier is believed because it gives the signed root."""
+def _stored_head(connection: sqlite3.Connection, path: Path) -> StoredHead:
     with reading(path):
         size, note = _position(connection)
-        stored, at_ms = connection.execute(
+        frontier, at_ms = connection.execute(
             "SELECT frontier, (SELECT at_ms FROM checkpoints ORDER BY size DESC LIMIT 1) FROM log"
         ).fetchone()
-    if note is None and size == 0:
-        return Frontier(), None
-    try:
-        head = open_checkpoint(note or "", signer.verifier)
-        frontier = Frontier.restore(
-            head.size, [stored[at : at + HASH_BYTES] for at in range(0, len(stored), HASH_BYTES)]
-        )
-    except (NoteError, ValueError) as error:
-        raise LedgerUnreadable(f"The last checkpoint of {path} is not valid: {error}. {_ADVICE}") from None
-    if head.size != size or frontier.root() != head.root:
-        raise LedgerUnreadable(f"{path} does not fit its last checkpoint, of {head.size} entries. {_ADVICE}")
-    return frontier, Checkpoint(size=head.size, root=head.root, at_ms=at_ms, note=note or "")
+    return StoredHead(size=size, frontier=frontier, note=note, at_ms=at_ms)
 
 
-_ADVICE = "Run `dure ledger verify` to see what is wrong; nothing is appended to a ledger that does not prove itself."
+def _next_term(connection: sqlite3.Connection, path: Path) -> int:
+    with transaction(connection, path):
+        term: int = connection.execute("UPDATE log SET term = term + 1 RETURNING term").fetchone()[0]
+    return term
 
 
 def _position(connection: sqlite3.Connection) -> tuple[int, str | None]:

@@ -11,14 +11,15 @@ from pathlib import Path
 from msgspec import Struct
 
 from dure.ledger.contract import TABLES, LedgerUnreadable, LedgerWriteFailed
+from dure.ledger.schema import SCHEMA_VERSION, VERSION_TABLE, newer, revision
 
-SCHEMA_VERSION = 1
 APPLICATION_ID = int.from_bytes(b"Dure", "big")
 """SQLite keeps this number in the file's header, so that `file` and we can tell what it is."""
 BUSY_TIMEOUT_S = 5.0
 
 _LOG_TABLES = (
-    "CREATE TABLE log (one INTEGER PRIMARY KEY CHECK (one = 1), origin TEXT NOT NULL, frontier BLOB NOT NULL)",
+    "CREATE TABLE log (one INTEGER PRIMARY KEY CHECK (one = 1), origin TEXT NOT NULL, frontier BLOB NOT NULL,"
+    " term BIGINT NOT NULL DEFAULT 0)",
     "CREATE TABLE entries (position INTEGER PRIMARY KEY, entry BLOB NOT NULL CHECK (typeof(entry) = 'blob'))",
     "CREATE TABLE leaves (position INTEGER PRIMARY KEY, hash BLOB NOT NULL CHECK (length(hash) = 32))",
     "CREATE TABLE checkpoints (size INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, note TEXT NOT NULL)",
@@ -55,7 +56,8 @@ STATEMENTS = {name: TableStatements.for_table(name) for name in TABLES}
 def open_for_writing(path: Path, origin: str) -> sqlite3.Connection:
     """The connection that appends; makes the file, readable by its owner only, if there is none.
 
-    Raises `LedgerUnreadable` for a file that is not a ledger of this version or belongs to another log.
+    One of an older version is brought up to date. Raises `LedgerUnreadable` for a file that is no ledger, is of a newer
+    version or belongs to another log.
     """
     # Tokens' and secrets' rows lie here too. SQLite gives its side files the mode of the main one.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
@@ -75,8 +77,7 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
     connection = _connect(f"{path.absolute().as_uri()}?mode=ro", path)
     try:
         with reading(path):
-            if _identity(connection) != (APPLICATION_ID, SCHEMA_VERSION):
-                raise _foreign(path, connection)
+            _refuse_foreign(path, connection)
     except BaseException:
         connection.close()
         raise
@@ -123,8 +124,8 @@ def _connect(uri: str, path: Path) -> sqlite3.Connection:
 def _prepare(connection: sqlite3.Connection, path: Path, origin: str) -> None:
     with reading(path):
         is_new = _identity(connection) == (0, 0) and not connection.execute("SELECT 1 FROM sqlite_schema").fetchone()
-        if not is_new and _identity(connection) != (APPLICATION_ID, SCHEMA_VERSION):
-            raise _foreign(path, connection)
+        if not is_new:
+            _refuse_foreign(path, connection)
         mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
         if mode != "wal":
             raise LedgerUnreadable(f"{path} lies on a file system without shared memory; keep it on a local disk")
@@ -133,6 +134,10 @@ def _prepare(connection: sqlite3.Connection, path: Path, origin: str) -> None:
         connection.execute("PRAGMA secure_delete = ON")
     if is_new:
         _create(connection, path, origin)
+    elif (version := _identity(connection)[1]) < SCHEMA_VERSION:
+        from dure.ledger.migrating import migrate_file
+
+        migrate_file(path, version)
     owner = connection.execute("SELECT origin FROM log").fetchone()[0]
     if owner != origin:
         raise LedgerUnreadable(f"{path} is the ledger {owner!r}, but the key given signs for {origin!r}")
@@ -144,7 +149,9 @@ def _create(connection: sqlite3.Connection, path: Path, origin: str) -> None:
             connection.execute(statement)
         for statements in STATEMENTS.values():
             connection.execute(statements.create)
-        connection.execute("INSERT INTO log VALUES (1, ?, x'')", (origin,))
+        connection.execute(VERSION_TABLE)
+        connection.execute("INSERT INTO alembic_version VALUES (?)", (revision(SCHEMA_VERSION),))
+        connection.execute("INSERT INTO log (one, origin, frontier) VALUES (1, ?, x'')", (origin,))
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
@@ -155,11 +162,9 @@ def _identity(connection: sqlite3.Connection) -> tuple[int, int]:
     return application_id, version
 
 
-def _foreign(path: Path, connection: sqlite3.Connection) -> LedgerUnreadable:
+def _refuse_foreign(path: Path, connection: sqlite3.Connection) -> None:
     application_id, version = _identity(connection)
-    if application_id != APPLICATION_ID:
-        return LedgerUnreadable(f"{path} is not a Dure ledger. Nothing was changed in it; give another path.")
-    return LedgerUnreadable(
-        f"{path} was written by a newer Dure (ledger format {version}; this one knows up to {SCHEMA_VERSION}). "
-        "Upgrade Dure to open it."
-    )
+    if application_id != APPLICATION_ID or version < 1:
+        raise LedgerUnreadable(f"{path} is not a Dure ledger. Nothing was changed in it; give another path.")
+    if version > SCHEMA_VERSION:
+        raise newer(str(path), version)

@@ -1,0 +1,94 @@
+"""What a server answers that stands by while another leads: its health, and to all else that it is not its turn."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+
+import msgspec
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from dure.api.app import SECURITY_HEADERS
+from dure.api.platform import Health
+from dure.api.problems import problem, problem_response
+from dure.control.ports import Clock
+from dure.ledger.contract import LedgerUnreachable
+from dure.ledger.postgres import Candidate, PostgresLedger
+
+log = logging.getLogger(__name__)
+
+TRY_EVERY_S = 0.5
+"""How often a standby tries to lead: part of the time that a failover takes."""
+RETRY_AFTER_S = "1"
+
+
+class Standby:
+    """Waits for the lead of a ledger, and answers meanwhile."""
+
+    def __init__(self, candidate: Candidate, clock: Clock) -> None:
+        self._candidate = candidate
+        self._clock = clock
+        self._detail = ""
+
+    async def until_leading(self, listener: socket.socket) -> PostgresLedger:
+        """The ledger, once nobody else leads it. Serves on `listener` until then, and closes it.
+
+        Raises `LedgerUnreadable`, or `asyncio.CancelledError` when the process is told to stop.
+        """
+        server = uvicorn.Server(_config(self.application()))
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        try:
+            while not serving.done():
+                if (ledger := await asyncio.to_thread(self._try)) is not None:
+                    return ledger
+                await asyncio.wait([serving], timeout=TRY_EVERY_S)
+            raise asyncio.CancelledError
+        finally:
+            server.should_exit = True
+            await serving
+
+    def application(self) -> Starlette:
+        """What is served meanwhile."""
+        paths = [Route("/v1/health", self._health), Route("/{path:path}", _not_here, methods=_METHODS)]
+        return Starlette(routes=paths)
+
+    def _try(self) -> PostgresLedger | None:
+        try:
+            ledger = self._candidate.try_to_lead()
+            self._detail = f"{self._candidate.leader() or 'another server'} leads"
+        except LedgerUnreachable as error:
+            if str(error) != self._detail:
+                log.warning("standing by: %s", error)
+            self._detail = str(error)
+            return None
+        return ledger
+
+    async def _health(self, _: Request) -> Response:
+        health = Health(status="standby", detail=self._detail, at_ms=self._clock.now_ms(), entries=0)
+        return Response(msgspec.json.encode(health), 200, SECURITY_HEADERS, "application/json")
+
+
+_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
+
+
+async def _not_here(_: Request) -> Response:
+    message = "This server stands by while another one leads. Ask that one, or ask again in a moment."
+    return problem_response(problem(503, "standby", message, headers={"Retry-After": RETRY_AFTER_S}))
+
+
+def _config(application: Starlette) -> uvicorn.Config:
+    return uvicorn.Config(
+        application,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=1,
+    )

@@ -1,0 +1,1 @@
+"""One module per revision; its number is the ledger's format from then on."""

@@ -1,0 +1,81 @@
+"""Opens a platform's ledger for appending, with its key; both are made when a platform begins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dure.ledger.contract import Ledger, LedgerInUse, LedgerUnreadable
+from dure.ledger.keys import load_or_create_signer
+from dure.ledger.location import Location, moved_from, remember
+from dure.ledger.note import Signer
+
+if TYPE_CHECKING:
+    from dure.ledger.postgres import Candidate, PostgresLedger
+
+LEDGER_KEY_FILE = "ledger.key"
+SECRETS_KEY_FILE = "secrets.key"
+
+StandBy = Callable[["Candidate"], "PostgresLedger"]
+"""Waits until nobody else leads."""
+
+
+def open_ledger(
+    state: Path,
+    location: Location,
+    new_name: str,
+    stand_by: StandBy | None = None,
+    on_deposed: Callable[[str], None] | None = None,
+) -> Ledger:
+    """The ledger of a state folder, for this process alone to append to; a new one gets the origin `new_name`.
+
+    While another server leads the database, `stand_by` waits; without it `LedgerInUse` is raised. `on_deposed` is
+    called when another takes over later. Raises `LedgerError`, `KeyFileError` or `OSError`.
+    """
+    if not location.database:
+        from dure.ledger.sqlite import SqliteLedger
+
+        return SqliteLedger.open(location.file, load_or_create_signer(state / LEDGER_KEY_FILE, new_name))
+    _refuse_strange_database(state, location)
+    signer = load_or_create_signer(state / LEDGER_KEY_FILE, new_name)
+    ledger = _lead_database(state, location, signer, stand_by)
+    ledger.on_deposed = on_deposed or ledger.on_deposed
+    return ledger
+
+
+def _refuse_strange_database(state: Path, location: Location) -> None:
+    """No key is made for a ledger that has one, and no ledger is begun by a platform that has one elsewhere."""
+    from dure.ledger.postgres_schema import holds_log
+    from dure.ledger.postgres_server import described
+
+    missing = [name for name in (LEDGER_KEY_FILE, SECRETS_KEY_FILE) if not (state / name).exists()]
+    before = moved_from(state, location)
+    if not missing and not before:
+        return
+    url = location.url()
+    is_there = holds_log(url)
+    if missing and is_there:
+        raise LedgerUnreadable(
+            f"The {described(url)} holds a ledger, but its keys are not in {state}. Copy {' and '.join(missing)} there "
+            "from the state folder of the server that began it."
+        )
+    if before and not is_there:
+        raise LedgerUnreadable(
+            f"This platform's ledger is in {before}, and the {described(url)} is empty. Restore a backup there first, "
+            "or name another state folder with --state."
+        )
+
+
+def _lead_database(state: Path, location: Location, signer: Signer, stand_by: StandBy | None) -> PostgresLedger:
+    from dure.ledger.postgres import Candidate
+
+    with closing(Candidate(location.url(), signer)) as candidate:
+        ledger = candidate.try_to_lead()
+        remember(state, location)
+        if ledger is not None:
+            return ledger
+        if stand_by is None:
+            raise LedgerInUse(f"The {candidate.where} is led by another server ({candidate.leader() or 'unknown'}).")
+        return stand_by(candidate)

@@ -1,0 +1,357 @@
+"""A durable ledger in a PostgreSQL database, which several servers may share: one of them leads and appends.
+
+Entries, the rows that follow from them and a signed checkpoint are committed in one transaction over the connection
+whose session holds the lead (`leadership`), so whoever lost that connection cannot append. Everything that reads uses
+other connections, from any thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, suppress
+from itertools import groupby
+
+import psycopg
+from psycopg.sql import SQL, Composed, Identifier
+
+from dure.ledger.contract import (
+    TABLES,
+    Checkpoint,
+    LedgerError,
+    LedgerFenced,
+    LedgerInUse,
+    LedgerUnreachable,
+    LedgerUnreadable,
+    LedgerWriteFailed,
+    Row,
+    StoredLog,
+)
+from dure.ledger.head import Head, StoredHead, packed, proven_head
+from dure.ledger.leadership import Heartbeat, current_term, leader_of, next_term, try_to_lead
+from dure.ledger.merkle import leaf_hashes
+from dure.ledger.note import Signer, VerifierKey
+from dure.ledger.postgres_reading import Readers, read_stored
+from dure.ledger.postgres_schema import format_of, prepare, refuse_other_log
+from dure.ledger.postgres_server import Connection, answering, connect_to_lead, described, first_line
+
+log = logging.getLogger(__name__)
+
+AFTER_EVERY_CHARACTER = "\U0010ffff"
+"""Unicode promises never to assign this code point, so every key that starts with a prefix sorts before it."""
+READ_BATCH = 1_000
+
+_FENCE = SQL(
+    "UPDATE log SET frontier = %b WHERE term = %s AND %s = (SELECT coalesce(max(position) + 1, 0) FROM entries)"
+)
+_PUT_ENTRIES = SQL(
+    "INSERT INTO entries SELECT %s + n - 1, entry FROM unnest(%b::bytea[]) WITH ORDINALITY AS given (entry, n)"
+)
+_PUT_LEAVES = SQL(
+    "INSERT INTO leaves SELECT %s + n - 1, hash FROM unnest(%b::bytea[]) WITH ORDINALITY AS given (hash, n)"
+)
+_FORGET_CHECKPOINT = SQL("DELETE FROM checkpoints WHERE size = %s")
+_PUT_CHECKPOINT = SQL("INSERT INTO checkpoints VALUES (%s, %s, %s)")
+_ENTRIES = SQL("SELECT entry FROM entries WHERE position >= %s AND position < %s ORDER BY position")
+_HEAD = SQL(
+    "SELECT (SELECT coalesce(max(position) + 1, 0) FROM entries), frontier,"
+    " (SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1),"
+    " (SELECT at_ms FROM checkpoints ORDER BY size DESC LIMIT 1) FROM log"
+)
+
+
+def _for_each_table(text: str) -> dict[str, Composed]:
+    return {table: SQL(text).format(Identifier(table)) for table in TABLES}
+
+
+_PUT_ROWS = _for_each_table(
+    "INSERT INTO {} (key, body) SELECT key, body FROM unnest(%s::text[], %b::bytea[]) WITH ORDINALITY"
+    " AS given (key, body, n) ORDER BY n ON CONFLICT (key) DO UPDATE SET body = excluded.body"
+)
+_REMOVE_ROWS = _for_each_table("DELETE FROM {} WHERE key = ANY(%s)")
+_GET_ROW = _for_each_table("SELECT body FROM {} WHERE key = %s")
+_OLDEST_FIRST = _for_each_table(
+    "SELECT key, body FROM {} WHERE key >= %s AND (%s OR key < %s) ORDER BY ordinal LIMIT %s"
+)
+_NEWEST_FIRST = _for_each_table(
+    "SELECT key, body FROM {} WHERE key >= %s AND (%s OR key < %s) ORDER BY ordinal DESC LIMIT %s"
+)
+
+
+class Candidate:
+    """A server that would lead a log as soon as nobody else does. Not thread-safe."""
+
+    def __init__(self, url: str, signer: Signer, *, may_be_unsafe: bool = False) -> None:
+        self.where = described(url)
+        self._url = url
+        self._signer = signer
+        self._may_be_unsafe = may_be_unsafe
+        self._connection: Connection | None = None
+
+    def try_to_lead(self) -> PostgresLedger | None:
+        """The ledger, if nobody else leads it. Raises `LedgerUnreachable` or `LedgerUnreadable`."""
+        connection = self._connected()
+        try:
+            with answering(self.where):
+                if not try_to_lead(connection, self._signer.name):
+                    self._refuse_what_it_could_not_lead(connection)
+                    return None
+                prepare(connection, self._url, self.where, self._signer.name)
+                head = _proven(connection, self._signer, self.where)
+                ledger = PostgresLedger(self._url, self._signer, connection, head, self._may_be_unsafe)
+        except BaseException:
+            self.close()
+            raise
+        self._connection = None
+        return ledger
+
+    def leader(self) -> str:
+        """Who leads, as it names itself; empty when that cannot be told."""
+        try:
+            return leader_of(self._connected(), self._signer.name)
+        except (LedgerError, psycopg.Error):
+            return ""
+
+    def close(self) -> None:
+        """Give up."""
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
+
+    def _connected(self) -> Connection:
+        if self._connection is None or self._connection.closed:
+            self._connection = connect_to_lead(self._url, may_be_unsafe=self._may_be_unsafe)
+        return self._connection
+
+    def _refuse_what_it_could_not_lead(self, connection: Connection) -> None:
+        """Better now than at the moment when it is needed."""
+        if format_of(connection, self.where) > 0:
+            refuse_other_log(connection, self.where, self._signer.name)
+
+
+class PostgresLedger:
+    """The log, its derived rows and its checkpoints in one database. Open it with `PostgresLedger.open`."""
+
+    def __init__(
+        self, url: str, signer: Signer, connection: Connection, head: Head, may_be_unsafe: bool = False
+    ) -> None:
+        self.where = described(url)
+        self.on_deposed: Callable[[str], None] = log.critical
+        """Called once, from any thread, when another server has taken the lead: this one must go."""
+        self._url = url
+        self._signer = signer
+        self._may_be_unsafe = may_be_unsafe
+        self._connection = connection
+        self._head = head
+        self._term = next_term(connection)
+        self._is_connected = True
+        self._is_deposed = False
+        self._is_closed = False
+        self._writing = threading.RLock()
+        self._readers = Readers(url)
+        self._heartbeat = Heartbeat(self._beat)
+
+    @classmethod
+    def open(cls, url: str, signer: Signer, *, may_be_unsafe: bool = False) -> PostgresLedger:
+        """Open or create the ledger in a database, whose origin is the signer's name.
+
+        Raises `LedgerInUse` when another server leads it, `LedgerUnreachable`, and `LedgerUnreadable` when the database
+        holds something else, is newer than this program, was signed by another key, or does not fit its own last
+        checkpoint.
+        """
+        candidate = Candidate(url, signer, may_be_unsafe=may_be_unsafe)
+        try:
+            ledger = candidate.try_to_lead()
+            if ledger is None:
+                raise LedgerInUse(
+                    f"The {candidate.where} is led by another server ({candidate.leader() or 'unknown'})."
+                )
+            return ledger
+        finally:
+            candidate.close()
+
+    @property
+    def size(self) -> int:
+        """Number of entries."""
+        return self._head.frontier.size
+
+    @property
+    def verifier(self) -> VerifierKey:
+        """The public key that its checkpoints are verified with."""
+        return self._signer.verifier
+
+    @property
+    def is_leading(self) -> bool:
+        """False from when the connection is lost until the lead is proven anew."""
+        return self._is_connected and not self._is_deposed
+
+    def append(self, expected_size: int, entries: Sequence[bytes], rows: Sequence[Row], at_ms: int) -> None:
+        """Make entries and rows durable together under a new signed checkpoint, or raise and change nothing.
+
+        Raises `LedgerFenced` when the log does not have `expected_size` entries or another server leads, and
+        `LedgerWriteFailed` when the database refuses or is gone.
+        """
+        with self._writing:
+            if expected_size != self.size:
+                raise LedgerFenced(f"The {self.where} has {self.size} entries, not {expected_size}.")
+            if not self.is_leading:
+                raise LedgerWriteFailed(f"The {self.where} is not connected. Nothing was recorded.")
+            statements = _row_statements(rows)
+            head = self._head.extended(leaf_hashes(entries), self._signer, at_ms)
+            try:
+                self._commit([*self._log_statements(head, entries), *statements])
+            except psycopg.Error as error:
+                raise self._failure(error) from error
+            self._head = head
+
+    def resume(self) -> None:
+        """Prove the lead anew if the connection was lost, and see what the log has now.
+
+        Raises `LedgerInUse` when another server has taken over, and `LedgerUnreachable`.
+        """
+        with self._writing, answering(self.where):
+            self._reconnect()
+            if current_term(self._connection) != self._term:
+                raise self._step_down(self._connection)
+            self._head = _proven(self._connection, self._signer, self.where)
+
+    def entries(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """Entries by position, oldest first; those that are there when the iteration begins."""
+        end = self.size if stop is None else min(stop, self.size)
+        for first in range(start, end, READ_BATCH):
+            for (entry,) in self._readers.read(_ENTRIES, (first, min(first + READ_BATCH, end))):
+                yield entry
+
+    def row(self, table: str, key: str) -> bytes | None:
+        """One row."""
+        found = self._readers.read(_GET_ROW[table], (key,))
+        body: bytes | None = found[0][0] if found else None
+        return body
+
+    def rows(
+        self, table: str, prefix: str = "", limit: int | None = None, newest_first: bool = False
+    ) -> list[tuple[str, bytes]]:
+        """Rows of a table whose key starts with `prefix`, in the order in which their keys were first written."""
+        statement = (_NEWEST_FIRST if newest_first else _OLDEST_FIRST)[table]
+        return self._readers.read(statement, (prefix, not prefix, prefix + AFTER_EVERY_CHARACTER, limit))
+
+    def latest_checkpoint(self) -> Checkpoint | None:
+        """The newest signed checkpoint; None before the first entry."""
+        return self._head.checkpoint
+
+    def stored(self) -> AbstractContextManager[StoredLog]:
+        """The log as of now, for verification; appends may go on meanwhile."""
+        return read_stored(self._url)
+
+    def close(self) -> None:
+        """Let go of the lead and of all connections. Does nothing the second time."""
+        self._heartbeat.close()
+        with self._writing:
+            self._is_connected, self._is_closed = False, True
+            self._connection.close()
+            self._readers.close()
+
+    def _log_statements(self, head: Head, entries: Sequence[bytes]) -> list[tuple[SQL, tuple[object, ...]]]:
+        """The fence comes first: it holds when this server's term lasts and the log is as long as it believes."""
+        statements: list[tuple[SQL, tuple[object, ...]]] = [(_FENCE, (packed(head.frontier), self._term, self.size))]
+        if not entries or head.checkpoint is None:
+            return statements
+        checkpoint = head.checkpoint
+        statements += [(_PUT_ENTRIES, (self.size, list(entries))), (_PUT_LEAVES, (self.size, leaf_hashes(entries)))]
+        if (outdated := self._head.outdated_by(head)) is not None:
+            statements.append((_FORGET_CHECKPOINT, (outdated,)))
+        return [*statements, (_PUT_CHECKPOINT, (checkpoint.size, checkpoint.at_ms, checkpoint.note))]
+
+    def _commit(self, statements: Sequence[tuple[SQL | Composed, tuple[object, ...]]]) -> None:
+        """One transaction in two round trips: all statements, and the commit once the fence, the first, has held."""
+        connection = self._connection
+        try:
+            with connection.pipeline():
+                connection.execute("BEGIN")
+                fence, *_ = [connection.execute(statement, parameters) for statement, parameters in statements]
+            if fence.rowcount != 1:
+                raise LedgerFenced(f"The {self.where} was changed by another server, and is not as long as believed.")
+            connection.execute("COMMIT")
+        except BaseException:
+            with suppress(psycopg.Error):
+                connection.rollback()
+            raise
+
+    def _failure(self, error: psycopg.Error) -> LedgerWriteFailed:
+        reason = first_line(error)
+        if not self._connection.closed:
+            return LedgerWriteFailed(f"The {self.where} could not be written ({reason}). Nothing was recorded.")
+        self._is_connected = False
+        return LedgerWriteFailed(
+            f"The connection to the {self.where} was lost ({reason}). What was recorded is seen when it answers again."
+        )
+
+    def _beat(self) -> None:
+        """Say a word to the database, so that it keeps the session; once the connection is lost, try to get it back."""
+        if not self._writing.acquire(blocking=False):
+            return  # An append is speaking.
+        try:
+            if self._is_closed or self._is_deposed:
+                return
+            self._reconnect()
+            self._connection.execute("SELECT 1")
+        except (psycopg.Error, LedgerError) as error:
+            if self._is_connected and self._connection.closed:
+                self._is_connected = False
+                log.error("the %s is lost: %s", self.where, error)
+        finally:
+            self._writing.release()
+
+    def _reconnect(self) -> None:
+        """Nothing when connected. Raises `LedgerInUse` when another server led meanwhile, else `LedgerUnreachable`."""
+        if self._is_deposed:
+            raise LedgerInUse(f"The {self.where} is led by another server.")
+        if self._is_connected and not self._connection.closed:
+            return
+        self._is_connected = False
+        connection = connect_to_lead(self._url, may_be_unsafe=self._may_be_unsafe)
+        try:
+            leads = try_to_lead(connection, self._signer.name)
+            if current_term(connection) != self._term:
+                raise self._step_down(connection)
+            if not leads:
+                # Either our own last session, which the server has not given up yet, or somebody who is about to lead.
+                raise LedgerUnreachable(f"The lead of the {self.where} is still held by the session that was lost.")
+        except BaseException:
+            connection.close()
+            raise
+        self._connection, self._is_connected = connection, True
+        log.warning("the %s is back, and still led by this server", self.where)
+
+    def _step_down(self, connection: Connection) -> LedgerInUse:
+        self._is_deposed = True
+        leader = leader_of(connection, self._signer.name) or "unknown"
+        message = f"The {self.where} is led by another server now ({leader}); this one has stopped."
+        self.on_deposed(message)
+        return LedgerInUse(message)
+
+
+def _row_statements(rows: Sequence[Row]) -> list[tuple[Composed, tuple[object, ...]]]:
+    """Table by table, and within a table in the order given: a key may be written and removed in one batch."""
+    by_table: dict[str, list[Row]] = {}
+    for row in rows:
+        by_table.setdefault(row.table, []).append(row)
+    statements: list[tuple[Composed, tuple[object, ...]]] = []
+    for table, its_rows in by_table.items():
+        for is_removal, run in groupby(its_rows, key=lambda row: row.body is None):
+            # One statement may not write a key twice; of what is written of it, the last counts.
+            latest = {row.key: row.body for row in run}
+            if is_removal:
+                statements.append((_REMOVE_ROWS[table], (list(latest),)))
+            else:
+                statements.append((_PUT_ROWS[table], (list(latest), list(latest.values()))))
+    return statements
+
+
+def _proven(connection: Connection, signer: Signer, where: str) -> Head:
+    found = connection.execute(_HEAD).fetchone()
+    if found is None:
+        raise LedgerUnreadable(f"The {where} holds no log.")
+    size, frontier, note, at_ms = found
+    return proven_head(StoredHead(size=size, frontier=frontier, note=note, at_ms=at_ms), signer, f"The {where}")
