@@ -58,7 +58,8 @@ class Control:
         return self.memory.position
 
     def rebuild(self) -> None:
-        """Make everything in memory again from the ledger."""
+        """Make everything in memory again from the ledger. Raises `LedgerError` when it cannot be gone on with."""
+        self.ledger.resume()
         self.memory = Memory(self.ledger, self._policy_set, self._vault_key, self._random)
         self.launching = Launching(self.memory.specs.of, self.memory.secrets.value, self._checkpoint_root)
 

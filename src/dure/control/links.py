@@ -126,13 +126,19 @@ class Link:
             await self._recovered.wait()
             self._ordered.clear()
             orders, self._orders = self._orders, []
-            untold = await self._worker.run(partial(self._engines.carry_out, orders))
+            untold = await self._tell(orders)
             if untold and not self._closing:
                 self._orders = untold + self._orders
                 self._news.set()
                 await asyncio.sleep(RETRY_S)
             if self._orders or self._closing:
                 self._ordered.set()
+
+    async def _tell(self, orders: list[Order]) -> list[Order]:
+        """Returns what was not told; that is all of it for as long as another server may have taken over."""
+        if not self._control.ledger.is_leading:
+            return orders
+        return await self._worker.run(partial(self._engines.carry_out, orders))
 
     async def _observe_forever(self) -> None:
         while True:

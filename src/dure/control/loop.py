@@ -40,7 +40,8 @@ SHORTEST_SLEEP_S = 0.005
 
 UNAVAILABLE = NotDone(
     code=NotDoneCode.UNAVAILABLE,
-    message="The platform could not make this durable, so nothing was done. Ask again in a moment.",
+    message="The platform could not make this durable. Ask again in a moment: with the same idempotency key, nothing is "
+    "done twice.",
 )
 
 
