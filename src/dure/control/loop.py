@@ -40,8 +40,8 @@ SHORTEST_SLEEP_S = 0.005
 
 UNAVAILABLE = NotDone(
     code=NotDoneCode.UNAVAILABLE,
-    message="The platform could not make this durable. Ask again in a moment: with the same idempotency key, nothing is "
-    "done twice.",
+    message="The platform could not make this durable. Ask again in a moment: "
+    "with the same idempotency key, nothing is done twice.",
 )
 
 

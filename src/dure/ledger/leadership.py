@@ -10,6 +10,9 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable
+from contextlib import suppress
+
+import psycopg
 
 from dure.ledger.postgres_server import Connection
 
@@ -26,6 +29,13 @@ def try_to_lead(connection: Connection, origin: str) -> bool:
     """Take the lead if nobody has it, for as long as the connection lives."""
     found = connection.execute("SELECT pg_try_advisory_lock(%s)", (lock_key(origin),)).fetchone()
     return bool(found and found[0])
+
+
+def leave(connection: Connection) -> None:
+    """Close a connection; whoever comes next need not wait until the server has noticed."""
+    with suppress(psycopg.Error):
+        connection.execute("SELECT pg_advisory_unlock_all()")
+    connection.close()
 
 
 def leader_of(connection: Connection, origin: str) -> str:

@@ -29,7 +29,7 @@ from dure.ledger.contract import (
     StoredLog,
 )
 from dure.ledger.head import Head, StoredHead, packed, proven_head
-from dure.ledger.leadership import Heartbeat, current_term, leader_of, next_term, try_to_lead
+from dure.ledger.leadership import Heartbeat, current_term, leader_of, leave, next_term, try_to_lead
 from dure.ledger.merkle import leaf_hashes
 from dure.ledger.note import Signer, VerifierKey
 from dure.ledger.postgres_reading import Readers, read_stored
@@ -116,7 +116,7 @@ class Candidate:
     def close(self) -> None:
         """Give up."""
         if self._connection is not None:
-            self._connection.close()
+            leave(self._connection)
         self._connection = None
 
     def _connected(self) -> Connection:
@@ -249,7 +249,7 @@ class PostgresLedger:
         self._heartbeat.close()
         with self._writing:
             self._is_connected, self._is_closed = False, True
-            self._connection.close()
+            leave(self._connection)
             self._readers.close()
 
     def _log_statements(self, head: Head, entries: Sequence[bytes]) -> list[tuple[SQL, tuple[object, ...]]]:
@@ -319,7 +319,7 @@ class PostgresLedger:
                 # Either our own last session, which the server has not given up yet, or somebody who is about to lead.
                 raise LedgerUnreachable(f"The lead of the {self.where} is still held by the session that was lost.")
         except BaseException:
-            connection.close()
+            leave(connection)
             raise
         self._connection, self._is_connected = connection, True
         log.warning("the %s is back, and still led by this server", self.where)
