@@ -1,4 +1,4 @@
-"""Another process that uses a ledger's file: run as `ledger_child.py DEED PATH [ARGUMENT]`, prints what came of it."""
+"""Another process that uses a ledger: run as `ledger_child.py DEED PATH-OR-URL [ARGUMENT]`, prints what came of it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import signal
 import sys
 from pathlib import Path
 
-from dure.ledger.contract import LedgerError
+from dure.ledger.contract import Ledger, LedgerError
+from dure.ledger.postgres import PostgresLedger
 from dure.ledger.sqlite import SqliteLedger
 from dure.ledger.verify import verify
 from tests.ledger.ledger_samples import NOON_MS, SIGNER, entries, entry, row
@@ -31,9 +32,8 @@ def append_some(path: Path, count: int) -> None:
     ledger.close()
 
 
-def append_forever(path: Path) -> None:
+def append_forever(ledger: Ledger) -> None:
     """Batches of growing size; what is printed was durable before."""
-    ledger = SqliteLedger.open(path, SIGNER)
     say(f"opened {ledger.size}")
     count = 1
     while True:
@@ -93,7 +93,9 @@ def main() -> None:
             case "append":
                 append_some(path, int(sys.argv[3]))
             case "append-forever":
-                append_forever(path)
+                append_forever(SqliteLedger.open(path, SIGNER))
+            case "append-forever-to-database":
+                append_forever(PostgresLedger.open(sys.argv[2], SIGNER))
             case "hold":
                 hold(path)
             case "leave-a-child-behind":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from alembic import op
-from sqlalchemy import BigInteger, Column
+from sqlalchemy import BigInteger, Column, text
 
 revision = "0002"
 down_revision = "0001"
@@ -11,4 +11,4 @@ down_revision = "0001"
 
 def upgrade() -> None:
     """Count terms from 0."""
-    op.add_column("log", Column("term", BigInteger, nullable=False, server_default="0"))
+    op.add_column("log", Column("term", BigInteger, nullable=False, server_default=text("0")))
