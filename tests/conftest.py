@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from dure.bootstrap import compile_everything, compile_twin, prepare_compilation
 from tests.postgres import PostgresServer, running_postgres
+
+# How long something takes says more about the machine's other work than about a test.
+settings.register_profile("dure", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("dure")
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from dure.intake.jobfile import job_from_document
 from dure.intake.nation_index import NationIndex
 from dure.intake.refusals import Refusal, RefusalCode
-from dure.intake.submission import CHOICE_RULES, RULES, accept_job
+from dure.intake.submission import CHOICE_RULES, JUDGED_FIELDS, RULES, UNJUDGED_FIELDS, accept_job, likeness
 from dure.model.events import JobSubmitted, decode, encode
 from dure.model.jobs import ArrayRange, GpuRequest, JobSpec, JobState, Replicas
 from dure.model.nation import Nation
@@ -468,3 +468,18 @@ def test_an_elastic_job_is_held_to_its_least(counter: Counter) -> None:
 
 def test_a_job_of_fixed_size_leaves_the_ledgers_bytes_as_they_were(counter: Counter) -> None:
     assert b"min_nodes" not in encode(counter.accepted(nodes=2, min_nodes=2))
+
+
+def test_jobs_that_differ_only_in_what_they_run_are_alike() -> None:
+    one = JobSpec(name="a", project="haneul-llm", command=("true",))
+    other = JobSpec(name="b", project="haneul-llm", script="echo", env={"A": "1"}, secrets=("token",))
+    assert likeness(one, "haneul") == likeness(other, "haneul")
+    assert likeness(one, "haneul") != likeness(one, "samsung")
+    assert set(JobSpec.__struct_fields__) == {*JUDGED_FIELDS, *UNJUDGED_FIELDS}
+
+
+@pytest.mark.parametrize(
+    "fields", [{"depends": ("j1",)}, {"not_before_ms": 1}, {"not_after_ms": 1}, {"deadline_ms": 1}]
+)
+def test_a_job_that_is_judged_by_others_or_by_the_time_is_like_none(fields: dict[str, object]) -> None:
+    assert likeness(JobSpec(name="a", project="haneul-llm", **fields), "haneul") is None  # type: ignore[arg-type]

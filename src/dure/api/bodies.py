@@ -20,6 +20,7 @@ from dure.model.jobs import JobSpec
 JSON = "application/json"
 YAML = "application/yaml"
 SCRIPT = "text/x-shellscript"
+LINES = "application/x-ndjson"
 OCTETS = "application/octet-stream"
 LONGEST_KEY = 200
 
@@ -99,21 +100,22 @@ def idempotency_key(call: Call) -> str:
     return key
 
 
-def _default_project(call: Call) -> dict[str, object] | None:
+def default_project(call: Call) -> dict[str, object] | None:
+    """The project of jobs that name none, if the request says so."""
     project = call.text("project")
     return {"project": project} if project else None
 
 
 def _from_json(call: Call) -> tuple[JobSpec, tuple[str, ...]]:
-    return job_from_json(call.body, _default_project(call)), ()
+    return job_from_json(call.body, default_project(call)), ()
 
 
 def _from_yaml(call: Call) -> tuple[JobSpec, tuple[str, ...]]:
-    return job_from_yaml(text_of(call), _default_project(call)), ()
+    return job_from_yaml(text_of(call), default_project(call)), ()
 
 
 def _from_script(call: Call) -> tuple[JobSpec, tuple[str, ...]]:
-    job = job_from_sbatch(text_of(call), _default_project(call))
+    job = job_from_sbatch(text_of(call), default_project(call))
     return job.spec, job.warnings
 
 

@@ -5,15 +5,23 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import Any
 
-from dure.api import access, fleet, jobs, nation, records
-from dure.api.bodies import JSON, OCTETS, SCRIPT, YAML
+from dure.api import access, batches, fleet, jobs, nation, records
+from dure.api.bodies import JSON, LINES, OCTETS, SCRIPT, YAML
 from dure.api.jobs import EVENT_STREAM
 from dure.api.openapi import openapi_document
 from dure.api.operations import Call, Operation, Parameter
 from dure.api.platform import Health, Platform
 from dure.control.access import Permission
 from dure.control.preview import Preview
-from dure.control.requests import Done, JobStands, NationStands, NodeStands, Submitted, TokenIssuedOnce
+from dure.control.requests import (
+    Done,
+    JobStands,
+    NationStands,
+    NodeStands,
+    Submitted,
+    SubmittedJobs,
+    TokenIssuedOnce,
+)
 from dure.model.blockers import Why
 from dure.model.nation import Nation
 from dure.reports.fleet import NodesReport, SitesReport
@@ -91,6 +99,17 @@ OPERATIONS: tuple[Operation, ...] = (
         bodies=JOB_BODIES,
         parameters=(KEY, PROJECT),
         answer=Submitted,
+        status=201,
+    ),
+    Operation(
+        method="POST",
+        path="/v1/jobs/batch",
+        permission=SUBMIT,
+        handler=batches.submit,
+        summary="Submit many jobs at once",
+        bodies={LINES: None},
+        parameters=(KEY, PROJECT),
+        answer=SubmittedJobs,
         status=201,
     ),
     Operation(

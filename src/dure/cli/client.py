@@ -71,11 +71,11 @@ class Server:
             _raise_for(answer)
             return answer.content
 
-    def submit(self, body: bytes, content_type: str, key: str | None = None) -> bytes:
+    def submit(self, body: bytes, content_type: str, key: str | None = None, path: str = "/v1/jobs") -> bytes:
         """Submit a job document. One idempotency key covers all tries, so a lost answer never makes a second job."""
         headers = {"Idempotency-Key": key or secrets.token_hex(16)}
         return self._again_if_cut_off(
-            lambda: self.send("POST", "/v1/jobs", body=body, content_type=content_type, headers=headers)
+            lambda: self.send("POST", path, body=body, content_type=content_type, headers=headers)
         )
 
     def text(self, path: str, params: Params | None = None) -> tuple[str, int]:

@@ -11,7 +11,17 @@ LARGEST_BYTES = 1024 * 1024
 YAML = "application/yaml"
 JSON = "application/json"
 SCRIPT = "text/x-shellscript"
-_BY_SUFFIX = {".yaml": YAML, ".yml": YAML, ".json": JSON, ".sh": SCRIPT, ".sbatch": SCRIPT, ".slurm": SCRIPT}
+LINES = "application/x-ndjson"
+_BY_SUFFIX = {
+    ".yaml": YAML,
+    ".yml": YAML,
+    ".json": JSON,
+    ".sh": SCRIPT,
+    ".sbatch": SCRIPT,
+    ".slurm": SCRIPT,
+    ".ndjson": LINES,
+    ".jsonl": LINES,
+}
 
 
 def read_document(name: str) -> bytes:

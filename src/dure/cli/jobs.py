@@ -10,24 +10,49 @@ from dure.cli.options import as_json, eta_wanted, without_eta
 
 
 @click.command()
-@click.argument("file", metavar="JOB.yaml|SCRIPT.sh")
+@click.argument("file", metavar="JOB.yaml|SCRIPT.sh|JOBS.ndjson")
 @click.option("--key", metavar="TEXT", help="Idempotency key: the same key never makes a second job.")
 @as_json
 def submit(file: str, key: str | None, json_wanted: bool) -> None:
-    """Submit a job file, or a shell script with #SBATCH lines.
+    """Submit a job file, a shell script with #SBATCH lines, or many jobs as lines of JSON.
 
-    `-` reads standard input. Prints the new job's id; lost answers are retried without making the job twice.
+    `-` reads standard input. Prints the new jobs' ids; lost answers are retried without making a job twice. Of many
+    jobs, those that are refused are named with their line, and keep no other from being accepted.
     """
     from dure.cli.client import connect
-    from dure.cli.documents import job_content_type, read_document
+    from dure.cli.documents import LINES, job_content_type, read_document
     from dure.cli.tables import print_json
 
     body = read_document(file)
-    answer = connect().submit(body, job_content_type(file, body), key)
+    content_type = job_content_type(file, body)
+    is_batch = content_type == LINES
+    answer = connect().submit(body, content_type, key, "/v1/jobs/batch" if is_batch else "/v1/jobs")
     if json_wanted:
         print_json(answer)
+    elif is_batch:
+        _print_batch(body, answer)
     else:
         _print_submitted(answer)
+
+
+def _print_batch(body: bytes, answer: bytes) -> None:
+    """Print an id per accepted job; on standard error why others were not, by their line. Exits with 1 if any was."""
+    import sys
+
+    import msgspec
+
+    lines = [number for number, line in enumerate(body.splitlines(), 1) if line.strip()]
+    refused = 0
+    for number, job in zip(lines, msgspec.json.decode(answer)["jobs"], strict=True):
+        if isinstance(job, str):
+            click.echo(job)
+        else:
+            refused += 1
+            field = f"{job['field']}: " if job["field"] else ""
+            click.echo(f"line {number}: {field}{job['message']}", err=True)
+    if refused:
+        click.echo(f"{refused} of {len(lines)} jobs were not accepted", err=True)
+        sys.exit(1)
 
 
 def _print_submitted(answer: bytes) -> None:

@@ -24,9 +24,10 @@ from dure.control.requests import (
     RevokeToken,
     StoreSecret,
     SubmitJob,
+    SubmitJobs,
     TokenIssuedOnce,
 )
-from dure.control.submission import submit
+from dure.control.submission import submit, submit_all
 from dure.model.events import (
     CancelRequested,
     NodeChanged,
@@ -43,6 +44,8 @@ def handle(request: Request, memory: Memory, draft: Draft) -> Reply:
     match request:
         case SubmitJob():
             return submit(request, memory, draft)
+        case SubmitJobs():
+            return submit_all(request, memory, draft)
         case CancelJob():
             return _cancel(request, draft)
         case ApplyNation():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 from msgspec import Struct
 
 from dure.audit import Books
@@ -16,6 +18,8 @@ from dure.model.jobs import Outcome
 from dure.policy import PolicyInForce, PolicySet
 from dure.reports.lending_totals import LendingTotals
 from dure.world.world import World
+
+MOST_LIKENESSES = 10_000
 
 
 class RandomStreams(Struct, frozen=True, kw_only=True):
@@ -41,6 +45,8 @@ class Memory:
         self.outputs = Outputs()
         self.kept_answers: dict[str, bytes] = {}
         """Bodies of `requests` rows that are not durable yet."""
+        self.accepted: dict[Hashable, JobSubmitted] = {}
+        """A job of each likeness that was accepted under this nation."""
         self.position = 0
         self.latest_ms = 0
         """Time of the ledger's last entry."""
@@ -59,6 +65,13 @@ class Memory:
         """Have intake and policy judge by the nation as it is now."""
         self.nation_index = NationIndex(self.world.nation)
         self.policy = PolicyInForce(self._policy_set, self.world.nation)
+        self.accepted = {}
+
+    def remember_accepted(self, alike: Hashable, event: JobSubmitted) -> None:
+        """Jobs like this one are accepted as it was, until the nation changes."""
+        if len(self.accepted) >= MOST_LIKENESSES:
+            self.accepted.clear()
+        self.accepted[alike] = event
 
     def upcoming_job(self) -> str:
         """The id that the next job will have."""

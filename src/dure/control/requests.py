@@ -23,6 +23,18 @@ class SubmitJob(Struct, frozen=True, kw_only=True):
     """Hexadecimal SHA-256 of the body that the spec was read from."""
 
 
+class SubmitJobs(Struct, frozen=True, kw_only=True):
+    """Accept many jobs at once, each by itself: one that is refused keeps no other from being accepted.
+
+    `key` and `digest` are for all of them, as `SubmitJob` has them for one.
+    """
+
+    caller: Caller
+    specs: tuple[JobSpec, ...]
+    key: str = ""
+    digest: str = ""
+
+
 class CancelJob(Struct, frozen=True, kw_only=True):
     """Stop a job, or take it out of the queue."""
 
@@ -81,7 +93,17 @@ class StoreSecret(Struct, frozen=True, kw_only=True):
         return f"StoreSecret(project={self.project!r}, name={self.name!r})"
 
 
-Request = SubmitJob | CancelJob | ApplyNation | ChangeNode | ChangeContact | IssueToken | RevokeToken | StoreSecret
+Request = (
+    SubmitJob
+    | SubmitJobs
+    | CancelJob
+    | ApplyNation
+    | ChangeNode
+    | ChangeContact
+    | IssueToken
+    | RevokeToken
+    | StoreSecret
+)
 
 
 class Submitted(Struct, frozen=True, kw_only=True):
@@ -90,6 +112,20 @@ class Submitted(Struct, frozen=True, kw_only=True):
     jobs: tuple[str, ...]
     array: ArrayRange | None = None
     warnings: tuple[str, ...] = ()
+
+
+class JobNotAccepted(Struct, frozen=True, kw_only=True):
+    """Why one of many jobs was not accepted: a stable code, and what to do."""
+
+    code: str
+    message: str
+    field: str = ""
+
+
+class SubmittedJobs(Struct, frozen=True, kw_only=True):
+    """What became of each of many jobs, in their order: its id, or why it was not accepted."""
+
+    jobs: tuple[str | JobNotAccepted, ...]
 
 
 class JobStands(Struct, frozen=True, kw_only=True):
@@ -151,6 +187,6 @@ class NotDone(Struct, frozen=True, kw_only=True):
     """What is wrong and what to do, in English."""
 
 
-Answer = Submitted | JobStands | NodeStands | TokenIssuedOnce | NationStands | Done
+Answer = Submitted | SubmittedJobs | JobStands | NodeStands | TokenIssuedOnce | NationStands | Done
 Reply = Answer | Refusal | NotDone
 """An answer, or the reason why there is none."""

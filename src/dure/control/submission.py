@@ -4,23 +4,35 @@ from __future__ import annotations
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from dure.control.access import Caller
 from dure.control.draft import Draft
 from dure.control.memory import Memory
 from dure.control.ports import Row
-from dure.control.requests import NotDone, NotDoneCode, Reply, SubmitJob, Submitted
+from dure.control.requests import (
+    JobNotAccepted,
+    NotDone,
+    NotDoneCode,
+    Reply,
+    SubmitJob,
+    SubmitJobs,
+    Submitted,
+    SubmittedJobs,
+)
 from dure.intake.refusals import Refusal
-from dure.intake.submission import accept_job
+from dure.intake.submission import accept_job, likeness
 from dure.model.events import AccessRefused, JobSubmitted
 from dure.model.jobs import JobSpec
 
 
-class Kept(Struct, frozen=True, kw_only=True):
+class Kept(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Row `requests/{caller}:{key}`: what was asked under this key, and what was answered."""
 
     digest: str
-    answer: Submitted
+    answer: Submitted | None = None
+    answers: SubmittedJobs | None = None
+    """To a request for many jobs."""
 
 
 _KEPT = msgspec.json.Decoder(Kept)
@@ -29,23 +41,51 @@ _KEPT = msgspec.json.Decoder(Kept)
 def submit(request: SubmitJob, memory: Memory, draft: Draft) -> Reply:
     """Accept a job, or say why not."""
     kept = _kept(request, memory)
-    if kept is not None:
+    if isinstance(kept, NotDone):
         return kept
-    missing = missing_secret(request.spec, memory)
+    if kept is not None:
+        return kept.answer or _reused()
+    job = _accept(request.spec, request.caller, memory, draft)
+    if not isinstance(job, str):
+        return job
+    answer = Submitted(jobs=(job,), array=request.spec.array, warnings=request.warnings)
+    _keep(request, Kept(digest=request.digest, answer=answer), memory, draft)
+    return answer
+
+
+def submit_all(request: SubmitJobs, memory: Memory, draft: Draft) -> Reply:
+    """Accept each of many jobs, or say of each why not."""
+    kept = _kept(request, memory)
+    if isinstance(kept, NotDone):
+        return kept
+    if kept is not None:
+        return kept.answers or _reused()
+    jobs = (_accept(spec, request.caller, memory, draft) for spec in request.specs)
+    answers = SubmittedJobs(jobs=tuple(job if isinstance(job, str) else _why_not(job) for job in jobs))
+    _keep(request, Kept(digest=request.digest, answers=answers), memory, draft)
+    return answers
+
+
+def _why_not(no: Refusal | NotDone) -> JobNotAccepted:
+    field = no.field if isinstance(no, Refusal) else ""
+    return JobNotAccepted(code=no.code.value, message=no.message, field=field)
+
+
+def _accept(spec: JobSpec, caller: Caller, memory: Memory, draft: Draft) -> str | Refusal | NotDone:
+    """The id of the accepted job, or why it is not accepted."""
+    missing = missing_secret(spec, memory)
     if missing is not None:
         return missing
     job = memory.next_job()
-    commitment, row = memory.specs.add(job, request.spec)
-    event = judge(request.spec, request.caller, memory, job, draft.now_ms, commitment)
+    commitment, row = memory.specs.add(job, spec)
+    event = judge(spec, caller, memory, job, draft.now_ms, commitment)
     if isinstance(event, Refusal):
         memory.take_back_job(job)
-        _note_denial(request, event, draft)
+        _note_denial(spec, caller, event, draft)
         return event
     draft.record(event)
     draft.rows.append(row)
-    answer = Submitted(jobs=(job,), array=request.spec.array, warnings=request.warnings)
-    _keep(request, answer, memory, draft)
-    return answer
+    return job
 
 
 def judge(
@@ -54,17 +94,24 @@ def judge(
     """The event that accepts a job, or why it is refused. An operator submits for whoever has the project."""
     owner = memory.nation_index.organisation_of(spec.project)
     acts_for_owner = owner is not None and caller.speaks_for(owner.name)
-    return accept_job(
+    organisation = owner.name if owner and acts_for_owner else caller.organisation
+    alike = likeness(spec, organisation)
+    if alike is not None and (accepted := memory.accepted.get(alike)) is not None:
+        return replace(accepted, at_ms=now_ms, job=job, by=caller.id, commitment=commitment)
+    event = accept_job(
         spec,
         nation=memory.nation_index,
         policy=memory.policy,
         by=caller.id,
-        principal_organisation=owner.name if owner and acts_for_owner else caller.organisation,
+        principal_organisation=organisation,
         known_jobs=memory.world.jobs,
         job_id=job,
         at_ms=now_ms,
         commitment=commitment,
     )
+    if alike is not None and isinstance(event, JobSubmitted):
+        memory.remember_accepted(alike, event)
+    return event
 
 
 def missing_secret(spec: JobSpec, memory: Memory) -> NotDone | None:
@@ -76,8 +123,8 @@ def missing_secret(spec: JobSpec, memory: Memory) -> NotDone | None:
     return None
 
 
-def _kept(request: SubmitJob, memory: Memory) -> Reply | None:
-    """The answer given before under this key."""
+def _kept(request: SubmitJob | SubmitJobs, memory: Memory) -> Kept | NotDone | None:
+    """What was answered before under this key."""
     if not request.key:
         return None
     row_key = _row_key(request)
@@ -85,35 +132,37 @@ def _kept(request: SubmitJob, memory: Memory) -> Reply | None:
     if body is None:
         return None
     kept = _KEPT.decode(body)
-    if kept.digest != request.digest:
-        message = "This idempotency key was used for another document; use a new key for a new job."
-        return NotDone(code=NotDoneCode.IDEMPOTENCY_KEY_REUSED, message=message)
-    return kept.answer
+    return kept if kept.digest == request.digest else _reused()
 
 
-def _keep(request: SubmitJob, answer: Submitted, memory: Memory, draft: Draft) -> None:
+def _reused() -> NotDone:
+    message = "This idempotency key was used for another document; use a new key for a new job."
+    return NotDone(code=NotDoneCode.IDEMPOTENCY_KEY_REUSED, message=message)
+
+
+def _keep(request: SubmitJob | SubmitJobs, kept: Kept, memory: Memory, draft: Draft) -> None:
     if not request.key:
         return
-    body = msgspec.json.encode(Kept(digest=request.digest, answer=answer))
+    body = msgspec.json.encode(kept)
     # The same request may be in this batch twice, before the row of the first can be read.
     memory.kept_answers[_row_key(request)] = body
     draft.rows.append(Row("requests", _row_key(request), body))
 
 
-def _row_key(request: SubmitJob) -> str:
+def _row_key(request: SubmitJob | SubmitJobs) -> str:
     return f"{request.caller.id}:{request.key}"
 
 
-def _note_denial(request: SubmitJob, refusal: Refusal, draft: Draft) -> None:
+def _note_denial(spec: JobSpec, caller: Caller, refusal: Refusal, draft: Draft) -> None:
     """Denials by policy are evidence; other refusals are nobody's business but the caller's."""
     if refusal.rules and refusal.is_forbidden:
         draft.record(
             AccessRefused(
                 at_ms=draft.now_ms,
-                by=request.caller.id,
-                project=request.spec.project,
-                data=request.spec.data,
-                purpose=request.spec.purpose.value,
+                by=caller.id,
+                project=spec.project,
+                data=spec.data,
+                purpose=spec.purpose.value,
                 rules=refusal.rules,
             )
         )

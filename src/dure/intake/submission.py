@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -92,6 +92,21 @@ def accept_job(
     if (refusal := site_is_permitted_and_capable(submission, choices)) is not None:
         return refusal
     return _event(submission, choices, by=by, job_id=job_id, at_ms=at_ms, commitment=commitment)
+
+
+UNJUDGED_FIELDS = frozenset({"name", "command", "script", "setup", "workdir", "env", "secrets", "sandbox"})
+"""What a job runs, and how, is nobody's business here; secrets are asked about elsewhere."""
+JUDGED_FIELDS = tuple(field for field in JobSpec.__struct_fields__ if field not in UNJUDGED_FIELDS)
+
+
+def likeness(spec: JobSpec, organisation: str) -> Hashable | None:
+    """Jobs of one likeness are accepted with the same event, or refused for the same reason, under one nation.
+
+    None for a job that is judged by more than itself: by other jobs, or by the time.
+    """
+    if spec.depends or spec.not_before_ms or spec.not_after_ms or spec.deadline_ms:
+        return None
+    return organisation, *(getattr(spec, field) for field in JUDGED_FIELDS)
 
 
 def project_is_known(submission: Submission) -> Refusal | None:
