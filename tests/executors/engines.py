@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from dure.executors.contract import Ended, Executor, Launch, NeverStarted, Observation, Refused, Started
 from dure.executors.local.environment import USUAL_TERMS, Terms
@@ -139,17 +140,18 @@ def local_engine(folder: Path, terms: Terms = USUAL_TERMS) -> Engine:
     return Engine(folder, lambda: LocalExecutor(folder, terms))
 
 
-def slurm_engine(folder: Path, conf: Path, placement: PlacedBy = PlacedBy.NODE) -> Engine:
-    """The engine that runs jobs of a Slurm, whose nodes Dure calls `seoul-0` and so on."""
+def slurm_engine(folder: Path, conf: Path, **settings: object) -> Engine:
+    """The engine that runs jobs of a Slurm, whose nodes Dure calls `seoul-0000` and so on."""
     site = SlurmSite(
         work_folder=str(folder),
         conf=str(conf),
         python=sys.executable,
-        placement=placement,
+        placement=PlacedBy.NODE,
         nodes={"seoul": "n[0-3]"},
         gpu_types={"H100": "h100"},
         poll_interval_s=1,
     )
+    site = structs.replace(site, **settings)
     return Engine(folder, lambda: SlurmExecutor(site), adds=_is_slurms_own, gives_parts=False)
 
 

@@ -50,6 +50,8 @@ SwitchType=switch/none
 SlurmdParameters=config_overrides
 ReturnToService=2
 KillWait=5
+MessageTimeout=5
+TreeWidth=65533
 SlurmdTimeout=30
 PriorityType=priority/multifactor
 JobCompType=jobcomp/none
@@ -89,13 +91,28 @@ class SlurmCluster:
         self.start_controller()
         for index in range(NODES):
             self.start_node(index)
+        self.wait_until_idle()
+
+    def wait_until_idle(self) -> None:
+        """Returns once every node is free and in service."""
         self.wait_until(lambda: self.run("sinfo", "-h", "-t", "idle", "-o", "%D").strip() == str(NODES), "idle nodes")
 
     def start_controller(self) -> None:
+        """Start the controller; returns once it answers."""
         self._start("slurmctld", "slurmctld", "-D", "-f", str(self.conf))
+        self.wait_until(lambda: "is UP" in self.run("scontrol", "ping"), "the controller")
 
     def stop_controller(self) -> None:
         self._stop("slurmctld")
+
+    def lose_state(self) -> None:
+        """Have the controller start anew with an empty state folder, and with job numbers that are new too."""
+        self.stop_controller()
+        shutil.rmtree(self.folder / "state")
+        (self.folder / "state").mkdir()
+        with self.conf.open("a") as file:
+            file.write(f"FirstJobId={int(time.time()) % 10_000_000}\n")
+        self.start_controller()
 
     def start_node(self, index: int) -> None:
         self._start(f"n{index}", "slurmd", "-D", "-f", str(self.conf), "-N", f"n{index}")

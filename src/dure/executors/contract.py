@@ -6,7 +6,7 @@ The loop in `dure.control` knows an engine only by `Executor`; each engine here 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from msgspec import Struct
@@ -147,6 +147,10 @@ class Executor(Protocol):
 
     def contact(self) -> Contact:
         """When the engine was last heard, and what is wrong if it does not answer. Returns at once."""
+        ...
+
+    def waiting(self) -> Mapping[str, str]:
+        """Attempts that were ordered and that the engine itself keeps from starting: why, in English words."""
         ...
 
     def capacity(self) -> tuple[NodeCapacity, ...] | None:

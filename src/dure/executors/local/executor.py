@@ -160,6 +160,10 @@ class LocalExecutor:
         """This machine is always there; only its supervisor may be missing for a moment."""
         return Contact(heard_at_ms=shim.now_ms())
 
+    def waiting(self) -> dict[str, str]:
+        """This machine starts at once whatever it is told to start."""
+        return {}
+
     def capacity(self) -> None:
         """The nodes of this engine are only declared: they are all this machine."""
 

@@ -435,6 +435,10 @@ def _conclude(folder: SharedFolder, verdict: Verdict) -> Observation | None:
             return folder.ended()
         case Conclusion.NEVER_RAN:
             return _conclude_unrun(folder, verdict.reason)
+        case Conclusion.HOPELESS:
+            if not folder.give_up():
+                return None
+            return Refused(attempt_id=folder.attempt_id, at_ms=folders.now_ms(), reason=verdict.reason)
         case _:
             assert_never(verdict.conclusion)
 

@@ -46,6 +46,7 @@ class SharedFolder:
 
     def prepare(self, launch: Launch, path: str, nodes: list[str]) -> None:
         """Put in all that the agents need; harmless when it is there already. Secrets are no part of it."""
+        os.makedirs(self.path, mode=0o700, exist_ok=True)
         for rank in range(len(launch.placements)):
             os.makedirs(files.rank_folder(self.path, rank), mode=0o700, exist_ok=True)
         for name, text in ((records.SCRIPT, launch.script), (records.SETUP, launch.setup)):

@@ -78,12 +78,26 @@ REASONS = {
     "QOSNotAllowed": "its QOS may not be used in this partition",
     "InvalidAccount": "its account does not exist in Slurm any more",
     "InvalidQOS": "its QOS does not exist in Slurm any more",
+    "PartitionConfig": "it wants more nodes than the partition has",
     "BadConstraints": "no node of this Slurm can satisfy what it asks for",
     "NodesUnavailable": "too few nodes of this Slurm are in service",
     "Cleaning": "Slurm still clears up after an earlier run",
     "Prolog": "the prolog of its nodes is running",
     "MaxRequeue": "Slurm requeued it too often",
 }
+HOPELESS = frozenset(
+    (
+        "AccountNotAllowed",
+        "BadConstraints",
+        "InvalidAccount",
+        "InvalidQOS",
+        "PartitionConfig",
+        "PartitionNodeLimit",
+        "PartitionTimeLimit",
+        "QOSNotAllowed",
+    )
+)
+"""Reasons that do not go away until somebody changes Slurm; the job would hold its place in Dure's plan for nothing."""
 _REASON_PREFIXES = {
     "Assoc": "a limit of its account in Slurm is reached",
     "QOS": "a limit of its QOS in Slurm is reached",
@@ -108,6 +122,11 @@ class SlurmJob(Struct, frozen=True, kw_only=True):
     def phase(self) -> Phase:
         """How far it has come. A state that no table has yet counts as alive: nothing is concluded from it."""
         return STATES.get(self.state, Phase.ALIVE)
+
+    @property
+    def is_hopeless(self) -> bool:
+        """True when it waits for something that will not come."""
+        return self.phase is Phase.WAITING and self.reason in HOPELESS
 
 
 def read_jobs(listing: str, attempts: str) -> dict[str, list[SlurmJob]]:

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from dure.executors.slurm.agent.lead import LOST_EXIT_CODE
 from dure.executors.slurm.folder import Fate, SharedFolder
-from dure.executors.slurm.jobs import Phase, SlurmJob
+from dure.executors.slurm.jobs import Phase, SlurmJob, reason_sentence
 
 
 class Conclusion(Enum):
@@ -19,6 +19,8 @@ class Conclusion(Enum):
     """It runs, may run, or nobody can tell yet."""
     NEVER_RAN = auto()
     """No job will ever run it."""
+    HOPELESS = auto()
+    """Slurm took its job and will never run it."""
     ENDED = auto()
     """Its end is on record, and that is all there is to say."""
     LOST = auto()
@@ -51,6 +53,8 @@ def judge(folder: SharedFolder, job: SlurmJob | None, *, is_gone: bool) -> Verdi
             return _judge_ended(folder, job, is_over=is_over, is_gone=is_gone)
         case Fate.ABSENT | Fate.GIVEN_UP:
             return Verdict(conclusion=Conclusion.NEVER_RAN, reason="it was not submitted")
+        case Fate.ORDERED if job is not None and job.is_hopeless:
+            return Verdict(conclusion=Conclusion.HOPELESS, reason=reason_sentence(job.reason))
         case Fate.ORDERED | Fate.CLAIMED:
             return Verdict(conclusion=Conclusion.NEVER_RAN, reason=_why(folder, job)) if is_over else _OPEN
         case Fate.RUNNING:
