@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -388,6 +390,17 @@ def test_an_attempt_that_nobody_asked_about_is_shown(engine: Engine) -> None:
     engine.started("job.1")
     engine.executor.stop("job.1", grace_ms=0)
     engine.ended("job.1")
+
+
+def test_an_attempt_that_vanishes_behind_our_back_is_over(engine: Engine) -> None:
+    engine.executor.start(launch("job.1", "sleep", "1000", ranks=2))
+    engine.started("job.1")
+    while ours := list(engine.processes()):
+        for pid in ours:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+    assert engine.ended("job.1").exit_code == -9
+    assert engine.run(launch("job.2", "true")).exit_code == 0
 
 
 def test_an_attempt_that_was_never_ordered_never_started(engine: Engine) -> None:

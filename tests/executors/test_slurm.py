@@ -254,7 +254,7 @@ def test_an_agent_that_is_killed_takes_its_gang_with_it(make: Make) -> None:
     os.kill(one.parent, signal.SIGKILL)
     assert engine.ended("job.1").exit_code in (-9, -15)
     eventually(lambda: other.pid not in engine.processes(), "the other rank is gone")
-    # To find what is left of a rank, Slurm here follows parents, and this one lost its own. With control groups it does.
+    # Slurm here finds what is left of a rank by its parents, and this one lost its own. Control groups lose none.
     with suppress(ProcessLookupError):
         os.kill(one.pid, signal.SIGKILL)
     eventually(lambda: not engine.processes(), "the whole gang is gone")
