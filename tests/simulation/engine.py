@@ -362,6 +362,9 @@ class SimulatedExecutor:
             return Contact(heard_at_ms=self.now_ms())
         return Contact(heard_at_ms=self.heard_at_ms, problem=f"{self.engine.site} does not answer")
 
+    def waiting(self) -> dict[str, str]:
+        return {}
+
     def capacity(self) -> tuple[NodeCapacity, ...] | None:
         return None
 

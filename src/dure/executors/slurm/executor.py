@@ -39,6 +39,7 @@ from dure.executors.slurm.site import PlacedBy, SlurmSite
 
 _LOG = logging.getLogger(__name__)
 _QUERY = (*QUERY, "--user", pwd.getpwuid(os.getuid()).pw_name)
+_CHECKPOINTS = "checkpoints"
 _ACCOUNT_PATIENCE_S = 60.0
 """How long an account that Dure keeps may be missing: the next reconciliation makes it."""
 _CLOSING_GRACE_MS = 2_000
@@ -210,6 +211,7 @@ class SlurmExecutor:
         if folder.was_submitted() and self._ask_slurm().get(launch.attempt_id):
             return True  # it arrived, though its answer was lost
         nodes = self._nodes_of(launch)
+        launch = _with_shared_checkpoints(launch, self._root)
         folder.prepare(launch, self._site.path, nodes)
         share = secrets.split(folder.path, launch.secret_env)
         folder.note_submission()
@@ -419,6 +421,14 @@ class SlurmExecutor:
         with self._mutex:
             if not self._changed.wait_for(lambda: not self._open, _CLOSING_PATIENCE_S):
                 _LOG.warning("closed while these attempts were still ending: %s", ", ".join(sorted(self._open)))
+
+
+def _with_shared_checkpoints(launch: Launch, root: str) -> Launch:
+    """The launch with its checkpoints in the work folder: the server's own disk is not there on the nodes."""
+    if not launch.checkpoint_dir:
+        return launch
+    shared = os.path.join(root, _CHECKPOINTS, os.path.basename(launch.checkpoint_dir))
+    return structs.replace(launch, checkpoint_dir=shared)
 
 
 def _conclude(folder: SharedFolder, verdict: Verdict) -> Observation | None:
