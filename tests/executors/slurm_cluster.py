@@ -20,7 +20,7 @@ PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scance
 NODES = 4
 GPUS_PER_NODE = 8
 _PATIENCE_S = 30.0
-_SEARCHED = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+SEARCHED = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 _SLURM_CONF = """\
 ClusterName=dure
@@ -65,7 +65,7 @@ _GRES_CONF = "NodeName=n[0-{last}] Name=gpu Type=h100 File={device}[0-{last_gpu}
 
 def missing() -> str:
     """Why no Slurm can be started here; empty when one can."""
-    absent = [program for program in PROGRAMS if shutil.which(program, path=_SEARCHED) is None]
+    absent = [program for program in PROGRAMS if shutil.which(program, path=SEARCHED) is None]
     if absent:
         return f"needs Slurm and munge (Debian: slurmctld slurmd slurm-client munge); not found: {', '.join(absent)}"
     if os.getuid() != 0:
@@ -130,7 +130,7 @@ class SlurmCluster:
     @property
     def environment(self) -> dict[str, str]:
         return {
-            "PATH": _SEARCHED,
+            "PATH": SEARCHED,
             "SLURM_CONF": str(self.conf),
         }
 
