@@ -20,7 +20,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -362,11 +362,31 @@ def _serve(
 
     server = _make_server(make_application(platform, state), platform, say_ready)
     try:
-        with _preparing(expectations, compiling), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with (
+            _preparing(expectations, compiling),
+            _keeping_accounts(engine_sites, control),
+            asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+        ):
             runner.run(server.serve(sockets=[listener]))
     finally:
         expectations.close()
         engines.close(kill_jobs)
+
+
+@contextmanager
+def _keeping_accounts(sites: Mapping[str, EngineSite], control: Control) -> Iterator[None]:
+    """Have Slurm's accounts follow the nation, at the sites where Dure keeps them."""
+    if not sites:
+        yield
+        return
+    from dure.executors.slurm.reconciling import AccountKeeper
+    from dure.executors.slurm.site import SlurmSite
+
+    with ExitStack() as stack:
+        for name, site in sites.items():
+            if isinstance(site, SlurmSite) and site.account_root:
+                stack.enter_context(closing(AccountKeeper(name, site, lambda: control.world.nation)))
+        yield
 
 
 def _engines_when_free(state: Path, sites: Mapping[str, EngineSite]) -> Engines:

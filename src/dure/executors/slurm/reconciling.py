@@ -20,6 +20,7 @@ _LOG = logging.getLogger(__name__)
 _EVERY_S = 300.0
 """How often accounts are compared although the nation has not changed: somebody may have changed Slurm."""
 _LOOK_EVERY_S = 1.0
+_CLOSING_PATIENCE_S = 1.0
 
 
 class Reconciliation(Struct, frozen=True, kw_only=True):
@@ -59,9 +60,9 @@ class AccountKeeper:
         self._thread.start()
 
     def close(self) -> None:
-        """End the thread once it has finished what it is at."""
+        """End the thread; what it is at may be cut short, and is done again by the next server."""
         self._closing.set()
-        self._thread.join()
+        self._thread.join(_CLOSING_PATIENCE_S)
 
     def _keep(self) -> None:
         seen: Nation | None = None
