@@ -315,8 +315,15 @@ def make_engines(state: Path, engine_sites: Mapping[str, EngineSite] | None = No
 
 def _open_engine(name: str, site: EngineSite) -> tuple[EngineAddress, Executor]:
     from dure.control.orders import EngineAddress
-    from dure.executors.slurm.executor import SlurmExecutor
+    from dure.executors.ray.site import RaySite
     from dure.model.fleet import Engine
+
+    # Each is loaded only where it is used: the server starts sooner without.
+    if isinstance(site, RaySite):
+        from dure.executors.ray.executor import RayExecutor
+
+        return EngineAddress(Engine.RAY, name), RayExecutor(site)
+    from dure.executors.slurm.executor import SlurmExecutor
 
     return EngineAddress(Engine.SLURM, name), SlurmExecutor(site)
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from . import ray_cluster as ray_cluster_parts
 from . import slurm_cluster
 from .engines import ENGINES, Engine, eventually, local_engine, processes_of
+from .ray_cluster import RayCluster
 from .slurm_cluster import SlurmCluster
 
 
@@ -27,6 +31,17 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmCluster]:
     with closing(SlurmCluster(tmp_path_factory.mktemp("slurm"))) as cluster:
         cluster.start()
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayCluster]:
+    """A real Ray, started once for all tests of this process."""
+    if reason := ray_cluster_parts.missing():
+        pytest.skip(reason)
+    with closing(RayCluster(Path(tempfile.mkdtemp(prefix="ray")))) as cluster:
+        cluster.start()
+        yield cluster
+    shutil.rmtree(cluster.folder)
 
 
 @pytest.fixture

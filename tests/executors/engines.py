@@ -16,11 +16,15 @@ from msgspec import structs
 from dure.executors.contract import Ended, Executor, Launch, NeverStarted, Observation, Refused, Started
 from dure.executors.local.environment import USUAL_TERMS, Terms
 from dure.executors.local.executor import LocalExecutor
+from dure.executors.ray.executor import RayExecutor
+from dure.executors.ray.site import RaySite
 from dure.executors.slurm.executor import SlurmExecutor
 from dure.executors.slurm.site import PlacedBy, SlurmSite
 from dure.model.plan import Placement
 
-PATIENCE_S = 20.0
+from .ray_cluster import RayCluster
+
+PATIENCE_S = 60.0
 """How long a test waits for what must happen; only a failing test ever waits so long."""
 
 
@@ -42,6 +46,7 @@ def launch(
         attempt_id=attempt_id,
         site="seoul",
         gpu_class="H100",
+        organisation="hanbit",
         placements=tuple(whole_nodes if placements is None else placements),
         argv=argv,
         script=script,
@@ -155,6 +160,21 @@ def slurm_engine(folder: Path, conf: Path, **settings: object) -> Engine:
     return Engine(folder, lambda: SlurmExecutor(site), adds=_is_slurms_own, gives_parts=False)
 
 
+def ray_engine(folder: Path, cluster: RayCluster, **settings: object) -> Engine:
+    """The engine that runs jobs of a Ray cluster, all on its one node."""
+    site = RaySite(
+        address=cluster.address,
+        work_folder=str(folder),
+        trust_domain=("hanbit",),
+        token_file=str(cluster.token_file),
+        spread=False,
+        python=sys.executable,
+        poll_interval_s=1,
+    )
+    site = structs.replace(site, **settings)
+    return Engine(folder, lambda: RayExecutor(site), gives_parts=False)
+
+
 def _is_slurms_own(variable: str) -> bool:
     return variable.startswith("SLURM_") or variable in {
         "GPU_DEVICE_ORDINAL",
@@ -171,7 +191,15 @@ def _on_slurm(request: pytest.FixtureRequest, folder: Path) -> Engine:
     return slurm_engine(folder, request.getfixturevalue("slurm").conf)
 
 
-ENGINES: dict[str, Callable[[pytest.FixtureRequest, Path], Engine]] = {"local": _on_this_machine, "slurm": _on_slurm}
+def _on_ray(request: pytest.FixtureRequest, folder: Path) -> Engine:
+    return ray_engine(folder, request.getfixturevalue("ray_cluster"))
+
+
+ENGINES: dict[str, Callable[[pytest.FixtureRequest, Path], Engine]] = {
+    "local": _on_this_machine,
+    "ray": _on_ray,
+    "slurm": _on_slurm,
+}
 
 
 def processes_of(folder: Path) -> dict[int, str]:

@@ -79,6 +79,7 @@ class Launching:
             env=spec.env | platform_variables(world, card, spec),
             secret_env={name: value for name, value in secrets.items() if value is not None},
             checkpoint_dir=f"{self._checkpoint_root}/{card.job}",
+            organisation=_organisation_of(world, project),
             project=project,
             time_limit_ms=spec.time_ms,
             cpus=spec.cpus,
@@ -119,6 +120,10 @@ def platform_variables(world: World, card: JobCard, spec: JobSpec) -> dict[str, 
         task_number = {"DURE_REPLICA": number}
     about = {"DURE_PROJECT": card.submitted.project, "DURE_PURPOSE": card.submitted.purpose}
     return about | task_number | {f"DURE_DATA_{variable_name(dataset)}": path for dataset, path in copies.items()}
+
+
+def _organisation_of(world: World, project: str) -> str:
+    return next((each.name for each in world.nation.organisations if project in each.projects), "")
 
 
 def datasets_of(world: World, spec: JobSpec) -> list[Dataset]:

@@ -38,6 +38,8 @@ class Launch(Struct, frozen=True, kw_only=True):
     """As `env`, but never written to disk in clear nor logged."""
     checkpoint_dir: str
     """Survives attempts of the same job."""
+    organisation: str = ""
+    """Whose job it is, for engines that keep organisations apart by serving only some."""
     project: str = ""
     """Whom engines with accounts of their own charge it to."""
     time_limit_ms: int = 0

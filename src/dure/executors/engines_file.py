@@ -12,14 +12,15 @@ from typing import Any
 import msgspec
 
 from dure.executors.contract import ExecutorError
+from dure.executors.ray.site import RaySite
 from dure.executors.slurm.site import SlurmSite
 from dure.intake.documents import Value, read_yaml
 from dure.intake.refusals import BadInput
 from dure.model.fleet import Engine
 
-EngineSite = SlurmSite
+EngineSite = SlurmSite | RaySite
 
-_FORMS: dict[Engine, type[EngineSite]] = {Engine.SLURM: SlurmSite}
+_FORMS: dict[Engine, type[EngineSite]] = {Engine.SLURM: SlurmSite, Engine.RAY: RaySite}
 
 
 def read_engines_file(path: Path) -> dict[str, EngineSite]:

@@ -9,18 +9,21 @@ from pathlib import Path
 
 _HOUSE = Path(__file__).parents[3]
 """The folder that `dure` is in."""
-_MODULES = ("dure/*.py", "dure/executors/*.py", "dure/executors/local/*.py", "dure/executors/slurm/__init__.py")
-_AGENT = "dure/executors/slurm/agent"
+_SLURMS = "dure/executors/slurm/agent"
+_MODULES = (
+    *("dure/*.py", "dure/executors/*.py", "dure/executors/local/*.py"),
+    *("dure/executors/*/__init__.py", f"{_SLURMS}/*.py"),
+)
 
 
-def install_agent(work_folder: str) -> str:
+def install_agent(work_folder: str, agent: str = _SLURMS) -> str:
     """The folder that a node's Python is given to run; made when it is not there. Raises `OSError`."""
     sources = {
         path.relative_to(_HOUSE): path.read_bytes()
-        for pattern in (*_MODULES, f"{_AGENT}/*.py")
+        for pattern in (*_MODULES, f"{agent}/*.py")
         for path in sorted(_HOUSE.glob(pattern))
     }
-    sources[Path("__main__.py")] = (_HOUSE / _AGENT / "__main__.py").read_bytes()
+    sources[Path("__main__.py")] = (_HOUSE / agent / "__main__.py").read_bytes()
     digest = hashlib.sha256(repr(sorted((str(name), body) for name, body in sources.items())).encode())
     folder = os.path.join(work_folder, f"agent-{digest.hexdigest()[:16]}")
     if not os.path.isdir(folder):
