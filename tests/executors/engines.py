@@ -73,12 +73,15 @@ class Engine:
         *,
         adds: Callable[[str], bool] = lambda name: False,
         gives_parts: bool = True,
+        chooses_gpus: bool = False,
     ) -> None:
         self.folder = folder
         self.adds = adds
         """True for a variable that the engine itself gives its jobs, besides Dure's."""
         self.gives_parts = gives_parts
         """It runs jobs on parts of a GPU."""
+        self.chooses_gpus = chooses_gpus
+        """Which GPUs of a node a rank gets is up to it."""
         self._connect = connect
         self.open()
 
@@ -157,7 +160,7 @@ def slurm_engine(folder: Path, conf: Path, **settings: object) -> Engine:
         poll_interval_s=1,
     )
     site = structs.replace(site, **settings)
-    return Engine(folder, lambda: SlurmExecutor(site), adds=_is_slurms_own, gives_parts=False)
+    return Engine(folder, lambda: SlurmExecutor(site), adds=_is_slurms_own, gives_parts=False, chooses_gpus=True)
 
 
 def ray_engine(folder: Path, cluster: RayCluster, **settings: object) -> Engine:
@@ -172,7 +175,7 @@ def ray_engine(folder: Path, cluster: RayCluster, **settings: object) -> Engine:
         poll_interval_s=1,
     )
     site = structs.replace(site, **settings)
-    return Engine(folder, lambda: RayExecutor(site), gives_parts=False)
+    return Engine(folder, lambda: RayExecutor(site), gives_parts=False, chooses_gpus=True)
 
 
 def _is_slurms_own(variable: str) -> bool:

@@ -8,6 +8,7 @@ import pytest
 
 from dure.executors.contract import ExecutorError
 from dure.executors.engines_file import read_engines_file
+from dure.executors.ray.site import RaySite
 from dure.executors.slurm.site import PlacedBy, SlurmSite
 
 
@@ -59,3 +60,19 @@ def test_what_is_wrong_is_said_with_its_place(tmp_path: Path, text: str, said: s
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ExecutorError, match="cannot be read: No such file"):
         read_engines_file(tmp_path / "engines.yaml")
+
+
+def test_a_site_with_ray_is_read(tmp_path: Path) -> None:
+    text = """
+sites:
+  daejeon: {engine: ray, address: "http://ray:8265", work_folder: /shared/dure, trust_domain: [hanbit], spread: false}
+"""
+    site = read_engines_file(written(tmp_path, text))["daejeon"]
+    assert isinstance(site, RaySite)
+    assert (site.address, site.trust_domain, site.spread) == ("http://ray:8265", ("hanbit",), False)
+
+
+def test_a_ray_cluster_without_a_trust_domain_is_refused(tmp_path: Path) -> None:
+    text = 'sites:\n  daejeon: {engine: ray, address: "http://ray:8265", work_folder: /shared/dure}\n'
+    with pytest.raises(ExecutorError, match="trust_domain"):
+        read_engines_file(written(tmp_path, text))
