@@ -24,7 +24,7 @@ from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import Struct
 
@@ -32,14 +32,18 @@ from dure.control.clock import SteadyClock
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
-    from uvicorn import Server
+    from uvicorn import Config, Server
 
     from dure.api.expectations import Expectations
     from dure.api.platform import Platform
+    from dure.api.provider_sign_in import ProviderSignIn
+    from dure.api.wire import Wire
+    from dure.control.access import Caller
     from dure.control.control import Control
     from dure.control.orders import EngineAddress, Engines
     from dure.control.ports import Executor
     from dure.executors.engines_file import EngineSite
+    from dure.identity.settings import IdentitySettings
     from dure.ledger.contract import Ledger
     from dure.ledger.location import Location
     from dure.ledger.postgres import Candidate, PostgresLedger
@@ -52,7 +56,6 @@ OPERATOR_FILE = "operator.token"
 COMPILED_ROOMS = ("world", "kernel", "twin")
 _KERNEL_FINISHED, _TWIN_FINISHED, _PACKING_FINISHED = "kernel-finished", "twin-finished", "packing-finished"
 _COMPILE_FOR_SERVER = "from dure import bootstrap; bootstrap.compile_for_server()"
-BACKLOG = 2_048
 _COMPILATIONS_KEPT_S = 30 * 24 * 3600
 SHUTDOWN_S = 3
 """How long open connections may take to end when the platform stops."""
@@ -76,6 +79,18 @@ class Ready(Struct, frozen=True, kw_only=True):
     started_in_ms: int
 
 
+class Entrance(NamedTuple):
+    """How people come in: what they show, and how that is protected on the wire."""
+
+    settings: IdentitySettings
+    wire: Wire
+
+    @property
+    def is_secure(self) -> bool:
+        """True when browsers reach the platform by TLS only."""
+        return self.wire.certificate is not None or self.settings.public_url.startswith("https://")
+
+
 class SystemClock(SteadyClock):
     """The machine's clock, which is never earlier than the end of the ledger that is handed over as `at_least_ms`."""
 
@@ -92,9 +107,12 @@ def serve(
     kill_jobs_at_end: bool = False,
     engines_file: Path | None = None,
     on_ready: Callable[[Ready], None] | None = None,
+    identity: Path | None = None,
+    wire: Wire | None = None,
 ) -> int:
     """Run the platform until it is told to stop (SIGINT, SIGTERM). Returns the exit code.
 
+    `identity` is the identity file: how people sign in. `wire` says how the server is protected beyond this machine.
     Jobs outlive the server unless `kill_jobs_at_end`; the next server on the same state folder adopts them. On a
     `database` that another server leads, this one stands by until it may take over.
     """
@@ -105,6 +123,7 @@ def serve(
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     # Nothing is made before it is sure that this server can be reached.
     try:
+        entrance = _read_entrance(identity, wire, host)
         with _listener(host, port) as listener:
             prepare_state(state)
             location = _locate_ledger(state, database)
@@ -112,13 +131,34 @@ def serve(
             prepare_compilation()
             with _compiling_for_server() as compiling, closing(_open_ledger(state, location, listener)) as ledger:
                 say_ready = on_ready or _print_ready
-                _serve(state, ledger, listener, engine_sites, kill_jobs_at_end, say_ready, began, compiling)
+                _serve(state, ledger, listener, entrance, engine_sites, kill_jobs_at_end, say_ready, began, compiling)
     except StartError as error:
         sys.stderr.write(f"Error: {error}\n")
         return 1
     except KeyboardInterrupt:
         return 0
     return 0
+
+
+def _read_entrance(identity: Path | None, wire: Wire | None, host: str) -> Entrance:
+    """The identity file, and whether the server may listen like this. Raises `StartError`."""
+    from dure.api.wire import Wire, WireError, check_wire
+    from dure.identity.settings import IdentitySettings, read_identity_file
+    from dure.intake.refusals import BadInput
+
+    wire = wire or Wire()
+    try:
+        settings = read_identity_file(identity) if identity else IdentitySettings()
+        check_wire(wire, host)
+    except (OSError, UnicodeDecodeError) as error:
+        raise StartError(f"the identity file {identity} cannot be read ({error})") from None
+    except BadInput as bad:
+        raise StartError(
+            f"the identity file {identity} cannot be used\n" + "\n".join(f"  {problem}" for problem in bad.problems)
+        ) from None
+    except WireError as error:
+        raise StartError(str(error)) from None
+    return Entrance(settings, wire)
 
 
 def prepare_state(state: Path) -> None:
@@ -344,6 +384,7 @@ def _serve(
     state: Path,
     ledger: Ledger,
     listener: socket.socket,
+    entrance: Entrance,
     engine_sites: Mapping[str, EngineSite],
     kill_jobs: bool,
     on_ready: Callable[[Ready], None],
@@ -355,19 +396,24 @@ def _serve(
     from dure.api.expectations import Expectations
     from dure.api.platform import Platform
     from dure.api.sessions import Sessions
+    from dure.api.wire import server_config
     from dure.control.loop import Loop
 
     control = make_control(state, ledger)
     engines = _engines_when_free(state, engine_sites)
     clock = SystemClock(at_least_ms=control.memory.latest_ms)
     expectations = Expectations(control, clock)
-    platform = Platform(Loop(control, clock, engines), clock, engines, Sessions(os.urandom), expectations)
+    sessions = Sessions(os.urandom, is_secure=entrance.is_secure)
+    platform = Platform(Loop(control, clock, engines), clock, engines, sessions, expectations, entrance.settings)
+    url = f"{entrance.wire.scheme}://{_name_of(listener)}"
+    platform.provider_sign_in = _make_provider_sign_in(entrance.settings, url, clock)
     _calm_garbage_collection()
 
     def say_ready() -> None:
-        on_ready(_ready(state, platform, listener, began))
+        on_ready(_ready(state, platform, url, began))
 
-    server = _make_server(make_application(platform, state), platform, say_ready)
+    config = server_config(make_application(platform, state), entrance.wire, SHUTDOWN_S, entrance.is_secure)
+    server = _make_server(config, platform, say_ready)
     try:
         with (
             _preparing(expectations, compiling),
@@ -376,6 +422,7 @@ def _serve(
         ):
             runner.run(server.serve(sockets=[listener]))
     finally:
+        platform.passwords.close()
         expectations.close()
         engines.close(kill_jobs)
 
@@ -406,6 +453,16 @@ def _engines_when_free(state: Path, sites: Mapping[str, EngineSite]) -> Engines:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.05)
+
+
+def _make_provider_sign_in(settings: IdentitySettings, url: str, clock: SystemClock) -> ProviderSignIn | None:
+    """How people sign in at the identity provider, if the identity file names one."""
+    if settings.provider is None:
+        return None
+    from dure.api.provider_sign_in import ProviderSignIn
+    from dure.identity.provider import Provider
+
+    return ProviderSignIn(Provider(settings.provider, clock), settings.public_url or url, os.urandom, clock)
 
 
 @contextmanager
@@ -486,6 +543,8 @@ def make_application(platform: Platform, state: Path) -> Starlette:
         await platform.loop.start()
         await _ensure_operator(platform, state)
         yield
+        if platform.provider_sign_in is not None:
+            await platform.provider_sign_in.provider.close()
         await platform.loop.close()
 
     return make_app(platform, OPERATIONS, routes(platform), lifespan)
@@ -497,7 +556,7 @@ async def _ensure_operator(platform: Platform, state: Path) -> None:
     from dure.control.requests import IssueToken, TokenIssuedOnce
 
     file = state / OPERATOR_FILE
-    if file.exists() and platform.control.memory.tokens.caller(file.read_text("utf-8").strip()) is not None:
+    if file.exists() and _operator(platform, state) is not None:
         return
     issued = await platform.ask(IssueToken(caller=PLATFORM, role=Role.OPERATOR))
     assert isinstance(issued, TokenIssuedOnce), issued
@@ -505,14 +564,16 @@ async def _ensure_operator(platform: Platform, state: Path) -> None:
     _write_private(file, f"{issued.text}\n".encode())
 
 
-def _ready(state: Path, platform: Platform, listener: socket.socket, began: float) -> Ready:
-    from dure.control.access import Caller
-
+def _operator(platform: Platform, state: Path) -> Caller | None:
+    """Who the token in the state folder speaks for, if it is accepted."""
     token = (state / OPERATOR_FILE).read_text("utf-8").strip()
-    operator = platform.control.memory.tokens.caller(token)
-    assert isinstance(operator, Caller), "the token file was made before the first request"
+    return platform.control.memory.tokens.caller(token, platform.clock.now_ms())
+
+
+def _ready(state: Path, platform: Platform, url: str, began: float) -> Ready:
+    operator = _operator(platform, state)
+    assert operator is not None, "the token file was made before the first request"
     ticket = platform.sessions.new_ticket(operator, platform.clock.now_ms())
-    url = _url_of(listener)
     return Ready(
         url=url,
         sign_in_url=f"{url}/login?ticket={ticket}",
@@ -530,7 +591,7 @@ def _print_ready(ready: Ready) -> None:
     sys.stdout.flush()
 
 
-def _make_server(application: Starlette, platform: Platform, say_ready: Callable[[], None]) -> Server:
+def _make_server(config: Config, platform: Platform, say_ready: Callable[[], None]) -> Server:
     import uvicorn
 
     class DureServer(uvicorn.Server):
@@ -546,19 +607,6 @@ def _make_server(application: Starlette, platform: Platform, say_ready: Callable
             platform.loop.feed.close()
             await super().shutdown(sockets)
 
-    config = uvicorn.Config(
-        application,
-        http="httptools",
-        ws="none",
-        proxy_headers=False,
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        date_header=False,
-        backlog=BACKLOG,
-        timeout_graceful_shutdown=SHUTDOWN_S,
-    )
     return DureServer(config)
 
 
@@ -581,9 +629,9 @@ def _listener(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _url_of(listener: socket.socket) -> str:
+def _name_of(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _load_or_create_key(path: Path, size: int) -> bytes:

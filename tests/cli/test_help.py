@@ -22,8 +22,10 @@ PREFACE = """# The `dure` command
 Every command as `--help` shows it. This page is checked against the program: `DURE_UPDATE=1 make test
 ARGS=tests/cli/test_help.py` rewrites it.
 
-**Where the server is.** `DURE_URL` (default `http://127.0.0.1:7474`). **Who you are.** `DURE_TOKEN`, else the file
-`operator.token` in the state folder (`DURE_STATE`, default `.dure`), which `dure up` writes for whoever started it.
+**Where the server is.** `DURE_URL` (default `http://127.0.0.1:7474`); `DURE_CA` is a PEM file of the authority that
+signed its certificate, when browsers do not know it. **Who you are.** `DURE_TOKEN`, else what `dure login` stored for
+this server (`~/.config/dure/tokens.json`), else the file `operator.token` in the state folder (`DURE_STATE`, default
+`.dure`), which `dure up` writes for whoever started it.
 
 **Exit codes.** 0: done. 1: understood and refused, or no server answered. 2: the request itself is wrong (option, file,
 field). `dure run` ends with the code of the job; 130 after Ctrl-C.

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,12 +21,12 @@ START_TIMEOUT_S = 180
 class ServerProcess:
     """`dure up` on a state folder."""
 
-    def __init__(self, state: Path, port: int = 0) -> None:
+    def __init__(self, state: Path, port: int = 0, options: Sequence[str] = ()) -> None:
         self.state = state
         self._output = state.with_suffix(".output")
         with self._output.open("w") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "dure.cli.main", "up", "--port", str(port), "--state", str(state)],
+                [sys.executable, "-m", "dure.cli.main", "up", "--port", str(port), "--state", str(state), *options],
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=state.parent,
@@ -60,7 +60,7 @@ class ServerProcess:
     def _url_when_ready(self) -> str:
         deadline = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < deadline:
-            ready = re.search(r"serves at (http://\S+)", self.output)
+            ready = re.search(r"serves at (https?://\S+)", self.output)
             if ready:
                 return ready[1]
             assert self.process.poll() is None, f"the server ended: {self.output}"
@@ -75,9 +75,9 @@ def _environment() -> dict[str, str]:
 
 
 @contextmanager
-def running_server(state: Path) -> Iterator[ServerProcess]:
+def running_server(state: Path, port: int = 0, options: Sequence[str] = ()) -> Iterator[ServerProcess]:
     """A server for as long as the block runs; then its jobs are ended too."""
-    server = ServerProcess(state)
+    server = ServerProcess(state, port, options)
     try:
         yield server
     finally:

@@ -310,15 +310,15 @@ def test_a_token_is_shown_once_and_kept_only_as_a_digest() -> None:
     issued = ask(control, IssueToken(caller=OPERATOR, role=Role.MEMBER, organisation="hanbit"))
     assert isinstance(issued, TokenIssuedOnce)
     control.rebuild()
-    caller = control.memory.tokens.caller(issued.text)
+    caller = control.memory.tokens.caller(issued.text, START_MS)
     assert caller is not None
     assert (caller.role, caller.organisation) == (Role.MEMBER, "hanbit")
     kept = b"".join(control.ledger.entries()) + b"".join(body for _, body in control.ledger.rows("tokens"))
     assert issued.text.encode() not in kept
     ask(control, RevokeToken(caller=OPERATOR, token=issued.card.id))
-    assert control.memory.tokens.caller(issued.text) is None
+    assert control.memory.tokens.caller(issued.text, START_MS) is None
     control.rebuild()
-    assert control.memory.tokens.caller(issued.text) is None
+    assert control.memory.tokens.caller(issued.text, START_MS) is None
 
 
 def test_a_members_token_needs_a_known_organisation() -> None:

@@ -12,10 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import dure.portal
+from dure.control.access import Role
 from dure.model.blockers import AssumptionCode, Blocker, BlockerCode, EtaMethod, NoEta
 from dure.model.datasets import Purpose
 from dure.model.jobs import JobState
 from dure.portal.phrases import LANGUAGES, Phrases, catalogue, preferred_language
+from dure.portal.routes import SIGN_IN_REFUSALS
 from dure.reports.jobs import TimelineLine
 from dure.world.cards import MomentCode
 
@@ -33,6 +35,8 @@ MADE_UP = (
     "assumed.",
     "no_eta.",
     "eta.simulated",
+    "role.",
+    "sign_in.refused.",
 )
 """Keys that are put together from a value; each value's key is checked below."""
 OUT_OF_SERVICE = ("cordoned", "drained", "down", "suspect", "unreachable")
@@ -79,6 +83,7 @@ def test_every_value_that_can_be_shown_has_its_string() -> None:
         | {f"assumed.{code}" for code in AssumptionCode}
     )
     wanted |= {f"no_eta.{code}" for code in NoEta} - {"no_eta.not-asked", "no_eta.not-waiting"}
+    wanted |= {f"role.{role}" for role in Role} | {f"sign_in.refused.{code}" for code in SIGN_IN_REFUSALS}
     wanted |= (
         {f"node.{state}" for state in OUT_OF_SERVICE}
         | {f"language.{language}" for language in LANGUAGES}

@@ -1,58 +1,142 @@
-"""Operations on tokens, secrets and the sign-in of browsers."""
+"""Operations on tokens, accounts and secrets."""
 
 from __future__ import annotations
 
 import re
+from typing import Annotated
 
-from msgspec import Struct
-from starlette.responses import RedirectResponse, Response
+from msgspec import Meta, Struct
 
 from dure.api.bodies import OCTETS, media_type, read_struct, text_of, unsupported
 from dure.api.operations import Call, bad_parameter
 from dure.api.platform import Platform
-from dure.api.problems import problem
-from dure.api.replies import done
-from dure.api.sessions import COOKIE, SESSION_LIVES_MS
-from dure.control.access import Role, TokenCard
-from dure.control.requests import Answer, IssueToken, RevokeToken, StoreSecret
+from dure.api.problems import ProblemRaised, problem
+from dure.api.replies import done, not_done
+from dure.control.access import Caller, Grant, Permission, Role
+from dure.control.accounts import AccountKind, AccountLine
+from dure.control.requests import (
+    AddAccount,
+    Answer,
+    IssueToken,
+    NotDoneCode,
+    RemoveAccount,
+    RevokeToken,
+    StoreSecret,
+)
+from dure.control.tokens import TokenCard
+from dure.identity.passwords import LEAST_PASSWORD, LONGEST_PASSWORD, TooBusy
+from dure.intake.refusals import Problem as FieldProblem
+from dure.model.units import format_duration
 
 LARGEST_SECRET = 64 * 1024
 _SECRET_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,126}")
 
+AccountName = Annotated[str, Meta(min_length=1, max_length=100, pattern="^[A-Za-z0-9][A-Za-z0-9._@-]*$")]
+LifetimeMs = Annotated[int, Meta(ge=0, le=1 << 53)]
+
 
 class WantedToken(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a token is to be for. A member's token names its organisation, the others none."""
+    """What a token is to be for.
 
+    A token of an account may leave out role and organisation: it has the account's first. `lifetime_ms` 0 is the usual.
+    """
+
+    role: Role | None = None
+    organisation: str = ""
+    scope: tuple[Permission, ...] = ()
+    project: str = ""
+    lifetime_ms: LifetimeMs = 0
+    account: str = ""
+
+
+class WantedAccount(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who is to have an account: a service, which needs no password, or a local one, which does."""
+
+    kind: AccountKind
+    name: AccountName
     role: Role
     organisation: str = ""
+    password: str = ""
+
+    def __repr__(self) -> str:
+        """Everything but the password, so that no log ever shows it."""
+        return f"WantedAccount(kind={self.kind.value}, role={self.role.value})"
 
 
 class TokenList(Struct, frozen=True, kw_only=True):
-    """Every token that is accepted now, oldest first; never their texts."""
+    """The tokens that the caller may revoke, oldest first; never their texts."""
 
     tokens: tuple[TokenCard, ...]
 
 
-class SignInLink(Struct, frozen=True, kw_only=True):
-    """Path of a link that signs a browser in as the caller, once, within ten minutes."""
+class AccountList(Struct, frozen=True, kw_only=True):
+    """The accounts that the caller may remove, oldest first."""
 
-    path: str
+    accounts: tuple[AccountLine, ...]
 
 
 async def issue(platform: Platform, call: Call) -> Answer:
     """Make a token. Its text is in this answer and nowhere else."""
     wanted = read_struct(call, WantedToken)
-    return done(await platform.ask(IssueToken(caller=call.caller, role=wanted.role, organisation=wanted.organisation)))
+    grant = _grant_of(platform, call.caller, wanted)
+    lives = platform.settings.tokens
+    if wanted.lifetime_ms > lives.longest_ms:
+        message = f"A token lives at most {format_duration(lives.longest_ms)} here."
+        raise _bad_field("lifetime_ms", str(wanted.lifetime_ms), message)
+    request = IssueToken(
+        caller=call.caller,
+        role=grant.role,
+        organisation=grant.organisation,
+        scope=tuple(sorted(set(wanted.scope))),
+        project=wanted.project,
+        expires_at_ms=platform.clock.now_ms() + (wanted.lifetime_ms or lives.usual_ms),
+        account=wanted.account,
+    )
+    return done(await platform.ask(request))
 
 
-async def tokens(platform: Platform, _: Call) -> TokenList:
-    """The tokens that are accepted now."""
-    return TokenList(tokens=tuple(platform.control.memory.tokens.cards()))
+async def tokens(platform: Platform, call: Call) -> TokenList:
+    """The tokens that were not revoked, with when they expire and were last used."""
+    cards = platform.control.memory.tokens.cards()
+    return TokenList(tokens=tuple(card for card in cards if call.caller.governs(card.grant)))
 
 
 async def revoke(platform: Platform, call: Call) -> Answer:
     """Accept a token no longer, nor the browsers that signed in with it."""
     return done(await platform.ask(RevokeToken(caller=call.caller, token=call.path("token"))))
+
+
+async def add_account(platform: Platform, call: Call) -> Answer:
+    """Make an account for a service, or a local one with a password for when the identity provider is down."""
+    wanted = read_struct(call, WantedAccount)
+    grant = Grant(role=wanted.role, organisation=wanted.organisation)
+    password_hash = ""
+    match wanted.kind:
+        case AccountKind.PERSON:
+            raise _bad_field("kind", wanted.kind.value, "People have an account once they sign in at the provider.")
+        case AccountKind.SERVICE:
+            if wanted.password:
+                raise _bad_field("password", "", "A service has no password; make a token for its account.")
+        case AccountKind.LOCAL:
+            # Hashing is dear, so nobody has it done in vain.
+            _refuse_local(platform, call.caller, grant, wanted.password)
+            password_hash = await _hashed(platform, wanted.password)
+    request = AddAccount(
+        caller=call.caller, kind=wanted.kind, name=wanted.name, grant=grant, password_hash=password_hash
+    )
+    return done(await platform.ask(request))
+
+
+async def accounts(platform: Platform, call: Call) -> AccountList:
+    """The people and services that have a role which the caller may take away."""
+    lines = (AccountLine.of(each) for each in platform.control.memory.accounts.all())
+    governed = (line for line in lines if all(call.caller.governs(grant) for grant in line.grants))
+    return AccountList(accounts=tuple(governed))
+
+
+async def remove_account(platform: Platform, call: Call) -> Answer:
+    """Forget an account with all that is personal about it, and accept its tokens no longer."""
+    return done(await platform.ask(RemoveAccount(caller=call.caller, account=call.path("account"))))
 
 
 async def store_secret(platform: Platform, call: Call) -> Answer:
@@ -70,23 +154,46 @@ async def store_secret(platform: Platform, call: Call) -> Answer:
     return done(await platform.ask(request))
 
 
-async def sign_in_link(platform: Platform, call: Call) -> SignInLink:
-    """Make a link that signs a browser in as the caller."""
-    ticket = platform.sessions.new_ticket(call.caller, platform.clock.now_ms())
-    return SignInLink(path=f"/login?ticket={ticket}")
+def _grant_of(platform: Platform, caller: Caller, wanted: WantedToken) -> Grant:
+    """The role that is asked for, or the first of the account's."""
+    if wanted.role is not None:
+        return Grant(role=wanted.role, organisation=wanted.organisation)
+    if not wanted.account:
+        raise _bad_field("role", "", f"Say which role the token is for: {', '.join(Role)}.")
+    account = platform.control.memory.accounts.get(wanted.account)
+    if account is None or not caller.governs(account.grants[0]):
+        raise not_done(NotDoneCode.UNKNOWN_ACCOUNT, f"There is no account {wanted.account}.")
+    return account.grants[0]
 
 
-async def sign_in(platform: Platform, call: Call) -> Response:
-    """Trade a ticket for a session, and go to the first page (which says so when the ticket was worth nothing)."""
-    cookie = platform.sessions.cookie_for(call.text("ticket"), platform.control.memory, platform.clock.now_ms())
-    answer = RedirectResponse("/", 303, {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"})
-    if cookie is not None:
-        answer.set_cookie(
-            COOKIE,
-            cookie,
-            max_age=SESSION_LIVES_MS // 1000,
-            httponly=True,
-            samesite="strict",
-            secure=call.request.url.scheme == "https",
+def _refuse_local(platform: Platform, caller: Caller, grant: Grant, password: str) -> None:
+    if not platform.settings.local_accounts:
+        message = "Local accounts are off here; `local_accounts: true` in the identity file turns them on."
+        raise problem(409, "local-accounts-off", message)
+    if not caller.governs(grant):
+        raise not_done(
+            NotDoneCode.NOT_YOURS_TO_GRANT, f"You may give roles in your own organisation only, not {grant}."
         )
-    return answer
+    if not LEAST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
+        message = (
+            f"A password has {LEAST_PASSWORD} to {LONGEST_PASSWORD} characters; a few random words make a good one."
+        )
+        raise _bad_field("password", "", message)
+
+
+async def _hashed(platform: Platform, password: str) -> str:
+    try:
+        return await platform.passwords.hashed(password)
+    except TooBusy:
+        raise too_busy() from None
+
+
+def too_busy() -> ProblemRaised:
+    """The problem of one password too many to check."""
+    message = "Too many passwords wait to be checked; try again in a moment."
+    return problem(503, "too-busy", message, headers={"Retry-After": "2"})
+
+
+def _bad_field(field: str, value: str, message: str) -> ProblemRaised:
+    wrong = FieldProblem(field=field, value=value, message=message)
+    return problem(422, "bad-document", message, (wrong,))

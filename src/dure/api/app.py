@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 
 import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Lifespan
 
 from dure.api.operations import Call, Operation
 from dure.api.platform import Platform
-from dure.api.problems import TITLES, ProblemRaised, problem, problem_response
-from dure.control.access import Caller, Role
+from dure.api.problems import SECURITY_HEADERS, TITLES, ProblemRaised, problem, problem_response
 
 log = logging.getLogger(__name__)
 
 LARGEST_BODY = 1 << 20
 """Bytes; a job file or a nation is text that somebody wrote."""
 
-SECURITY_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+LONGEST_UPLOAD_S = 30.0
+"""How long a whole body may take to arrive."""
 
-NOBODY = Caller(id="nobody", role=Role.MEMBER)
-"""Who calls an open operation: somebody who speaks for no organisation."""
+DENIALS = frozenset({401, 403, 429})
 
 _encoder = msgspec.json.Encoder()
 
@@ -40,7 +40,10 @@ def make_app(
     """The application: every operation, and the portal's pages."""
     routes = [_route(platform, path, methods) for path, methods in _by_path(operations).items()]
     handlers = {HTTPException: _http_problem, ProblemRaised: _raised_problem, Exception: _unexpected_problem}
-    return Starlette(routes=[*routes, *pages], lifespan=lifespan, exception_handlers=handlers)
+    app = Starlette(routes=[*routes, *pages], lifespan=lifespan, exception_handlers=handlers)
+    # An address is known as it is written or not at all; a redirect would also repeat whatever host it was sent to.
+    app.router.redirect_slashes = False
+    return app
 
 
 def _by_path(operations: Sequence[Operation]) -> dict[str, dict[str, Operation]]:
@@ -62,36 +65,18 @@ def _route(platform: Platform, path: str, methods: Mapping[str, Operation]) -> R
 async def answer(platform: Platform, operation: Operation, request: Request) -> Response:
     """Check who asks, read the body within its limit, and let the operation answer."""
     try:
-        caller = _admit(platform, operation, request)
+        caller = platform.admission.admit(operation, request)
         body = await _read_body(request) if operation.bodies else b""
+        if operation.is_form:
+            platform.admission.check_form(request, body)
         result = await operation.handler(platform, Call(request=request, caller=caller, body=body))
     except ProblemRaised as raised:
+        if raised.problem.status in DENIALS:
+            platform.admission.note_denial(operation, raised, request)
         return problem_response(raised)
     if isinstance(result, Response):
         return result
     return Response(_encoder.encode(result), operation.status, SECURITY_HEADERS, "application/json")
-
-
-def _admit(platform: Platform, operation: Operation, request: Request) -> Caller:
-    """Who asks, if they may. Nobody gets past here without the permission that the operation names."""
-    if operation.permission is None:
-        return NOBODY
-    caller = platform.caller(request)
-    if caller is None:
-        raise problem(
-            401,
-            "not-signed-in",
-            "This needs a valid token: send it as `Authorization: Bearer dure_...`.",
-            headers={"WWW-Authenticate": 'Bearer realm="dure"'},
-        )
-    if not caller.may(operation.permission):
-        raise problem(
-            403,
-            "role-lacks-permission",
-            f"A token with the role {caller.role.value} may not do this; it needs the permission to "
-            f"{operation.permission.value}.",
-        )
-    return caller
 
 
 async def _read_body(request: Request) -> bytes:
@@ -99,6 +84,17 @@ async def _read_body(request: Request) -> bytes:
     declared = request.headers.get("content-length", "0")
     if not declared.isdigit() or int(declared) > LARGEST_BODY:
         raise _too_large()
+    try:
+        async with asyncio.timeout(LONGEST_UPLOAD_S):
+            return await _within_limit(request)
+    except TimeoutError:
+        message = f"The body did not arrive within {LONGEST_UPLOAD_S:.0f} s."
+        raise problem(408, "body-too-slow", message, headers={"Connection": "close"}) from None
+    except ClientDisconnect:
+        raise problem(400, "body-cut-off", "The connection ended before the body did.") from None
+
+
+async def _within_limit(request: Request) -> bytes:
     chunks: list[bytes] = []
     size = 0
     async for chunk in request.stream():

@@ -22,6 +22,7 @@ YAML = "application/yaml"
 SCRIPT = "text/x-shellscript"
 LINES = "application/x-ndjson"
 OCTETS = "application/octet-stream"
+FORM = "application/x-www-form-urlencoded"
 LONGEST_KEY = 200
 
 T = TypeVar("T", bound=Struct)
@@ -65,8 +66,10 @@ def read_struct(call: Call, kind: type[T]) -> T:
         message, _, path = str(error).partition(" - at `$")
         wrong = FieldProblem(field=path.strip("`.") or "", value="", message=message)
         raise problem(422, "bad-document", "The body cannot be used.", (wrong,)) from None
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise problem(422, "bad-document", f"The body is not readable as JSON: {error}.") from None
+    except RecursionError:
+        raise problem(422, "bad-document", "The body is nested too deeply.") from None
 
 
 def text_of(call: Call) -> str:

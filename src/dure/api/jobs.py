@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 
 import msgspec
 from msgspec.structs import replace
@@ -113,7 +113,8 @@ async def log(platform: Platform, call: Call) -> Response:
         raise _no_longer_kept(card, platform.control.memory.outputs.most)
     if EVENT_STREAM in call.request.headers.get("accept", ""):
         follower = Follower(platform, card.job, rank, attempt, offset)
-        return StreamingResponse(follower.frames(), media_type=EVENT_STREAM, headers=STREAM_HEADERS)
+        frames = platform.admission.while_accepted(call.caller, follower.frames())
+        return StreamingResponse(frames, media_type=EVENT_STREAM, headers=STREAM_HEADERS)
     piece = await _read(platform, card, attempt or card.attempt, rank, offset)
     headers = STREAM_HEADERS | {"Dure-Log-Offset": str(piece.offset), "Dure-Log-Size": str(piece.size)}
     return PlainTextResponse(piece.text, headers=headers)
@@ -124,8 +125,11 @@ async def events(platform: Platform, call: Call) -> Response:
     last = call.request.headers.get("last-event-id", "")
     if last and not (last.isascii() and last.isdigit() and len(last) <= 18):
         raise problem(400, "bad-parameter", "Last-Event-ID is the id of an event of this stream, a whole number.")
-    audience = EVERYTHING if call.caller.viewer.sees_everything else call.caller.organisation
-    frames = platform.loop.feed.subscribe(audience, int(last) if last else None)
+    viewer = call.caller.viewer
+    # A token for one project is told what everybody is.
+    audience = EVERYTHING if viewer.sees_everything else viewer.organisation
+    changes = platform.loop.feed.subscribe(audience, int(last) if last else None)
+    frames = platform.admission.while_accepted(call.caller, changes)
     return StreamingResponse(frames, media_type=EVENT_STREAM, headers=STREAM_HEADERS)
 
 
@@ -143,7 +147,7 @@ class Follower:
         self._attempt = attempt or 1
         self._offset = offset
 
-    async def frames(self) -> AsyncIterator[bytes]:
+    async def frames(self) -> AsyncGenerator[bytes, None]:
         """Output as it comes, until there can be no more."""
         while not self._platform.loop.feed.is_closed:
             card = self._platform.card(self._job)

@@ -77,6 +77,8 @@ class Operation(Struct, frozen=True, kw_only=True):
     parameters: tuple[Parameter, ...] = ()
     bodies: Mapping[str, Any] = {}
     """Accepted media types and the type each is read as (None for text)."""
+    is_form: bool = False
+    """A page of ours posts it as a form, so a browser's session may stand for a token."""
 
 
 def bad_parameter(name: str, value: str, hint: str) -> Exception:

@@ -6,6 +6,7 @@ Everything here is called on the event loop's thread, between two steps, so a re
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
@@ -13,15 +14,19 @@ from msgspec.structs import replace
 from starlette.requests import Request as HttpRequest
 
 from dure import kernel
+from dure.api.admission import Admission
 from dure.api.expectations import Expectations
-from dure.api.sessions import COOKIE, Sessions
-from dure.control.access import Caller
+from dure.api.sessions import Sessions
+from dure.control.access import Grant
 from dure.control.feed import EVERYTHING
 from dure.control.logs import log_path
 from dure.control.loop import Loop
 from dure.control.orders import Engines, address_of
 from dure.control.ports import Clock
 from dure.control.requests import Reply, Request
+from dure.identity.passwords import Backoff, Passwords
+from dure.identity.reader import Reader
+from dure.identity.settings import IdentitySettings
 from dure.model.blockers import Eta, NoEta, Why
 from dure.model.jobs import JobSpec
 from dure.model.nation import Nation
@@ -36,8 +41,9 @@ from dure.reports.viewer import Viewer
 from dure.world.cards import JobCard
 from dure.world.world import World
 
-BEARER = "Bearer "
-_SAFE_METHODS = frozenset({"GET", "HEAD"})
+if TYPE_CHECKING:
+    from dure.api.provider_sign_in import ProviderSignIn
+
 LENDING_SHOWN_MS = 29 * DAY_MS
 """How far back the lender's ledger on the page goes: today and the 29 days before."""
 _ATTEMPT = msgspec.json.Decoder(Attempt)
@@ -57,13 +63,25 @@ class Platform:
     """Reports for viewers, and `ask` for everything that changes something."""
 
     def __init__(
-        self, loop: Loop, clock: Clock, engines: Engines, sessions: Sessions, expectations: Expectations
+        self,
+        loop: Loop,
+        clock: Clock,
+        engines: Engines,
+        sessions: Sessions,
+        expectations: Expectations,
+        settings: IdentitySettings | None = None,
     ) -> None:
         self.loop = loop
         self.control = loop.control
         self.clock = clock
         self.engines = engines
         self.sessions = sessions
+        self.settings = settings or IdentitySettings()
+        self.provider_sign_in: ProviderSignIn | None = None
+        """Set when the identity file names a provider."""
+        self.passwords = Passwords()
+        self.backoff = Backoff()
+        self.admission = Admission(loop.control, clock, sessions, self.settings.limits)
         self.expectations = expectations
 
     @property
@@ -75,19 +93,29 @@ class Platform:
         """Have something changed; returns once it is durable, or was not done."""
         return await self.loop.ask(request)
 
-    def caller(self, request: HttpRequest) -> Caller | None:
-        """Who sent a request: by bearer token, or, for reading only, by a browser's session."""
-        authorization = request.headers.get("authorization", "")
-        if authorization:
-            is_bearer = authorization.startswith(BEARER)
-            return self.control.memory.tokens.caller(authorization.removeprefix(BEARER).strip()) if is_bearer else None
-        cookie = request.cookies.get(COOKIE) if request.method in _SAFE_METHODS else None
-        return self.sessions.caller(cookie, self.control.memory, self.clock.now_ms()) if cookie else None
-
     def viewer(self, request: HttpRequest) -> Viewer | None:
         """What the sender of a request may see; None when nobody is signed in."""
-        caller = self.caller(request)
+        caller = self.admission.viewer_of(request)
         return caller.viewer if caller else None
+
+    def reader(self, request: HttpRequest) -> Reader | None:
+        """Who is signed in with this browser; None for nobody, and for a program with a token."""
+        if "authorization" in request.headers or (caller := self.admission.caller(request)) is None:
+            return None
+        account = self.control.memory.accounts.get(caller.account)
+        mine = Grant(role=caller.role, organisation=caller.organisation)
+        return Reader(
+            name=account.name if account else "",
+            role=caller.role,
+            organisation=caller.organisation,
+            form_token=self.admission.form_token(request),
+            other_grants=tuple(each for each in account.grants if each != mine) if account else (),
+        )
+
+    def provider_title(self) -> str:
+        """What people call the identity provider; empty when there is none to sign in at."""
+        provider = self.settings.provider
+        return "" if provider is None else provider.title or provider.issuer
 
     def health(self) -> Health:
         """Whether the platform works."""
@@ -182,9 +210,12 @@ class Platform:
         """Where a rank's output lies, once there is any."""
         return log_path(self.world, self.engines, card, attempt, rank)
 
-    def changes(self) -> AsyncIterator[bytes]:
-        """Something whenever a report may have changed, and now and then in between."""
-        return self.loop.feed.subscribe(EVERYTHING, None)
+    def changes(self, request: HttpRequest) -> AsyncIterator[bytes] | None:
+        """Something whenever a report may have changed, and now and then in between; None for who is not signed in."""
+        caller = self.admission.viewer_of(request)
+        if caller is None:
+            return None
+        return self.admission.while_accepted(caller, self.loop.feed.subscribe(EVERYTHING, None))
 
     def _contacts(self) -> dict[str, ContactLine]:
         return contacts_of(self.world, self.engines)

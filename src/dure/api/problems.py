@@ -13,6 +13,15 @@ from dure.intake.refusals import Problem as FieldProblem
 
 PROBLEM_JSON = "application/problem+json"
 
+SECURITY_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+"""What every answer of the interface tells browsers: keep nothing, guess nothing, embed nothing."""
+
 
 class Problem(Struct, frozen=True, kw_only=True):
     """One refusal. `type` is `about:blank`, so `title` is that of the HTTP status, as the standard asks."""
@@ -40,11 +49,13 @@ TITLES = {
     403: "Forbidden",
     404: "Not Found",
     405: "Method Not Allowed",
+    408: "Request Timeout",
     409: "Conflict",
     410: "Gone",
     413: "Content Too Large",
     415: "Unsupported Media Type",
     422: "Unprocessable Content",
+    429: "Too Many Requests",
     500: "Internal Server Error",
     503: "Service Unavailable",
 }
@@ -68,5 +79,5 @@ def problem_response(raised: ProblemRaised) -> Response:
         msgspec.json.encode(raised.problem),
         status_code=raised.problem.status,
         media_type=PROBLEM_JSON,
-        headers=raised.headers,
+        headers=SECURITY_HEADERS | raised.headers,
     )

@@ -19,6 +19,10 @@ STATUS: dict[NotDoneCode, int] = {
     NotDoneCode.NOT_YOUR_PROJECT: 403,
     NotDoneCode.MISSING_CREDENTIAL: 409,
     NotDoneCode.IDEMPOTENCY_KEY_REUSED: 409,
+    NotDoneCode.NOT_YOURS_TO_GRANT: 403,
+    NotDoneCode.SCOPE_TOO_WIDE: 403,
+    NotDoneCode.UNKNOWN_ACCOUNT: 404,
+    NotDoneCode.ACCOUNT_EXISTS: 409,
 }
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import Any
 
-from dure.api import access, batches, fleet, jobs, nation, records
-from dure.api.bodies import JSON, LINES, OCTETS, SCRIPT, YAML
+from dure.api import access, batches, fleet, jobs, nation, provider_sign_in, records, signing_in
+from dure.api.bodies import FORM, JSON, LINES, OCTETS, SCRIPT, YAML
 from dure.api.jobs import EVENT_STREAM
 from dure.api.openapi import openapi_document
 from dure.api.operations import Call, Operation, Parameter
 from dure.api.platform import Health, Platform
 from dure.control.access import Permission
+from dure.control.accounts import AccountLine
 from dure.control.preview import Preview
 from dure.control.requests import (
     Done,
@@ -31,7 +32,8 @@ from dure.reports.lending import LendingReport
 from dure.reports.shares import SharesReport
 from dure.reports.usage import UsageReport
 
-READ, AUDIT, SUBMIT, OPERATE = Permission.READ, Permission.AUDIT, Permission.SUBMIT, Permission.OPERATE
+READ, AUDIT, SUBMIT = Permission.READ, Permission.AUDIT, Permission.SUBMIT
+ADMINISTER, OPERATE = Permission.ADMINISTER, Permission.OPERATE
 
 JOB_BODIES = {YAML: None, JSON: dict[str, Any], SCRIPT: None}
 PROJECT = Parameter(name="project", description="Project of the job when the document names none.")
@@ -80,6 +82,16 @@ ETA_OF_REPORT = Parameter(
 )
 DRY_RUN = Parameter(name="dry_run", type="boolean", description="Only say what would change.")
 TICKET = Parameter(name="ticket", description="The ticket in a sign-in link.", required=True)
+WISHED_ROLE = (
+    Parameter(name="role", description="Which of several roles to sign in with; the first unless given."),
+    Parameter(name="organisation", description="In which of several organisations; the first unless given."),
+)
+FROM_PROVIDER = (
+    Parameter(name="state", description="What the browser was sent with."),
+    Parameter(name="code", description="The provider's code."),
+    Parameter(name="error", description="Why the provider gave none."),
+    Parameter(name="iss", description="Who the provider says it is."),
+)
 LAST_EVENT = Parameter(name="Last-Event-ID", place="header", description="Id of the last event that was seen.")
 
 
@@ -295,7 +307,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         method="POST",
         path="/v1/tokens",
-        permission=OPERATE,
+        permission=ADMINISTER,
         handler=access.issue,
         summary="Make a token",
         bodies={JSON: access.WantedToken},
@@ -305,7 +317,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         method="GET",
         path="/v1/tokens",
-        permission=OPERATE,
+        permission=ADMINISTER,
         handler=access.tokens,
         summary="List tokens",
         answer=access.TokenList,
@@ -313,9 +325,35 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         method="DELETE",
         path="/v1/tokens/{token}",
-        permission=OPERATE,
+        permission=ADMINISTER,
         handler=access.revoke,
         summary="Revoke a token",
+        answer=Done,
+    ),
+    Operation(
+        method="POST",
+        path="/v1/accounts",
+        permission=ADMINISTER,
+        handler=access.add_account,
+        summary="Add an account",
+        bodies={JSON: access.WantedAccount},
+        status=201,
+        answer=AccountLine,
+    ),
+    Operation(
+        method="GET",
+        path="/v1/accounts",
+        permission=ADMINISTER,
+        handler=access.accounts,
+        summary="List accounts",
+        answer=access.AccountList,
+    ),
+    Operation(
+        method="DELETE",
+        path="/v1/accounts/{account}",
+        permission=ADMINISTER,
+        handler=access.remove_account,
+        summary="Remove an account",
         answer=Done,
     ),
     Operation(
@@ -328,23 +366,97 @@ OPERATIONS: tuple[Operation, ...] = (
         answer=Done,
     ),
     Operation(
+        method="GET",
+        path="/v1/whoami",
+        permission=READ,
+        handler=signing_in.who_am_i,
+        summary="Say who the caller is",
+        answer=signing_in.Identity,
+    ),
+    Operation(
+        method="POST",
+        path="/v1/sign-out",
+        permission=READ,
+        handler=signing_in.sign_out,
+        summary="Give up the token in use",
+        answer=Done,
+    ),
+    Operation(
+        method="POST",
+        path="/v1/sign-in/password",
+        permission=None,
+        handler=signing_in.by_password,
+        summary="Sign in to a local account",
+        bodies={JSON: signing_in.Credentials},
+        status=201,
+        answer=TokenIssuedOnce,
+    ),
+    Operation(
         method="POST",
         path="/v1/sign-in-links",
         permission=READ,
-        handler=access.sign_in_link,
+        handler=signing_in.sign_in_link,
         summary="Make a sign-in link for a browser",
         status=201,
-        answer=access.SignInLink,
+        answer=signing_in.SignInLink,
     ),
     Operation(
         method="GET",
         path="/login",
         permission=None,
-        handler=access.sign_in,
+        handler=signing_in.redeem_link,
         summary="Sign a browser in",
         parameters=(TICKET,),
         status=303,
         answer_media_type="",
+    ),
+    Operation(
+        method="GET",
+        path="/login/provider",
+        permission=None,
+        handler=provider_sign_in.go_to_provider,
+        summary="Send a browser to the identity provider",
+        parameters=WISHED_ROLE,
+        status=303,
+        answer_media_type="",
+    ),
+    Operation(
+        method="GET",
+        path=provider_sign_in.CALLBACK,
+        permission=None,
+        handler=provider_sign_in.come_back,
+        summary="Take a browser back from the identity provider",
+        parameters=FROM_PROVIDER,
+        answer_media_type="text/html",
+    ),
+    Operation(
+        method="POST",
+        path="/v1/sign-in/device",
+        permission=None,
+        handler=provider_sign_in.begin_device,
+        summary="Begin to sign in a device",
+        status=201,
+        answer=provider_sign_in.DeviceSignIn,
+    ),
+    Operation(
+        method="POST",
+        path="/v1/sign-in/device/token",
+        permission=None,
+        handler=provider_sign_in.finish_device,
+        summary="Ask for the token of a device",
+        bodies={JSON: provider_sign_in.DeviceQuestion},
+        answer=provider_sign_in.DeviceAnswer,
+    ),
+    Operation(
+        method="POST",
+        path="/logout",
+        permission=READ,
+        handler=signing_in.leave,
+        summary="Sign a browser out",
+        bodies={FORM: None},
+        status=303,
+        answer_media_type="",
+        is_form=True,
     ),
     Operation(
         method="GET",

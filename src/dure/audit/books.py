@@ -13,6 +13,9 @@ from dure.audit.tree import ROOT, Tree
 from dure.audit.violations import Violation
 from dure.model.events import (
     AccessRefused,
+    AccountAdded,
+    AccountChanged,
+    AccountRemoved,
     AnyEvent,
     AttemptEnded,
     AttemptStarted,
@@ -70,6 +73,8 @@ class Books:
             case SiteContactChanged():
                 self._change_contact(event)
             case JobReleased() | AttemptStarted() | AccessRefused() | TokenIssued() | TokenRevoked() | SecretStored():
+                pass
+            case AccountAdded() | AccountChanged() | AccountRemoved():
                 pass
             case _:
                 assert_never(event)

@@ -9,9 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dure.cli.errors import BadInput, Refused, Unreachable, problem_text
+from dure.cli.credentials import credentials_file, stored_token
+from dure.cli.errors import BadInput, NotAccepted, Refused, Unreachable, problem_text
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx
 
 DEFAULT_URL = "http://127.0.0.1:7474"
@@ -30,8 +33,17 @@ def state_folder() -> Path:
 
 
 def connect() -> Server:
-    """The server that `DURE_URL` names, signed in with `DURE_TOKEN` or with the state folder's token."""
-    return Server(_url(), _token())
+    """The server that `DURE_URL` names.
+
+    Signed in with `DURE_TOKEN`, with what `dure login` got for it, or with the state folder's token.
+    """
+    url = server_url()
+    return Server(url, _token(url))
+
+
+def connect_without_token() -> Server:
+    """The server that `DURE_URL` names, for whoever is about to sign in."""
+    return Server(server_url(), "")
 
 
 class Server:
@@ -44,7 +56,9 @@ class Server:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         # Proxies of the environment are for the world outside; a cluster's own server is reached directly.
         try:
-            self._http = httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT_S, trust_env=False)
+            self._http = httpx.Client(
+                base_url=url, headers=headers, timeout=TIMEOUT_S, trust_env=False, verify=_trusted()
+            )
         except httpx.InvalidURL as error:
             raise BadInput(f"DURE_URL = {url}: not an address ({error}); write it like {DEFAULT_URL}") from None
 
@@ -142,17 +156,34 @@ class CutOff(Unreachable):
     """The connection broke before the answer came: the request may have been carried out."""
 
 
-def _url() -> str:
+def _trusted() -> ssl.SSLContext | bool:
+    """Who may vouch for the server: `DURE_CA`, a PEM file of a programme's own authority, or whom everybody trusts."""
+    import ssl
+
+    file = os.environ.get("DURE_CA")
+    if not file:
+        return True
+    try:
+        return ssl.create_default_context(cafile=file)
+    except (OSError, ssl.SSLError) as error:
+        raise BadInput(f"DURE_CA = {file}: not a file of certificates ({error})") from None
+
+
+def server_url() -> str:
+    """The address of the server. Raises `BadInput` when it is none."""
+
     url = os.environ.get("DURE_URL") or DEFAULT_URL
     if not url.startswith(("http://", "https://")):
         raise BadInput(f"DURE_URL = {url}: not an address; write it like {DEFAULT_URL}")
     return url.rstrip("/")
 
 
-def _token() -> str:
+def _token(url: str) -> str:
     token = os.environ.get("DURE_TOKEN", "").strip()
     if token:
         return _printable(token, "DURE_TOKEN")
+    if stored := stored_token(url):
+        return _printable(stored, str(credentials_file()))
     path = state_folder() / OPERATOR_FILE
     try:
         return _printable(path.read_text("utf-8").strip(), str(path))
@@ -176,12 +207,13 @@ def _given(params: Params | None) -> dict[str, str | int | bool]:
 def _raise_for(answer: httpx.Response) -> None:
     if answer.is_success:
         return
-    if answer.status_code == 401:
-        raise Refused(
-            "the server does not accept this token\n"
-            f"  Set DURE_TOKEN to a valid one, or set DURE_STATE to the server's state folder (it is {state_folder()})."
-        )
     message = _message_of(answer)
+    if answer.status_code == 401 and "www-authenticate" in answer.headers:
+        raise NotAccepted(
+            f"the server does not accept this token: {message}\n"
+            "  Sign in with `dure login`, set DURE_TOKEN to a valid token, or set DURE_STATE to the server's state "
+            f"folder (it is {state_folder()})."
+        )
     raise BadInput(message) if answer.status_code in BAD_INPUT_STATUSES else Refused(message)
 
 

@@ -3,7 +3,8 @@
 click.ClickException
 ├── BadInput      what was asked cannot be read or makes no sense    exit code 2
 └── Refused       it was understood and not done                     exit code 1
-    └── Unreachable   nobody answers at the server's address         exit code 1
+    ├── NotAccepted   the server does not accept the token          exit code 1
+    └── Unreachable   nobody answers at the server's address        exit code 1
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ class Refused(click.ClickException):
     """The request was understood and not carried out."""
 
     exit_code = 1
+
+
+class NotAccepted(Refused):
+    """The server does not know the token, or not any more."""
 
 
 class Unreachable(Refused):

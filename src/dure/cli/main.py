@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import click
 
-from dure.cli import access, fleet, follow, jobs, ledger, lending, nation, queue, serve, sites, twin
+from dure.cli import access, fleet, follow, identity, jobs, ledger, lending, nation, queue, serve, sites, twin
 
 SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "Jobs": (jobs.submit, follow.run, jobs.plan, queue.queue, queue.why, follow.logs, jobs.cancel),
     "Sharing": (sites.sites, fleet.nodes, fleet.shares, fleet.usage, lending.lending),
     "Proof": (ledger.ledger,),
     "Planning": (twin.twin,),
-    "Operation": (serve.up, nation.apply, access.token, access.secret, serve.demo),
+    "Identity": (identity.login, identity.logout, identity.whoami),
+    "Operation": (serve.up, nation.apply, access.account, access.token, access.secret, serve.demo),
 }
 
 
@@ -35,8 +36,8 @@ class Sectioned(click.Group):
 def main() -> None:
     """Share a nation's GPUs: submit jobs, see why they wait, run the platform, verify what it did.
 
-    The server is found by DURE_URL (default http://127.0.0.1:7474); DURE_TOKEN, or the token in the state folder
-    DURE_STATE (default .dure), says who you are.
+    The server is found by DURE_URL (default http://127.0.0.1:7474); DURE_TOKEN, what `dure login` got, or the token
+    in the state folder DURE_STATE (default .dure) says who you are.
     """
 
 

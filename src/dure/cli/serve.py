@@ -21,8 +21,30 @@ from dure.cli.options import with_database
 @click.option(
     "--engines", metavar="FILE", envvar="DURE_ENGINES", help="How the engines of other sites are reached (YAML)."
 )
+@click.option(
+    "--identity",
+    metavar="FILE",
+    envvar="DURE_IDENTITY",
+    help="Identity file: provider, roles, lives of tokens, limits.",
+)
+@click.option("--tls-cert", metavar="FILE", help="Certificate (PEM), for TLS.")
+@click.option("--tls-key", metavar="FILE", help="Private key of the certificate (PEM).")
+@click.option("--trust-proxy", metavar="ADDRESS", default="", help="Reverse proxy that does TLS and tells who asks.")
+@click.option("--insecure-http", is_flag=True, help="Listen beyond this machine without TLS.")
 @click.option("--stop-jobs", is_flag=True, help="Stop running jobs when the server stops, instead of leaving them.")
-def up(host: str, port: int, state: str, database: str | None, engines: str | None, stop_jobs: bool) -> None:
+def up(
+    host: str,
+    port: int,
+    state: str,
+    database: str | None,
+    engines: str | None,
+    identity: str | None,
+    tls_cert: str | None,
+    tls_key: str | None,
+    trust_proxy: str,
+    insecure_http: bool,
+    stop_jobs: bool,
+) -> None:
     """Run the platform here: ledger, scheduler, API and portal.
 
     Everything it knows is in the state folder; starting again continues where it was, with the jobs that kept running.
@@ -33,10 +55,26 @@ def up(host: str, port: int, state: str, database: str | None, engines: str | No
     """
     from pathlib import Path
 
+    from dure.api.wire import Wire
     from dure.bootstrap import serve
 
-    engines_file = Path(engines) if engines else None
-    sys.exit(serve(Path(state), host, port, database=database, kill_jobs_at_end=stop_jobs, engines_file=engines_file))
+    wire = Wire(
+        certificate=Path(tls_cert) if tls_cert else None,
+        key=Path(tls_key) if tls_key else None,
+        trusted_proxy=trust_proxy,
+        insecure_http=insecure_http,
+    )
+    code = serve(
+        Path(state),
+        host,
+        port,
+        database=database,
+        kill_jobs_at_end=stop_jobs,
+        engines_file=Path(engines) if engines else None,
+        identity=Path(identity) if identity else None,
+        wire=wire,
+    )
+    sys.exit(code)
 
 
 @click.command()

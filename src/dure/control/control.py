@@ -102,6 +102,7 @@ class Control:
         # 5. One decision for all of it, checked by code that did not make it.
         if not self.halted:
             self._decide(draft)
+        draft.rows.extend(memory.tokens.uses())
         return draft.finish(self.memory.specs.of)
 
     def _take_in(self, seen: Seen, draft: Draft) -> None:

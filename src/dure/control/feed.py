@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from functools import cached_property
 
 from msgspec import Struct
@@ -116,7 +116,7 @@ class Feed:
         newer.reverse()
         return newer
 
-    async def subscribe(self, audience: str, last_seen: int | None) -> AsyncIterator[bytes]:
+    async def subscribe(self, audience: str, last_seen: int | None) -> AsyncGenerator[bytes, None]:
         """Frames from after `last_seen` (None: from now) until the feed is closed."""
         position = self.position if last_seen is None else last_seen
         yield HEARTBEAT

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from dure.control.access import TOKEN_BYTES, Role, TokenCard, token_digest, token_text
 from dure.control.draft import Draft
+from dure.control.granting import add_account, issue_token, open_session, remove_account, revoke_token, sign_in
 from dure.control.memory import Memory
 from dure.control.nations import apply_nation
 from dure.control.requests import (
+    AddAccount,
     ApplyNation,
     CancelJob,
     ChangeContact,
@@ -19,24 +20,18 @@ from dure.control.requests import (
     NodeStands,
     NotDone,
     NotDoneCode,
+    OpenSession,
+    RemoveAccount,
     Reply,
     Request,
     RevokeToken,
+    SignIn,
     StoreSecret,
     SubmitJob,
     SubmitJobs,
-    TokenIssuedOnce,
 )
 from dure.control.submission import submit, submit_all
-from dure.model.events import (
-    CancelRequested,
-    NodeChanged,
-    SecretStored,
-    SiteContact,
-    SiteContactChanged,
-    TokenIssued,
-    TokenRevoked,
-)
+from dure.model.events import CancelRequested, NodeChanged, SecretStored, SiteContact, SiteContactChanged
 
 
 def handle(request: Request, memory: Memory, draft: Draft) -> Reply:
@@ -55,9 +50,17 @@ def handle(request: Request, memory: Memory, draft: Draft) -> Reply:
         case ChangeContact():
             return _change_contact(request, draft)
         case IssueToken():
-            return _issue_token(request, memory, draft)
+            return issue_token(request, memory, draft)
+        case OpenSession():
+            return open_session(request, memory, draft)
+        case SignIn():
+            return sign_in(request, memory, draft)
         case RevokeToken():
-            return _revoke_token(request, memory, draft)
+            return revoke_token(request, memory, draft)
+        case AddAccount():
+            return add_account(request, memory, draft)
+        case RemoveAccount():
+            return remove_account(request, memory, draft)
         case StoreSecret():
             return _store_secret(request, memory, draft)
         case _:
@@ -69,7 +72,7 @@ def _cancel(request: CancelJob, draft: Draft) -> Reply:
     if card is None:
         return NotDone(code=NotDoneCode.UNKNOWN_JOB, message=f"No job {request.job} waits or runs.")
     owner = draft.world.nation.organisation_of(card.submitted.project)
-    if not request.caller.speaks_for(owner.name if owner else ""):
+    if not request.caller.acts_for(owner.name if owner else "", card.submitted.project):
         return NotDone(code=NotDoneCode.NOT_YOUR_JOB, message=f"{request.job} belongs to another organisation.")
     if card.state.is_final:
         return NotDone(code=NotDoneCode.JOB_IS_OVER, message=f"{request.job} is over: {card.state.value}.")
@@ -95,49 +98,11 @@ def _change_contact(request: ChangeContact, draft: Draft) -> Reply:
     return Done()
 
 
-def _issue_token(request: IssueToken, memory: Memory, draft: Draft) -> Reply:
-    known = {each.name for each in draft.world.nation.organisations}
-    needs_organisation = request.role is Role.MEMBER
-    if needs_organisation and not request.organisation:
-        message = "A member's token is for one organisation; name it as organisation."
-        return NotDone(code=NotDoneCode.UNKNOWN_ORGANISATION, message=message)
-    if needs_organisation and request.organisation not in known:
-        message = f"A member's token is for one organisation; {request.organisation!r} is not one of this nation."
-        return NotDone(code=NotDoneCode.UNKNOWN_ORGANISATION, message=message)
-    if not needs_organisation and request.organisation:
-        message = f"A token with the role {request.role.value} is for no organisation; leave it out."
-        return NotDone(code=NotDoneCode.UNKNOWN_ORGANISATION, message=message)
-    text = token_text(memory.random.tokens(TOKEN_BYTES))
-    card = TokenCard(
-        id=memory.next_token(),
-        role=request.role,
-        organisation=request.organisation,
-        by=request.caller.id,
-        issued_at_ms=draft.now_ms,
-    )
-    draft.record(
-        TokenIssued(
-            at_ms=draft.now_ms, token=card.id, role=card.role, organisation=card.organisation, by=request.caller.id
-        )
-    )
-    draft.rows.append(memory.tokens.add(token_digest(text), card))
-    return TokenIssuedOnce(text=text, card=card)
-
-
-def _revoke_token(request: RevokeToken, memory: Memory, draft: Draft) -> Reply:
-    if memory.tokens.card(request.token) is None:
-        message = f"There is no token {request.token}; `dure token list` shows them."
-        return NotDone(code=NotDoneCode.NO_SUCH_BEARER, message=message)
-    draft.record(TokenRevoked(at_ms=draft.now_ms, token=request.token, by=request.caller.id))
-    draft.rows.append(memory.tokens.remove(request.token))
-    return Done()
-
-
 def _store_secret(request: StoreSecret, memory: Memory, draft: Draft) -> Reply:
     owner = draft.world.nation.organisation_of(request.project)
     if owner is None:
         return NotDone(code=NotDoneCode.UNKNOWN_PROJECT, message=f"There is no project {request.project}.")
-    if not request.caller.speaks_for(owner.name):
+    if not request.caller.acts_for(owner.name, request.project):
         message = f"The project {request.project} belongs to another organisation."
         return NotDone(code=NotDoneCode.NOT_YOUR_PROJECT, message=message)
     draft.record(SecretStored(at_ms=draft.now_ms, project=request.project, name=request.name, by=request.caller.id))

@@ -7,10 +7,11 @@ from collections.abc import Hashable
 from msgspec import Struct
 
 from dure.audit import Books
-from dure.control.access import Tokens
+from dure.control.accounts import Accounts
 from dure.control.outputs import Outputs
 from dure.control.ports import Ledger, RandomBytes
 from dure.control.specs import Specs
+from dure.control.tokens import Tokens
 from dure.control.vault import Secrets, Vault
 from dure.intake.nation_index import NationIndex
 from dure.model.events import AnyEvent, AttemptEnded, AttemptStarted, JobSubmitted, TokenIssued, decode
@@ -59,6 +60,7 @@ class Memory:
             self.position += 1
         self.world.touched.clear()
         self.tokens = Tokens(ledger.rows("tokens"))
+        self.accounts = Accounts(ledger.rows("accounts"))
         self.bind_nation()
 
     def bind_nation(self) -> None:

@@ -10,7 +10,7 @@ from dure import kernel
 from dure.control.access import Caller
 from dure.control.memory import Memory
 from dure.control.requests import NotDone
-from dure.control.submission import judge, missing_secret
+from dure.control.submission import judge, missing_secret, out_of_scope
 from dure.intake.refusals import Refusal
 from dure.model.blockers import Why
 from dure.model.jobs import JobSpec, JobState
@@ -59,9 +59,9 @@ def preview(memory: Memory, caller: Caller, spec: JobSpec, now_ms: int) -> Previ
 
 def try_out(memory: Memory, caller: Caller, spec: JobSpec, now_ms: int) -> Trial | Refusal | NotDone:
     """Submit to a copy of the world and decide there."""
-    missing = missing_secret(spec, memory)
-    if missing is not None:
-        return missing
+    no = out_of_scope(spec, caller) or missing_secret(spec, memory)
+    if no is not None:
+        return no
     event = judge(spec, caller, memory, memory.upcoming_job(), now_ms, commitment="")
     if isinstance(event, Refusal):
         return event

@@ -6,7 +6,9 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from dure.control.access import Caller, Role, TokenCard
+from dure.control.access import Caller, Grant, Permission, Role
+from dure.control.accounts import AccountKind, AccountLine
+from dure.control.tokens import TokenCard, TokenKind
 from dure.intake.refusals import Refusal
 from dure.model.jobs import ArrayRange, JobSpec, JobState
 from dure.model.nation import Nation
@@ -66,11 +68,41 @@ class ChangeContact(Struct, frozen=True, kw_only=True):
 
 
 class IssueToken(Struct, frozen=True, kw_only=True):
-    """Make a bearer token."""
+    """Make a bearer token: for a role, or for an account, which then has a role already."""
 
     caller: Caller
     role: Role
     organisation: str = ""
+    scope: tuple[Permission, ...] = ()
+    """What to leave it with of its role; all of it when empty."""
+    project: str = ""
+    expires_at_ms: int = 0
+    """0 for a token that never expires."""
+    account: str = ""
+
+
+class OpenSession(Struct, frozen=True, kw_only=True):
+    """Make a session for a browser of the caller's; it ends with the token that the caller shows."""
+
+    caller: Caller
+    expires_at_ms: int
+    idle_ms: int
+
+
+class SignIn(Struct, frozen=True, kw_only=True):
+    """Somebody proved who they are: note what they may do now, and make a token for one of their roles.
+
+    Tokens that they hold for roles which they no longer have are revoked.
+    """
+
+    account: str
+    kind: AccountKind
+    name: str
+    grants: tuple[Grant, ...]
+    grant: Grant
+    token_kind: TokenKind
+    expires_at_ms: int
+    idle_ms: int = 0
 
 
 class RevokeToken(Struct, frozen=True, kw_only=True):
@@ -78,6 +110,27 @@ class RevokeToken(Struct, frozen=True, kw_only=True):
 
     caller: Caller
     token: str
+
+
+class AddAccount(Struct, frozen=True, kw_only=True):
+    """Make an account for a service, or a local one with a password."""
+
+    caller: Caller
+    kind: AccountKind
+    name: str
+    grant: Grant
+    password_hash: str = ""
+
+    def __repr__(self) -> str:
+        """Everything but the password's hash, so that no log ever shows it."""
+        return f"AddAccount(kind={self.kind.value}, grant={self.grant})"
+
+
+class RemoveAccount(Struct, frozen=True, kw_only=True):
+    """Forget an account, and accept its tokens no longer."""
+
+    caller: Caller
+    account: str
 
 
 class StoreSecret(Struct, frozen=True, kw_only=True):
@@ -93,17 +146,8 @@ class StoreSecret(Struct, frozen=True, kw_only=True):
         return f"StoreSecret(project={self.project!r}, name={self.name!r})"
 
 
-Request = (
-    SubmitJob
-    | SubmitJobs
-    | CancelJob
-    | ApplyNation
-    | ChangeNode
-    | ChangeContact
-    | IssueToken
-    | RevokeToken
-    | StoreSecret
-)
+AccessRequest = IssueToken | OpenSession | SignIn | RevokeToken | AddAccount | RemoveAccount
+Request = SubmitJob | SubmitJobs | CancelJob | ApplyNation | ChangeNode | ChangeContact | AccessRequest | StoreSecret
 
 
 class Submitted(Struct, frozen=True, kw_only=True):
@@ -149,6 +193,10 @@ class TokenIssuedOnce(Struct, frozen=True, kw_only=True):
     text: str
     card: TokenCard
 
+    def __repr__(self) -> str:
+        """Everything but the text, so that no log ever shows it."""
+        return f"TokenIssuedOnce(card={self.card!r})"
+
 
 class Done(Struct, frozen=True, kw_only=True):
     """It is done, and there is nothing else to say."""
@@ -177,6 +225,10 @@ class NotDoneCode(StrEnum):
     NOT_YOUR_PROJECT = "not-your-project"
     MISSING_CREDENTIAL = "unknown-secret"
     IDEMPOTENCY_KEY_REUSED = "idempotency-key-reused"
+    NOT_YOURS_TO_GRANT = "not-yours-to-grant"
+    SCOPE_TOO_WIDE = "scope-too-wide"
+    UNKNOWN_ACCOUNT = "unknown-account"
+    ACCOUNT_EXISTS = "account-exists"
 
 
 class NotDone(Struct, frozen=True, kw_only=True):
@@ -187,6 +239,6 @@ class NotDone(Struct, frozen=True, kw_only=True):
     """What is wrong and what to do, in English."""
 
 
-Answer = Submitted | SubmittedJobs | JobStands | NodeStands | TokenIssuedOnce | NationStands | Done
+Answer = Submitted | SubmittedJobs | JobStands | NodeStands | TokenIssuedOnce | AccountLine | NationStands | Done
 Reply = Answer | Refusal | NotDone
 """An answer, or the reason why there is none."""

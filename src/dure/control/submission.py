@@ -73,9 +73,9 @@ def _why_not(no: Refusal | NotDone) -> JobNotAccepted:
 
 def _accept(spec: JobSpec, caller: Caller, memory: Memory, draft: Draft) -> str | Refusal | NotDone:
     """The id of the accepted job, or why it is not accepted."""
-    missing = missing_secret(spec, memory)
-    if missing is not None:
-        return missing
+    no = out_of_scope(spec, caller) or missing_secret(spec, memory)
+    if no is not None:
+        return no
     job = memory.next_job()
     commitment, row = memory.specs.add(job, spec)
     event = judge(spec, caller, memory, job, draft.now_ms, commitment)
@@ -93,7 +93,7 @@ def judge(
 ) -> JobSubmitted | Refusal:
     """The event that accepts a job, or why it is refused. An operator submits for whoever has the project."""
     owner = memory.nation_index.organisation_of(spec.project)
-    acts_for_owner = owner is not None and caller.speaks_for(owner.name)
+    acts_for_owner = owner is not None and caller.acts_for(owner.name, spec.project)
     organisation = owner.name if owner and acts_for_owner else caller.organisation
     alike = likeness(spec, organisation)
     if alike is not None and (accepted := memory.accepted.get(alike)) is not None:
@@ -112,6 +112,14 @@ def judge(
     if alike is not None and isinstance(event, JobSubmitted):
         memory.remember_accepted(alike, event)
     return event
+
+
+def out_of_scope(spec: JobSpec, caller: Caller) -> NotDone | None:
+    """A token for one project submits to no other."""
+    if not caller.project or spec.project == caller.project:
+        return None
+    message = f"This token is for the project {caller.project} only."
+    return NotDone(code=NotDoneCode.NOT_YOUR_PROJECT, message=message)
 
 
 def missing_secret(spec: JobSpec, memory: Memory) -> NotDone | None:

@@ -1,10 +1,14 @@
-"""Keeps the secrets of projects, and seals the sessions of browsers, so that a copied database gives nothing away.
+"""Keeps the secrets of projects, seals what browsers carry, and gives people opaque names.
 
-AES-256-GCM under a key that lies in a file of its own beside the database. What a sealed value is for (its row, or the
-word `session`) is authenticated with it, so that nobody can move one value into another's place.
+A copied database gives nothing away.
+
+AES-256-GCM under a key that lies in a file of its own beside the database. What a sealed value is for (its row, or a
+word such as `device sign-in`) is authenticated with it, so that nobody can move one value into another's place.
 """
 
 from __future__ import annotations
+
+import hmac
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -21,6 +25,7 @@ class Vault:
     def __init__(self, key: bytes, nonces: RandomBytes) -> None:
         self._cipher = AESGCM(key)
         self._nonces = nonces
+        self._pseudonyms = hmac.digest(key, b"pseudonyms", "sha256")
 
     def seal(self, value: bytes, purpose: str) -> bytes:
         """Encrypt `value`; it can only be opened for the same purpose."""
@@ -33,6 +38,11 @@ class Vault:
             return self._cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], purpose.encode())
         except (InvalidTag, ValueError):
             return None
+
+    def pseudonym(self, *parts: str) -> bytes:
+        """Ten bytes that always stand for the same parts, and from which nobody without the key learns them."""
+        meant = "".join(f"{len(part)}:{part}" for part in parts)
+        return hmac.digest(self._pseudonyms, meant.encode(), "sha256")[:10]
 
 
 class Secrets:

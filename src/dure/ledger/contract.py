@@ -8,7 +8,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-TABLES = ("jobs", "specs", "attempts", "requests", "tokens", "secrets")
+TABLES = ("jobs", "specs", "attempts", "requests", "tokens", "secrets", "accounts")
 
 
 class LedgerError(Exception):

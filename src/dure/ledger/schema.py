@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dure.ledger.contract import LedgerUnreadable
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """The newest revision, and in SQLite the file's `user_version`."""
 VERSION_TABLE = "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"
 

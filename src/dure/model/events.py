@@ -173,6 +173,14 @@ class TokenIssued(Event, frozen=True, kw_only=True, omit_defaults=True, tag="tok
     role: str
     organisation: str
     by: str
+    kind: str = "bearer"
+    """`session` for one that a browser keeps in a cookie."""
+    scope: tuple[str, ...] = ()
+    """Permissions that it was left with; all of its role when empty."""
+    project: str = ""
+    expires_at_ms: int = 0
+    account: str = ""
+    """Opaque id of the person or service that it belongs to."""
 
 
 class TokenRevoked(Event, frozen=True, kw_only=True, omit_defaults=True, tag="token-revoked"):
@@ -190,6 +198,30 @@ class SecretStored(Event, frozen=True, kw_only=True, omit_defaults=True, tag="se
     by: str
 
 
+class AccountAdded(Event, frozen=True, kw_only=True, omit_defaults=True, tag="account-added"):
+    """A person or service has an account: its opaque id, its kind, and its roles with the organisation each is for."""
+
+    account: str
+    kind: str
+    grants: tuple[tuple[str, str], ...]
+    by: str
+
+
+class AccountChanged(Event, frozen=True, kw_only=True, omit_defaults=True, tag="account-changed"):
+    """An account has other roles now."""
+
+    account: str
+    grants: tuple[tuple[str, str], ...]
+    by: str
+
+
+class AccountRemoved(Event, frozen=True, kw_only=True, omit_defaults=True, tag="account-removed"):
+    """An account is gone, and with it all that was personal about it."""
+
+    account: str
+    by: str
+
+
 AnyEvent = (
     NationApplied
     | JobSubmitted
@@ -204,6 +236,9 @@ AnyEvent = (
     | TokenIssued
     | TokenRevoked
     | SecretStored
+    | AccountAdded
+    | AccountChanged
+    | AccountRemoved
 )
 
 _ENCODER = msgspec.json.Encoder(order="sorted")

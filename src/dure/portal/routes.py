@@ -42,6 +42,7 @@ SECURITY_HEADERS = {
 LANGUAGE_COOKIE = "dure_language"
 A_YEAR_S = 365 * 24 * 3600
 ASSETS = {"portal.css": "text/css", "portal.js": "text/javascript", "mark.svg": "image/svg+xml"}
+SIGN_IN_REFUSALS = ("no-role", "not-believed", "not-started", "provider-refused", "provider-unreachable")
 MOST_LISTED = 100
 """Rows of the waiting and running tables; a page is for looking at."""
 LOG_TAIL = 64 * 1024
@@ -123,16 +124,11 @@ class Pages:
 
     async def changes(self, request: Request) -> Response:
         """Server-sent events: `changed` whenever a page may look different now. Connecting again catches up."""
-        if self._source.viewer(request) is None:
+        changes = self._source.changes(request)
+        if changes is None:
             return Response(status_code=401, headers=SECURITY_HEADERS)
         headers = SECURITY_HEADERS | {"X-Accel-Buffering": "no"}
-        return StreamingResponse(self._ticks(), media_type="text/event-stream", headers=headers)
-
-    async def _ticks(self) -> AsyncIterator[bytes]:
-        # The first tick covers whatever happened while the page was not connected.
-        yield b"event: changed\ndata: {}\n\n"
-        async for _ in self._source.changes():
-            yield b"event: changed\ndata: {}\n\n"
+        return StreamingResponse(_ticks(changes), media_type="text/event-stream", headers=headers)
 
     def _page(self, request: Request, template: str, now_ms: int, status: int = 200, **values: Any) -> Response:
         asked = request.query_params.get("lang")
@@ -147,12 +143,22 @@ class Pages:
             path=request.url.path,
             languages=LANGUAGES,
             signed_in=status != 401,
+            reader=self._source.reader(request) if status != 401 else None,
+            provider=self._source.provider_title(),
+            refused=_refused(request),
             **values,
         )
         response = HTMLResponse(html, status, SECURITY_HEADERS | {"Content-Language": language, "Vary": "Cookie"})
         if asked in LANGUAGES:
             response.set_cookie(LANGUAGE_COOKIE, asked, max_age=A_YEAR_S, samesite="lax", httponly=True)
         return response
+
+
+async def _ticks(changes: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    # The first tick covers whatever happened while the page was not connected.
+    yield b"event: changed\ndata: {}\n\n"
+    async for _ in changes:
+        yield b"event: changed\ndata: {}\n\n"
 
 
 async def asset(request: Request) -> Response:
@@ -163,6 +169,12 @@ async def asset(request: Request) -> Response:
         return Response(status_code=404, headers=SECURITY_HEADERS)
     body = files("dure.portal").joinpath("assets", name).read_bytes()
     return Response(body, media_type=media_type, headers=SECURITY_HEADERS | {"Cache-Control": "no-cache"})
+
+
+def _refused(request: Request) -> str:
+    """Why a sign-in at the provider came to nothing, if it did."""
+    code = request.query_params.get("refused", "")
+    return code if code in SIGN_IN_REFUSALS else ""
 
 
 def _rank(request: Request, nodes: int) -> int:

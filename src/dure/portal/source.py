@@ -7,6 +7,7 @@ from typing import Protocol
 
 from starlette.requests import Request
 
+from dure.identity.reader import Reader
 from dure.model.nation import Nation
 from dure.reports.fleet import SitesReport
 from dure.reports.jobs import JobReport, JobsReport, QueueReport
@@ -22,6 +23,14 @@ class Source(Protocol):
 
     def viewer(self, request: Request) -> Viewer | None:
         """Who sent the request; None when nobody is signed in."""
+        ...
+
+    def reader(self, request: Request) -> Reader | None:
+        """Who is signed in with this browser; None for nobody, and for a program with a token."""
+        ...
+
+    def provider_title(self) -> str:
+        """What people call the identity provider; empty when there is none to sign in at."""
         ...
 
     def nation(self) -> Nation:
@@ -64,6 +73,9 @@ class Source(Protocol):
         """Where a rank's output lies on this machine, once there is any."""
         ...
 
-    def changes(self) -> AsyncIterator[bytes]:
-        """Something whenever a report may have changed, and now and then in between; ends when the platform stops."""
+    def changes(self, request: Request) -> AsyncIterator[bytes] | None:
+        """Something whenever a report may have changed, and now and then in between; None when nobody is signed in.
+
+        Ends when the platform stops, and when the reader's session does.
+        """
         ...

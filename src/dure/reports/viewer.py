@@ -16,9 +16,13 @@ class Viewer(Struct, frozen=True, kw_only=True):
 
     organisation: str = ""
     sees_everything: bool = False
+    project: str = ""
+    """The only project whose jobs the viewer sees in full, whatever else is said; any when empty."""
 
     def may_see(self, nation: Nation, project: str) -> bool:
         """True when this viewer may see the whole of a job of `project`."""
+        if self.project:
+            return project == self.project
         if self.sees_everything:
             return True
         owner = nation.organisation_of(project)

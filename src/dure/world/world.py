@@ -13,6 +13,9 @@ from msgspec.structs import replace
 
 from dure.model.events import (
     AccessRefused,
+    AccountAdded,
+    AccountChanged,
+    AccountRemoved,
     AnyEvent,
     AttemptEnded,
     AttemptStarted,
@@ -210,6 +213,8 @@ class World:
             case SiteContactChanged():
                 self._change_contact(event)
             case AccessRefused() | TokenIssued() | TokenRevoked() | SecretStored():
+                pass
+            case AccountAdded() | AccountChanged() | AccountRemoved():
                 pass
             case _:
                 assert_never(event)
