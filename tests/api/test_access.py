@@ -39,6 +39,7 @@ WHO_MAY: dict[tuple[str, str], set[Role]] = {
     ("POST", "/v1/nodes/{node}/down"): OPERATORS,
     ("POST", "/v1/nodes/{node}/drain"): OPERATORS,
     ("POST", "/v1/nodes/{node}/resume"): OPERATORS,
+    ("GET", "/v1/sites"): EVERYBODY,
     ("GET", "/v1/shares"): EVERYBODY,
     ("GET", "/v1/usage"): EVERYBODY,
     ("GET", "/v1/lending"): EVERYBODY,
