@@ -129,7 +129,8 @@ def serve(
             location = _locate_ledger(state, database)
             engine_sites = _read_engines_file(engines_file)
             prepare_compilation()
-            with _compiling_for_server() as compiling, closing(_open_ledger(state, location, listener)) as ledger:
+            stand_by = partial(_stand_by, listener=listener, wire=entrance.wire)
+            with _compiling_for_server() as compiling, closing(_open_ledger(state, location, stand_by)) as ledger:
                 say_ready = on_ready or _print_ready
                 _serve(state, ledger, listener, entrance, engine_sites, kill_jobs_at_end, say_ready, began, compiling)
     except StartError as error:
@@ -264,7 +265,7 @@ def open_ledger(state: Path) -> Ledger:
     """The ledger in a state folder, with its key; both are made on the first start. Raises `StartError`."""
     from dure.ledger.location import Location
 
-    return _open_ledger(state, Location(state / LEDGER_FILE), None)
+    return _open_ledger(state, Location(state / LEDGER_FILE))
 
 
 def _locate_ledger(state: Path, database: str | None) -> Location:
@@ -277,13 +278,14 @@ def _locate_ledger(state: Path, database: str | None) -> Location:
         raise StartError(str(error)) from None
 
 
-def _open_ledger(state: Path, location: Location, listener: socket.socket | None) -> Ledger:
+def _open_ledger(
+    state: Path, location: Location, stand_by: Callable[[Candidate], PostgresLedger] | None = None
+) -> Ledger:
     """The ledger, for this server alone to append to. Stands by while another one leads. Raises `StartError`."""
     from dure.ledger import opening
     from dure.ledger.contract import LedgerError
     from dure.ledger.keys import KeyFileError
 
-    stand_by = None if listener is None else partial(_stand_by, listener=listener)
     try:
         # Logs of different platforms need different names, which say nothing else about them.
         return opening.open_ledger(state, location, f"dure/{secrets.token_hex(4)}", stand_by, _step_down)
@@ -291,19 +293,20 @@ def _open_ledger(state: Path, location: Location, listener: socket.socket | None
         raise StartError(str(error)) from None
 
 
-def _stand_by(candidate: Candidate, listener: socket.socket) -> PostgresLedger:
+def _stand_by(candidate: Candidate, listener: socket.socket, wire: Wire) -> PostgresLedger:
     """Answer that another server leads, until this one does. Raises `KeyboardInterrupt` when it is told to stop."""
     import uvloop
 
     from dure.api.standby import Standby
 
-    sys.stdout.write(f"Dure stands by at {_url_of(listener)}: {candidate.leader() or 'another server'} leads\n")
+    url = f"{wire.scheme}://{_name_of(listener)}"
+    sys.stdout.write(f"Dure stands by at {url}: {candidate.leader() or 'another server'} leads\n")
     sys.stdout.flush()
     # What takes long is done before it is needed.
     warming = threading.Thread(target=_warm_up, name="warm-up", daemon=True)
     warming.start()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        ledger = runner.run(Standby(candidate, SystemClock()).until_leading(listener.dup()))
+        ledger = runner.run(Standby(candidate, SystemClock(), wire).until_leading(listener.dup()))
     warming.join()
     return ledger
 

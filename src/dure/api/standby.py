@@ -13,9 +13,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from dure.api.app import SECURITY_HEADERS
 from dure.api.platform import Health
-from dure.api.problems import problem, problem_response
+from dure.api.problems import SECURITY_HEADERS, problem, problem_response
+from dure.api.wire import Wire, server_config
 from dure.control.ports import Clock
 from dure.ledger.contract import LedgerUnreachable
 from dure.ledger.postgres import Candidate, PostgresLedger
@@ -25,13 +25,15 @@ log = logging.getLogger(__name__)
 TRY_EVERY_S = 0.5
 """How often a standby tries to lead: part of the time that a failover takes."""
 RETRY_AFTER_S = "1"
+SHUTDOWN_S = 1
 
 
 class Standby:
     """Waits for the lead of a ledger, and answers meanwhile."""
 
-    def __init__(self, candidate: Candidate, clock: Clock) -> None:
+    def __init__(self, candidate: Candidate, clock: Clock, wire: Wire) -> None:
         self._candidate = candidate
+        self._wire = wire
         self._clock = clock
         self._detail = ""
 
@@ -40,7 +42,7 @@ class Standby:
 
         Raises `LedgerUnreadable`, or `asyncio.CancelledError` when the process is told to stop.
         """
-        server = uvicorn.Server(_config(self.application()))
+        server = uvicorn.Server(server_config(self.application(), self._wire, SHUTDOWN_S, is_secure=False))
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         try:
             while not serving.done():
@@ -79,16 +81,3 @@ _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 async def _not_here(_: Request) -> Response:
     message = "This server stands by while another one leads. Ask that one, or ask again in a moment."
     return problem_response(problem(503, "standby", message, headers={"Retry-After": RETRY_AFTER_S}))
-
-
-def _config(application: Starlette) -> uvicorn.Config:
-    return uvicorn.Config(
-        application,
-        http="httptools",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=1,
-    )
