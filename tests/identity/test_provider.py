@@ -214,10 +214,11 @@ def test_removing_an_account_ends_its_sessions(operator: httpx.Client, browser: 
 
 def test_an_event_stream_ends_when_its_token_does(server: ServerProcess, operator: httpx.Client) -> None:
     issued = operator.post("/v1/tokens", json={"role": "auditor"}).json()
+    node = operator.get("/v1/nodes").json()["nodes"][0]["name"]
     with server.client(issued["text"]) as http, http.stream("GET", "/v1/events") as stream:
         operator.delete(f"/v1/tokens/{issued['card']['id']}")
-        operator.post("/v1/nodes/dj-0/cordon")
-        operator.post("/v1/nodes/dj-0/resume")
+        operator.post(f"/v1/nodes/{node}/cordon").raise_for_status()
+        operator.post(f"/v1/nodes/{node}/resume").raise_for_status()
         assert "node" not in "".join(stream.iter_text())
 
 

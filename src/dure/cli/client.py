@@ -127,7 +127,12 @@ class Server:
 
         try:
             yield
-        except httpx.ConnectError:
+        except httpx.ConnectError as error:
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                raise Unreachable(
+                    f"the certificate of {self.url} is not to be trusted ({error})\n"
+                    "  If an authority of your own signed it, name its PEM file in DURE_CA."
+                ) from None
             raise Unreachable(
                 f"no Dure server answers at {self.url}\n"
                 "  Start one with `dure up`, or set DURE_URL to the address of a running one."
@@ -208,7 +213,7 @@ def _raise_for(answer: httpx.Response) -> None:
     if answer.is_success:
         return
     message = _message_of(answer)
-    if answer.status_code == 401 and "www-authenticate" in answer.headers:
+    if answer.status_code == 401 and "authorization" in answer.request.headers:
         raise NotAccepted(
             f"the server does not accept this token: {message}\n"
             "  Sign in with `dure login`, set DURE_TOKEN to a valid token, or set DURE_STATE to the server's state "
