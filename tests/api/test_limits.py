@@ -102,6 +102,17 @@ def test_who_asks_too_much_is_told_when_to_come_again(strict: ServerProcess) -> 
         assert other.get("/v1/whoami").status_code == 200
 
 
+def test_a_batch_counts_its_jobs(strict: ServerProcess) -> None:
+    with strict.client() as operator:
+        token = operator.post("/v1/tokens", json={"role": "member", "organisation": "ministry"}).json()["text"]
+    headers = {"Content-Type": "application/x-ndjson"}
+    with strict.client(token) as http:
+        assert http.post("/v1/jobs/batch", content=b"{}\n" * 15 * BURST_S, headers=headers).status_code == 201
+        refused = http.get("/v1/whoami")
+    assert refused.status_code == 429
+    assert int(refused.headers["retry-after"]) >= 14 * BURST_S - 60
+
+
 def test_a_token_lives_no_longer_than_the_identity_file_allows(strict: ServerProcess) -> None:
     day_ms = 24 * 3600 * 1000
     with strict.client() as operator:

@@ -35,6 +35,8 @@ async def submit(platform: Platform, call: Call) -> SubmittedJobs:
     lines = [line for line in call.body.splitlines() if line.strip()]
     if not lines or len(lines) > MOST_JOBS:
         raise problem(422, "bad-document", f"A batch has 1 to {MOST_JOBS:,} lines with a job each, not {len(lines):,}.")
+    # The request itself was counted at the door.
+    platform.admission.charge(call.caller, len(lines) - 1)
     jobs: list[str | JobNotAccepted] = []
     for first in range(0, len(lines), PIECE):
         piece_key = f"{key}#{first}" if key else ""
