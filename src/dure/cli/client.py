@@ -215,7 +215,7 @@ def _raise_for(answer: httpx.Response) -> None:
     message = _message_of(answer)
     if answer.status_code == 401 and "authorization" in answer.request.headers:
         raise NotAccepted(
-            f"the server does not accept this token: {message}\n"
+            f"{message}\n"
             "  Sign in with `dure login`, set DURE_TOKEN to a valid token, or set DURE_STATE to the server's state "
             f"folder (it is {state_folder()})."
         )
