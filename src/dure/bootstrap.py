@@ -22,6 +22,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from functools import partial
+from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from dure.control.control import Control
     from dure.control.orders import EngineAddress, Engines
     from dure.control.ports import Executor
+    from dure.control.snapshots import Snapshots
     from dure.executors.engines_file import EngineSite
     from dure.identity.settings import IdentitySettings
     from dure.ledger.contract import Ledger
@@ -54,6 +56,9 @@ LEDGER_KEY_FILE = "ledger.key"
 SECRETS_KEY_FILE = "secrets.key"
 OPERATOR_FILE = "operator.token"
 COMPILED_ROOMS = ("world", "kernel", "twin")
+SNAPSHOT_FILE = "snapshot"
+DATABASE_VARIABLE = "DURE_DATABASE"
+_TAKE_SNAPSHOT = "from dure import bootstrap; bootstrap.take_snapshot()"
 _KERNEL_FINISHED, _TWIN_FINISHED, _PACKING_FINISHED = "kernel-finished", "twin-finished", "packing-finished"
 _COMPILE_FOR_SERVER = "from dure import bootstrap; bootstrap.compile_for_server()"
 _COMPILATIONS_KEPT_S = 30 * 24 * 3600
@@ -132,7 +137,18 @@ def serve(
             stand_by = partial(_stand_by, listener=listener, wire=entrance.wire)
             with _compiling_for_server() as compiling, closing(_open_ledger(state, location, stand_by)) as ledger:
                 say_ready = on_ready or _print_ready
-                _serve(state, ledger, listener, entrance, engine_sites, kill_jobs_at_end, say_ready, began, compiling)
+                _serve(
+                    state,
+                    database,
+                    ledger,
+                    listener,
+                    entrance,
+                    engine_sites,
+                    kill_jobs_at_end,
+                    say_ready,
+                    began,
+                    compiling,
+                )
     except StartError as error:
         sys.stderr.write(f"Error: {error}\n")
         return 1
@@ -328,14 +344,82 @@ def _step_down(message: str) -> None:
 
 
 def make_control(state: Path, ledger: Ledger) -> Control:
-    """The loop's core on a ledger, with the system's randomness."""
+    """The loop's core on a ledger, with the system's randomness, and with the snapshot that the state folder has."""
     from dure.control.control import Control
     from dure.control.memory import RandomStreams
-    from dure.control.vault import KEY_BYTES
 
     random = RandomStreams(salts=os.urandom, tokens=os.urandom, nonces=os.urandom)
-    key = _load_or_create_key(state / SECRETS_KEY_FILE, KEY_BYTES)
-    return Control(ledger, make_policy_set(), key, random, str(state.absolute() / "checkpoints"))
+    latest = make_snapshots(state).latest
+    with _no_garbage_collection():
+        return Control(
+            ledger, make_policy_set(), _secrets_key(state), random, str(state.absolute() / "checkpoints"), latest
+        )
+
+
+def make_snapshots(state: Path) -> Snapshots:
+    """The snapshot file of a state folder."""
+    from dure.control.snapshots import Snapshots
+    from dure.control.vault import Vault
+
+    return Snapshots(state / SNAPSHOT_FILE, Vault(_secrets_key(state), os.urandom), _program_digest(), _write_private)
+
+
+def _secrets_key(state: Path) -> bytes:
+    from dure.control.vault import KEY_BYTES
+
+    return _load_or_create_key(state / SECRETS_KEY_FILE, KEY_BYTES)
+
+
+def take_snapshot() -> None:
+    """What the snapshot process does, for the state folder that it is told: take one, and write its position."""
+    os.nice(19)
+    prepare_compilation()
+    from dure.control.snapshots import StoredEntries
+    from dure.ledger.location import read_stored
+
+    state = Path(sys.argv[1])
+    location = _locate_ledger(state, os.environ.get(DATABASE_VARIABLE) or None)
+    with _no_garbage_collection(), read_stored(location) as stored:
+        position = make_snapshots(state).take(StoredEntries(stored))
+    sys.stdout.write(f"{position}\n")
+
+
+class SnapshotTaker:
+    """Has a snapshot taken by a process of its own whenever one is due, so that nobody waits for it."""
+
+    def __init__(self, state: Path, database: str | None, position: int) -> None:
+        self._command = [sys.executable, "-c", _TAKE_SNAPSHOT, str(state)]
+        # A database's address may hold a password, so it does not go on a command line.
+        self._environment = os.environ | ({DATABASE_VARIABLE: database} if database else {})
+        self._latest = position
+        self._taking: subprocess.Popen[str] | None = None
+
+    def consider(self, position: int) -> None:
+        """Begin a new one if it is due and none is on its way. Returns at once."""
+        from dure.control.snapshots import DUE_AFTER
+
+        if position - self._latest < DUE_AFTER or (self._taking is not None and self._taking.poll() is None):
+            return
+        self._latest = position
+        self._taking = subprocess.Popen(  # noqa: S603 (our own program)
+            self._command, env=self._environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, text=True
+        )
+
+    def close(self) -> None:
+        """Give up the one that is on its way."""
+        if self._taking is not None:
+            self._taking.terminate()
+            self._taking.wait()
+
+
+def _program_digest() -> str:
+    """Tells this very program from every other: a snapshot means nothing to another version."""
+    digest = hashlib.sha256(sys.version.encode())
+    for name in ("msgspec", "numpy"):
+        digest.update(version(name).encode())
+    for source in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()
 
 
 def make_engines(state: Path, engine_sites: Mapping[str, EngineSite] | None = None) -> Engines:
@@ -385,6 +469,7 @@ def _read_engines_file(path: Path | None) -> dict[str, EngineSite]:
 
 def _serve(
     state: Path,
+    database: str | None,
     ledger: Ledger,
     listener: socket.socket,
     entrance: Entrance,
@@ -404,12 +489,15 @@ def _serve(
 
     control = make_control(state, ledger)
     engines = _engines_when_free(state, engine_sites)
-    clock = SystemClock(at_least_ms=control.memory.latest_ms)
+    clock = SystemClock(at_least_ms=control.memory.history.latest_ms)
     expectations = Expectations(control, clock)
     sessions = Sessions(os.urandom, is_secure=entrance.is_secure)
-    platform = Platform(Loop(control, clock, engines), clock, engines, sessions, expectations, entrance.settings)
+    loop = Loop(control, clock, engines)
+    platform = Platform(loop, clock, engines, sessions, expectations, entrance.settings)
     url = f"{entrance.wire.scheme}://{_name_of(listener)}"
     platform.provider_sign_in = _make_provider_sign_in(entrance.settings, url, clock)
+    snapshots = SnapshotTaker(state, database, control.replayed_from)
+    loop.after_commit = snapshots.consider
     _calm_garbage_collection()
 
     def say_ready() -> None:
@@ -425,6 +513,7 @@ def _serve(
         ):
             runner.run(server.serve(sockets=[listener]))
     finally:
+        snapshots.close()
         platform.passwords.close()
         expectations.close()
         engines.close(kill_jobs)

@@ -135,7 +135,7 @@ class Life:
         random_streams = RandomStreams(**{name: stream.randbytes for name, stream in streams.items()})
         self.control = Control(self.ledger, self.server.policy_set, VAULT_KEY, random_streams, "/checkpoints")
         wall, scheduler = self.server.wall, self.server.scheduler
-        self.clock = SteadyClock(wall.read_ms, lambda: scheduler.now_us // 1000, self.control.memory.latest_ms)
+        self.clock = SteadyClock(wall.read_ms, lambda: scheduler.now_us // 1000, self.control.memory.history.latest_ms)
         self.platform = Loop(self.control, self.clock, self._engines())
 
     def _engines(self) -> Engines:

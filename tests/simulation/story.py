@@ -9,6 +9,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from dure import kernel
+from dure.control.history import History
 from dure.control.memory import Memory
 from dure.control.orders import address_of
 from dure.intake.nationfile import nation_from_document
@@ -267,7 +268,7 @@ class Story:
         life = self.server.life
         assert life is not None
         live, now_ms = life.control.world, life.clock.now_ms()
-        again = Memory(life.ledger, self.policy_set, VAULT_KEY, life.control.memory.random).world
+        again = Memory(life.ledger, self.policy_set, VAULT_KEY, life.control.memory.random, History()).world
         same = {
             "jobs": again.jobs == live.jobs,
             "shares": again.shares() == live.shares(),

@@ -9,13 +9,14 @@ Given the same ledger, requests, observations, times and random streams, it writ
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from dure import kernel
 from dure.control.access import PLATFORM
 from dure.control.attempts import event_of, holds_gpus, split_attempt_id
 from dure.control.draft import Draft, Step
 from dure.control.handling import handle
+from dure.control.history import History
 from dure.control.launching import Launching, engine_of
 from dure.control.memory import Memory, RandomStreams
 from dure.control.orders import Seen, StopOrder
@@ -32,11 +33,22 @@ class PlanRefused(Exception):
     """The audit found that a plan breaks a promise: it is not written and not carried out."""
 
 
+def nothing_kept(_: Ledger) -> History:
+    """The history of a platform that keeps no snapshots: everything is replayed."""
+    return History()
+
+
 class Control:
     """The platform's one writer. Not thread-safe: `step`, `commit` and `rebuild` are called one after the other."""
 
     def __init__(
-        self, ledger: Ledger, policy_set: PolicySet, vault_key: bytes, random: RandomStreams, checkpoint_root: str
+        self,
+        ledger: Ledger,
+        policy_set: PolicySet,
+        vault_key: bytes,
+        random: RandomStreams,
+        checkpoint_root: str,
+        latest_snapshot: Callable[[Ledger], History] = nothing_kept,
     ) -> None:
         self.ledger = ledger
         self.halted = ""
@@ -45,6 +57,7 @@ class Control:
         self._vault_key = vault_key
         self._random = random
         self._checkpoint_root = checkpoint_root
+        self._latest_snapshot = latest_snapshot
         self.rebuild()
 
     @property
@@ -55,12 +68,15 @@ class Control:
     @property
     def position(self) -> int:
         """Size of the ledger this writer has seen: the next batch goes there."""
-        return self.memory.position
+        return self.memory.history.position
 
     def rebuild(self) -> None:
         """Make everything in memory again from the ledger. Raises `LedgerError` when it cannot be gone on with."""
         self.ledger.resume()
-        self.memory = Memory(self.ledger, self._policy_set, self._vault_key, self._random)
+        history = self._latest_snapshot(self.ledger)
+        self.replayed_from = history.position
+        """The position of the snapshot that it all was made from."""
+        self.memory = Memory(self.ledger, self._policy_set, self._vault_key, self._random, history)
         self.launching = Launching(self.memory.specs.of, self.memory.secrets.value, self._checkpoint_root)
 
     def step(self, requests: Sequence[Request], observations: Sequence[Seen], now_ms: int) -> Step:
@@ -78,16 +94,16 @@ class Control:
     def commit(self, step: Step) -> None:
         """Make a step durable: its entries and rows together, at the position it was based on, or not at all."""
         self.ledger.append(self.position, encode_all(step.events), step.rows, step.at_ms)
-        self.memory.position += len(step.events)
+        self.memory.history.position += len(step.events)
         if step.events:
-            self.memory.latest_ms = step.events[-1].at_ms
+            self.memory.history.latest_ms = step.events[-1].at_ms
         self.memory.kept_answers.clear()
         self.memory.specs.forget_oldest()
 
     def _step(self, requests: Sequence[Request], observations: Sequence[Seen], now_ms: int) -> Step:
         memory = self.memory
         # The ledger's time never goes back, not even when the machine's clock was behind at a restart.
-        now_ms = max(now_ms, memory.latest_ms)
+        now_ms = max(now_ms, memory.history.latest_ms)
         draft = Draft(memory.world, memory.books, memory.lending, memory.outputs, now_ms)
         # 1. What engines saw has happened already, so it comes before what people want.
         for seen in sorted(observations, key=lambda each: each.what.at_ms):
@@ -115,10 +131,11 @@ class Control:
             log.error("engine %s spoke of %s, which is not its own", seen.engine, seen.what.attempt_id)
         event = None
         if is_its_own:
-            event = event_of(draft.world, seen.what, self.memory.false_starts(job), self.memory.latest_ms, draft.now_ms)
+            latest_ms = self.memory.history.latest_ms
+            event = event_of(draft.world, seen.what, self.memory.false_starts(job), latest_ms, draft.now_ms)
         if event is not None:
             draft.record(event)
-            self.memory.note(event)
+            self.memory.history.note(event)
         elif isinstance(seen.what, Started) and not is_its_own:
             grace_ms = draft.world.nation.timing.grace_ms
             draft.orders.append(StopOrder(engine=seen.engine, attempt_id=seen.what.attempt_id, grace_ms=grace_ms))

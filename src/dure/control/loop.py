@@ -77,6 +77,8 @@ class Loop:
 
     def __init__(self, control: Control, clock: Clock, engines: Engines, workers: Workers = Thread) -> None:
         self.control = control
+        self.after_commit: Callable[[int], None] = lambda position: None
+        """Told the size of the ledger after each batch."""
         self.feed = Feed(control.position)
         self.trouble = ""
         """Why the last batch could not be made durable; empty when all is well."""
@@ -161,6 +163,7 @@ class Loop:
             each.reply(answer)
         self.feed.publish(self.control.position, step.changes)
         self._order(step.orders)
+        self.after_commit(self.control.position)
         if self._changed_contacts():
             # A site was declared to which there is no way now.
             self._wanted.set()

@@ -6,19 +6,15 @@ from collections.abc import Hashable
 
 from msgspec import Struct
 
-from dure.audit import Books
 from dure.control.accounts import Accounts
-from dure.control.outputs import Outputs
+from dure.control.history import History
 from dure.control.ports import Ledger, RandomBytes
 from dure.control.specs import Specs
 from dure.control.tokens import Tokens
 from dure.control.vault import Secrets, Vault
 from dure.intake.nation_index import NationIndex
-from dure.model.events import AnyEvent, AttemptEnded, AttemptStarted, JobSubmitted, TokenIssued, decode
-from dure.model.jobs import Outcome
+from dure.model.events import JobSubmitted
 from dure.policy import PolicyInForce, PolicySet
-from dure.reports.lending_totals import LendingTotals
-from dure.world.world import World
 
 MOST_LIKENESSES = 10_000
 
@@ -34,33 +30,28 @@ class RandomStreams(Struct, frozen=True, kw_only=True):
 class Memory:
     """World, books, totals, tokens, specs and counters as of the ledger's last entry."""
 
-    def __init__(self, ledger: Ledger, policy_set: PolicySet, vault_key: bytes, random: RandomStreams) -> None:
+    def __init__(
+        self, ledger: Ledger, policy_set: PolicySet, vault_key: bytes, random: RandomStreams, history: History
+    ) -> None:
+        for entry in ledger.entries(history.position):
+            history.take_in(entry)
+        self.history = history
         self.ledger = ledger
         self.random = random
-        self.world = World()
-        self.books = Books()
-        self.lending = LendingTotals()
+        self.world = history.world
+        self.books = history.books
+        self.lending = history.lending
+        self.outputs = history.outputs
         self.specs = Specs(ledger, random.salts)
         self.vault = Vault(vault_key, random.nonces)
         self.secrets = Secrets(ledger, self.vault)
-        self.outputs = Outputs()
+        self.tokens = Tokens(ledger.rows("tokens"))
+        self.accounts = Accounts(ledger.rows("accounts"))
         self.kept_answers: dict[str, bytes] = {}
         """Bodies of `requests` rows that are not durable yet."""
         self.accepted: dict[Hashable, JobSubmitted] = {}
         """A job of each likeness that was accepted under this nation."""
-        self.position = 0
-        self.latest_ms = 0
-        """Time of the ledger's last entry."""
         self._policy_set = policy_set
-        self._jobs_made = 0
-        self._false_starts: dict[str, int] = {}
-        self._tokens_made = 0
-        for entry in ledger.entries():
-            self._replay(decode(entry))
-            self.position += 1
-        self.world.touched.clear()
-        self.tokens = Tokens(ledger.rows("tokens"))
-        self.accounts = Accounts(ledger.rows("accounts"))
         self.bind_nation()
 
     def bind_nation(self) -> None:
@@ -77,48 +68,23 @@ class Memory:
 
     def upcoming_job(self) -> str:
         """The id that the next job will have."""
-        return f"j{self._jobs_made + 1}"
+        return f"j{self.history.jobs_made + 1}"
 
     def next_job(self) -> str:
         """The id of the next job: `j1`, `j2`, ..."""
-        self._jobs_made += 1
-        return f"j{self._jobs_made}"
+        self.history.jobs_made += 1
+        return f"j{self.history.jobs_made}"
 
     def take_back_job(self, job: str) -> None:
         """The id was not used: the job was refused. Only for the id given out last."""
         self.specs.remove(job)
-        self._jobs_made -= 1
+        self.history.jobs_made -= 1
 
     def next_token(self) -> str:
         """The opaque id of the next token: `t1`, `t2`, ..."""
-        self._tokens_made += 1
-        return f"t{self._tokens_made}"
+        self.history.tokens_made += 1
+        return f"t{self.history.tokens_made}"
 
     def false_starts(self, job: str) -> int:
         """How often in a row an engine could not start the job."""
-        return self._false_starts.get(job, 0)
-
-    def note(self, event: AnyEvent) -> None:
-        """Count what the next decisions of the loop depend on and no card has."""
-        match event:
-            case AttemptEnded(outcome=Outcome.NEVER_STARTED):
-                self._false_starts[event.job] = self.false_starts(event.job) + 1
-            case AttemptStarted() | AttemptEnded():
-                self._false_starts.pop(event.job, None)
-            case _:
-                return
-
-    def _replay(self, event: AnyEvent) -> None:
-        self.world.apply(event)
-        self.books.apply(event)
-        self.lending.apply(event)
-        self.note(event)
-        self.outputs.note(self.world)
-        self.latest_ms = event.at_ms
-        match event:
-            case JobSubmitted():
-                self._jobs_made = max(self._jobs_made, int(event.job[1:]))
-            case TokenIssued():
-                self._tokens_made += 1
-            case _:
-                return
+        return self.history.false_starts.get(job, 0)

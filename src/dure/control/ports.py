@@ -17,7 +17,7 @@ from dure.executors.contract import (
     Refused,
     Started,
 )
-from dure.ledger.contract import Checkpoint, Ledger, LedgerFenced, Row
+from dure.ledger.contract import Checkpoint, Ledger, LedgerFenced, Row, StoredLog
 
 __all__ = [
     "Checkpoint",
@@ -36,6 +36,7 @@ __all__ = [
     "Refused",
     "Row",
     "Started",
+    "StoredLog",
     "Worker",
     "Workers",
 ]
