@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +14,9 @@ Document = dict[str, Any]
 
 ORGANISATIONS = ("ministry", "hanbit", "narae", "gaon")
 GPUS_PER_NODE = 4
+DATASET = "scans"
+SBATCH_WORDS = {"name", "project", "command", "time", "gpus", "nodes", "cpus"}
+PURPOSES = ("research", "research", "commercial")
 
 
 def nation_document(chance: random.Random) -> Document:
@@ -36,6 +40,7 @@ def nation_document(chance: random.Random) -> Document:
             {"name": name, "kind": "startup", "country": "KR", "projects": [f"{name}-{each}" for each in ("a", "b")]}
             for name in organisations
         ],
+        "datasets": [_dataset(chance, sites, organisations)],
         "shares": [_share(chance, name, gpus, len(organisations)) for name in organisations],
     }
 
@@ -49,6 +54,19 @@ def _site(chance: random.Random, number: int, gpu_class: str) -> Document:
         "owner": "ministry",
         "engine": chance.choice(["local", "local", "slurm", "ray"]),
         "nodes": [group | {"memory": "256GB"}],
+    }
+
+
+def _dataset(chance: random.Random, sites: list[Document], organisations: Sequence[str]) -> Document:
+    """Data that may be read at some sites, by some, for research."""
+    return {
+        "name": DATASET,
+        "owner": "ministry",
+        "classes": ["pseudonymised"],
+        "jurisdiction": "KR",
+        "purposes": ["research"],
+        "sites": [site["name"] for site in sites if chance.random() < 0.6] or [sites[0]["name"]],
+        "readers": [name for name in organisations if chance.random() < 0.5],
     }
 
 
@@ -104,6 +122,8 @@ def job_document(chance: random.Random, number: int, project: str, now_ms: int, 
     elif chance.random() < 0.2:
         document["retry"] = {"limit": chance.randint(1, 3), "backoff": "1s"}
     document |= {"priority": chance.randint(0, 5)} if chance.random() < 0.2 else {}
+    document |= {"data": DATASET, "purpose": chance.choice(PURPOSES)} if chance.random() < 0.15 else {}
+    document |= {"secrets": ["TOKEN"]} if chance.random() < 0.05 else {}
     document |= {"preemptible": False} if chance.random() < 0.15 else {}
     document |= {"depends": [chance.choice(jobs)]} if jobs and chance.random() < 0.1 else {}
     document |= _dates(chance, now_ms) if chance.random() < 0.08 and "replicas" not in document else {}
@@ -163,6 +183,18 @@ def spoilt(chance: random.Random, document: Document) -> Document:
 
 def as_text(chance: random.Random, document: Document) -> tuple[str, bytes]:
     """Media type and body, in one of the forms that are read."""
+    if chance.random() < 0.2 and set(document) <= SBATCH_WORDS and isinstance(document.get("gpus", ""), str):
+        return "text/x-shellscript", _as_script(document).encode()
     if chance.random() < 0.5:
         return "application/json", json.dumps(document).encode()
     return "application/yaml", yaml.safe_dump(document).encode()
+
+
+def _as_script(document: Document) -> str:
+    """The same job for those who come from Slurm. What it does is said in its text, where the engine finds it."""
+    lines = ["#!/bin/bash", f"#SBATCH --job-name={document['name']}", f"#SBATCH --account={document['project']}"]
+    lines += [f"#SBATCH --time=00:00:{document['time'][:-1]}"] if document.get("time", "").endswith("30s") else []
+    lines += [f"#SBATCH --gpus-per-node={document['gpus']}"] if "gpus" in document else []
+    lines += [f"#SBATCH --nodes={document['nodes']}"] if "nodes" in document else []
+    lines += [f"#SBATCH --cpus-per-task={document['cpus']}"] if "cpus" in document else []
+    return "\n".join([*lines, " ".join(document["command"]), ""])

@@ -21,6 +21,7 @@ from dure.executors.contract import (
     Refused,
     Started,
 )
+from dure.model.fleet import Engine
 from tests.simulation.faults import Faults
 from tests.simulation.scheduler import EPOCH_MS, SECOND_US, Scheduler
 
@@ -61,7 +62,7 @@ class Attempt:
     def __init__(self, launch: Launch) -> None:
         self.launch = launch
         self.name = launch.attempt_id
-        self.behaviour = Behaviour(launch.argv)
+        self.behaviour = Behaviour(launch.argv or launch.script.split())
         self.phase = Phase.TAKEN
         self.is_warned = False
         self.is_stopped = False
@@ -173,7 +174,7 @@ class SimulatedEngine:
         attempt.phase = Phase.RUNNING
         self.note(f"{attempt.name} begins")
         self.watcher.began(self, attempt)
-        attempt.began = Started(attempt_id=attempt.name, at_ms=self.now_ms())
+        attempt.began = Started(attempt_id=attempt.name, at_ms=self.now_ms(), nodes=self._nodes_chosen(attempt))
         self.report(attempt.began)
         behaviour = attempt.behaviour
         self._later(behaviour.runs_us, lambda: self._end(attempt, behaviour.exit_code))
@@ -184,6 +185,12 @@ class SimulatedEngine:
             self._later(within_us, lambda: self._end(attempt, KILLED, was_lost=True))
         if attempt.is_warned:
             self._listen(attempt)
+
+    def _nodes_chosen(self, attempt: Attempt) -> tuple[str, ...]:
+        """Other engines than the local one give nodes names of their own."""
+        if self.address.engine is Engine.LOCAL:
+            return ()
+        return tuple(f"{self.site}-{each.node}" for each in attempt.launch.placements)
 
     def _listen(self, attempt: Attempt) -> None:
         if attempt.behaviour.yields:

@@ -175,6 +175,7 @@ class Invariants(Watcher):
             self.broken(f"{name} starts while {self.open[start.job].start.attempt} is open")
         if start.site not in asked.sites:
             self.broken(f"{name} starts at {start.site}, which no policy decision allows")
+        self._check_data(start, asked)
         if start.site in self.lost_sites:
             self.broken(f"{name} starts at {start.site}, which is out of contact")
         for placement in start.placements:
@@ -183,6 +184,18 @@ class Invariants(Watcher):
         for job, held in self.open.items():
             if any(_overlap(mine, theirs) for mine in start.placements for theirs in held.start.placements):
                 self.broken(f"{name} gets a GPU that {job}.{held.start.attempt} has")
+
+    def _check_data(self, start: Start, asked: JobSubmitted) -> None:
+        """No byte is read where it may not be. Agreements may change after a job was accepted; nations here do not."""
+        owner = asked.project.partition("-")[0]
+        for dataset in self.nation.datasets:
+            if dataset.name in asked.data:
+                if start.site not in dataset.sites:
+                    self.broken(f"{start.job} reads {dataset.name} at {start.site}, which has no copy")
+                if owner not in (dataset.owner, *dataset.readers):
+                    self.broken(f"{start.job} reads {dataset.name}, and {owner} may not")
+                if asked.purpose not in {each.value for each in dataset.purposes}:
+                    self.broken(f"{start.job} reads {dataset.name} for {asked.purpose}")
 
     def _check_limits(self, start: Start) -> None:
         """No share uses more than its limit once those that give way have gone."""

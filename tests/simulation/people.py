@@ -18,6 +18,7 @@ from dure.control.requests import (
     Reply,
     Request,
     RevokeToken,
+    StoreSecret,
     SubmitJob,
     Submitted,
     TokenIssuedOnce,
@@ -79,7 +80,7 @@ class People:
 
     def do_something(self) -> None:
         """One person does one thing."""
-        match self.chance.choices(range(7), [40, 8, 3, 4, 2, 4, 3])[0]:
+        match self.chance.choices(range(8), [40, 8, 3, 4, 2, 4, 3, 2])[0]:
             case 0:
                 self.submit()
             case 1:
@@ -92,6 +93,8 @@ class People:
                 self.issue_or_revoke()
             case 5:
                 self.submit_again()
+            case 6:
+                self.store_secret()
             case _:
                 self.look_around()
 
@@ -142,6 +145,13 @@ class People:
             self.send(RevokeToken(caller=PLATFORM, token=self.chance.choice(self.tokens)))
         else:
             self.send(IssueToken(caller=PLATFORM, role=Role.OPERATOR))
+
+    def store_secret(self) -> None:
+        """A member stores a secret of a project, theirs or not."""
+        project = self.chance.choice(self.projects)
+        caller = self._member(project if self.chance.random() < 0.8 else self.chance.choice(self.projects))
+        value = self.chance.randbytes(8).hex().encode()
+        self.send(StoreSecret(caller=caller, project=project, name="TOKEN", value=value))
 
     def look_around(self) -> None:
         """Somebody asks what would happen; that changes nothing."""

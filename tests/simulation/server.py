@@ -15,6 +15,7 @@ from dure.control.orders import Engines
 from dure.control.requests import Reply, Request, SubmitJob
 from dure.intake.jobfile import job_from_json, job_from_yaml
 from dure.intake.refusals import BadInput
+from dure.intake.sbatch import job_from_sbatch
 from dure.policy import PolicySet
 from tests.simulation.disk import SimulatedDisk, SimulatedLedger
 from tests.simulation.engine import SimulatedEngine, SimulatedExecutor
@@ -166,7 +167,13 @@ class Life:
 def read_job(kind: str, body: bytes, caller: Caller, key: str) -> SubmitJob | BadInput:
     """What the API makes of a body before it asks the loop."""
     try:
-        spec = job_from_json(body) if kind == "application/json" else job_from_yaml(body.decode())
+        match kind:
+            case "application/json":
+                spec = job_from_json(body)
+            case "text/x-shellscript":
+                spec = job_from_sbatch(body.decode()).spec
+            case _:
+                spec = job_from_yaml(body.decode())
     except BadInput as bad:
         return bad
     digest = hashlib.sha256(kind.encode() + b"\0" + body).hexdigest()

@@ -101,6 +101,7 @@ class Engines:
         self._executors = dict(executors)
         self._never_started: dict[EngineAddress, set[str]] = {address: set() for address in executors}
         """Attempts of which an engine has said so. Whoever hears of it may have started the next one meanwhile."""
+        self._fetched: dict[EngineAddress, list[Seen]] = {address: [] for address in executors}
 
     @property
     def addresses(self) -> tuple[EngineAddress, ...]:
@@ -126,19 +127,22 @@ class Engines:
 
     def observe(self, engine: EngineAddress) -> list[Seen]:
         """What an engine has seen since the last call."""
-        seen = self._executors[engine].observe()
-        self._never_started[engine].update(each.attempt_id for each in seen if isinstance(each, NeverStarted | Refused))
-        return [Seen(engine, what) for what in seen]
+        self._fetch(engine)
+        seen, self._fetched[engine] = self._fetched[engine], []
+        return seen
 
     def never_started(self, engine: EngineAddress) -> frozenset[str]:
-        """The attempts of which `observe` has told that they never started."""
+        """The attempts of which `observe` tells, or has told, that they never started."""
         return frozenset(self._never_started[engine])
 
     def recover(self, engine: EngineAddress, attempt_ids: Iterable[str]) -> dict[str, Observation | None]:
         """What an engine knows of attempts that are open. Of all others, nobody will hear again."""
         asked = list(attempt_ids)
+        known = self._executors[engine].recover(asked)
+        # What it saw until now must be fetched before anything is sent again, so that nobody takes it for news then.
+        self._fetch(engine)
         self._never_started[engine].intersection_update(asked)
-        return self._executors[engine].recover(asked)
+        return known
 
     def contact(self, engine: EngineAddress) -> Contact | None:
         """How old what is known of an engine is; None where no way to it was set up."""
@@ -163,6 +167,11 @@ class Engines:
         """Let go of all engines, with or without what they run."""
         for executor in self._executors.values():
             executor.close(kill)
+
+    def _fetch(self, engine: EngineAddress) -> None:
+        seen = self._executors[engine].observe()
+        self._never_started[engine].update(each.attempt_id for each in seen if isinstance(each, NeverStarted | Refused))
+        self._fetched[engine].extend(Seen(engine, what) for what in seen)
 
     def _forget(self, order: ForgetOrder) -> None:
         try:

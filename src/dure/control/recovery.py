@@ -29,8 +29,6 @@ class Known(Struct, frozen=True, kw_only=True):
 
     attempts: dict[str, Observation | None]
     over: list[str]
-    earlier: list[Seen]
-    """What it had seen before it was asked, and nobody had fetched."""
     never_started: frozenset[str]
     """Attempts of which it was heard before that they never started; that may be on its way to the world."""
 
@@ -49,18 +47,16 @@ def open_attempts(world: World, engine: EngineAddress) -> list[str]:
 
 def ask_engine(engines: Engines, engine: EngineAddress, attempt_ids: Sequence[str]) -> Known:
     """Have the engine say what it knows. May take long, or fail."""
-    earlier = engines.observe(engine)
     return Known(
         attempts=engines.recover(engine, attempt_ids),
         over=engines.over(engine),
-        earlier=earlier,
         never_started=engines.never_started(engine),
     )
 
 
 def sort_out(control: Control, engine: EngineAddress, known: Known) -> Found:
     """Set what an engine knows against the world."""
-    found = Found(observations=[*known.earlier], orders=[])
+    found = Found(observations=[], orders=[])
     for name, seen in known.attempts.items():
         job, attempt = split_attempt_id(name)
         card = control.world.jobs.get(job)
