@@ -278,3 +278,9 @@ class Story:
             "wake": again.next_wake_ms() == live.next_wake_ms(),
         }
         self.invariants.problems.extend(f"replayed {name} differ" for name, is_same in same.items() if not is_same)
+
+
+def play(seed: int, folder: Path, policy_set: PolicySet, tell: Callable[[str], None] | None = None) -> Outcome:
+    """Play a story in a folder of its own. What the platform or the simulation does not survive is a problem, too."""
+    story = Story(seed, folder / str(seed), policy_set, tell)
+    return story.play()
