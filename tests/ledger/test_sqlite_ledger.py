@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -172,6 +173,30 @@ def test_a_failure_within_the_transaction_leaves_nothing(path: Path) -> None:
         ledger.append(2, entries(2, 9_000), [row("job-2", "queued")], NOON_MS)
         with ledger.stored() as log:
             assert verify(log, SIGNER.verifier).is_sound
+
+
+def test_an_append_interrupted_at_any_step_is_recorded_whole_or_refused_whole(path: Path) -> None:
+    refused = 0
+    with closing(SqliteLedger.open(path, SIGNER)) as ledger:
+        for steps in (*range(1, 1_200, 7), 10_000):
+            before, once = ledger.size, iter([1])
+            # SQLite asks after so many of its steps whether to go on; some of them come after the commit.
+            ledger._writer.set_progress_handler(partial(next, once, 0), steps)
+            try:
+                ledger.append(before, entries(before, before + 3), [row(f"job-{before}", "queued")], NOON_MS)
+            except LedgerWriteFailed:
+                refused += 1
+                assert ledger.size == before
+            finally:
+                ledger._writer.set_progress_handler(None, 0)
+            assert list(ledger.entries()) == entries(0, ledger.size)
+        recorded = ledger.size
+    assert refused
+    assert recorded
+    with read_stored(path) as log:
+        verdict = verify(log, SIGNER.verifier)
+    assert verdict.is_sound
+    assert verdict.size == recorded
 
 
 def test_a_busy_database_refuses_the_append_whole(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -120,7 +120,8 @@ class SimulatedLedger(SqliteLedger):
             append()
             return
         # SQLite asks every few steps whether to go on, so the transaction fails at any point within it.
-        self._writer.set_progress_handler(lambda: 1, disk.chance.randint(1, MOST_STEPS_BEFORE_INTERRUPTION))
+        once = iter([1])
+        self._writer.set_progress_handler(lambda: next(once, 0), disk.chance.randint(1, MOST_STEPS_BEFORE_INTERRUPTION))
         try:
             append()
         except LedgerWriteFailed:

@@ -206,9 +206,9 @@ class SimulatedEngine:
         ran = attempt.phase is Phase.RUNNING
         attempt.phase = Phase.OVER
         self.note(f"{attempt.name} ends with {exit_code}{' (lost)' if was_lost else ''}")
+        attempt.last = Ended(attempt_id=attempt.name, at_ms=self.now_ms(), exit_code=exit_code, was_lost=was_lost)
         if ran:
             self.watcher.ended(self, attempt)
-        attempt.last = Ended(attempt_id=attempt.name, at_ms=self.now_ms(), exit_code=exit_code, was_lost=was_lost)
         self.report(attempt.last)
 
     def _never(self, attempt: Attempt, phase: Phase, reason: str) -> None:

@@ -21,6 +21,7 @@ from dure.control.requests import (
     Submitted,
     TokenIssuedOnce,
 )
+from dure.executors.contract import Ended
 from dure.ledger.contract import Row
 from dure.model.events import (
     AttemptEnded,
@@ -34,6 +35,7 @@ from dure.model.events import (
     TokenIssued,
     decode,
 )
+from dure.model.jobs import Outcome
 from dure.model.nation import Nation
 from dure.model.plan import Claim, Decision, Placement, Spare, Start, Stop, Warn
 from dure.world.templates import split_copy
@@ -75,6 +77,7 @@ class Invariants(Watcher):
         self.latest_ms = 0
         self.answers: dict[tuple[str, str], tuple[str, tuple[str, ...]]] = {}
         self.ran: set[str] = set()
+        self.exit_codes: dict[str, int] = {}
         self.running: dict[str, tuple[SimulatedEngine, Attempt]] = {}
 
     def broken(self, what: str) -> None:
@@ -161,6 +164,8 @@ class Invariants(Watcher):
         held = self.open.pop(event.job, None)
         if held is None or held.start.attempt != event.attempt:
             self.broken(f"{event.job}.{event.attempt} ended, but was not open")
+        if event.outcome is Outcome.SUCCEEDED and self.exit_codes.get(f"{event.job}.{event.attempt}") != 0:
+            self.broken(f"{event.job}.{event.attempt} is said to have succeeded, and did not")
         self.over.add(f"{event.job}.{event.attempt}")
 
     def _check_start(self, start: Start, name: str) -> None:
@@ -285,6 +290,8 @@ class Invariants(Watcher):
     def ended(self, engine: SimulatedEngine, attempt: Attempt) -> None:
         """Processes are gone."""
         self.running.pop(attempt.name, None)
+        if isinstance(attempt.last, Ended):
+            self.exit_codes[attempt.name] = attempt.last.exit_code
 
 
 def _milli(placements: Sequence[Placement]) -> int:

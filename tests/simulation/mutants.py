@@ -4,7 +4,6 @@
 """
 
 from __future__ import annotations
-
 import __future__
 
 import importlib

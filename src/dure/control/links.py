@@ -33,7 +33,14 @@ class Link:
     """The way to one engine. All methods are for the event loop's thread."""
 
     def __init__(
-        self, address: EngineAddress, engines: Engines, control: Control, clock: Clock, worker: Worker, report: Report
+        self,
+        address: EngineAddress,
+        engines: Engines,
+        control: Control,
+        clock: Clock,
+        worker: Worker,
+        report: Report,
+        durable: asyncio.Event,
     ) -> None:
         self.address = address
         self._engines = engines
@@ -41,6 +48,7 @@ class Link:
         self._clock = clock
         self._worker = worker
         self._report = report
+        self._durable = durable
         self._orders: list[Order] = []
         self._news = asyncio.Event()
         self._ordered = asyncio.Event()
@@ -100,6 +108,7 @@ class Link:
     async def _recover(self) -> None:
         complaint = ""
         while True:
+            await self._until_durable()
             try:
                 names = open_attempts(self._control.world, self.address)
                 known = await self._worker.run(partial(ask_engine, self._engines, self.address, names))
@@ -109,6 +118,7 @@ class Link:
                     log.warning("engine %s does not say what it runs; it is asked again: %s", self.address, error)
                 await asyncio.sleep(RETRY_S)
                 continue
+            await self._until_durable()
             found = sort_out(self._control, self.address, known)
             # What waits to be sent about these attempts is found anew, if it still holds.
             self._orders = [order for order in self._orders if order.attempt_id not in known.attempts]
@@ -118,6 +128,11 @@ class Link:
             self._news.set()
             self._report(found.observations)
             return
+
+    async def _until_durable(self) -> None:
+        """Wait until the world says nothing that the ledger does not; so it is until the next time this task waits."""
+        while not self._durable.is_set():
+            await self._durable.wait()
 
     async def _send_forever(self) -> None:
         """Send orders in turn. What an engine did not take is sent again, before anything newer for that attempt."""

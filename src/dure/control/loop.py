@@ -87,10 +87,13 @@ class Loop:
         self._waiting: list[Waiting] = []
         self._seen: list[Seen] = []
         self._wanted = asyncio.Event()
+        self._durable = asyncio.Event()
+        """Set while the world is what the ledger says; a step that is being appended is not durable yet."""
+        self._durable.set()
         self._closing = False
         self._appender = workers("append")
         self._links = {
-            address: Link(address, engines, control, clock, workers(str(address)), self._take_seen)
+            address: Link(address, engines, control, clock, workers(str(address)), self._take_seen, self._durable)
             for address in engines.addresses
         }
         self._steps: asyncio.Task[None] | None = None
@@ -150,6 +153,7 @@ class Loop:
         seen, self._seen = self._seen, []
         if self._waiting:
             self._wanted.set()
+        self._durable.clear()
         try:
             contacts = self._changed_contacts()
             requests = [*contacts, *(each.request for each in waiting)]
@@ -159,6 +163,7 @@ class Loop:
         except Exception as error:  # A full disk, another writer, or our own bug: it is the same to those who wait.
             await self._start_over(waiting, seen, error)
             return
+        self._durable.set()
         for each, answer in zip(waiting, step.answers[len(contacts) :], strict=True):
             each.reply(answer)
         self.feed.publish(self.control.position, step.changes)
@@ -179,6 +184,7 @@ class Loop:
             await asyncio.sleep(RETRY_S)
             try:
                 await self._appender.run(self.control.rebuild)
+                self._durable.set()
                 await self._recover()
             except Exception:
                 log.critical("the world could not be rebuilt yet", exc_info=True)

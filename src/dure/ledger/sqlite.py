@@ -15,7 +15,15 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from dure.ledger.contract import Checkpoint, LedgerFenced, LedgerInUse, LedgerUnreadable, Row, StoredLog
+from dure.ledger.contract import (
+    Checkpoint,
+    LedgerFenced,
+    LedgerInUse,
+    LedgerUnreadable,
+    LedgerWriteFailed,
+    Row,
+    StoredLog,
+)
 from dure.ledger.head import Head, StoredHead, packed, proven_head
 from dure.ledger.lock import WriterLock
 from dure.ledger.merkle import leaf_hashes
@@ -83,11 +91,16 @@ class SqliteLedger:
                 raise LedgerFenced(f"{self.path} has {self.size} entries, not {expected_size}")
             leaves = leaf_hashes(entries)
             head = self._head.extended(leaves, self._signer, at_ms)
-            with transaction(self._writer, self.path):
-                self._refuse_when_overtaken()
-                _insert_entries(self._writer, expected_size, entries, leaves)
-                self._write_head(head)
-                _write_rows(self._writer, rows)
+            try:
+                with transaction(self._writer, self.path):
+                    self._refuse_when_overtaken()
+                    _insert_entries(self._writer, expected_size, entries, leaves)
+                    self._write_head(head)
+                    _write_rows(self._writer, rows)
+            except LedgerWriteFailed:
+                # SQLite may report a failure of something that it did after the commit.
+                if not entries or not self._has(head):
+                    raise
             # In one step, so that a reader on another thread never sees a size without its checkpoint.
             self._head = head
 
@@ -158,6 +171,13 @@ class SqliteLedger:
         if (size, note, term) != (self.size, self._head.note, self._term):
             self._is_overtaken = True
             raise LedgerFenced(f"{self.path} was changed by another process and has {size} entries, not {self.size}")
+
+    def _has(self, head: Head) -> bool:
+        """True when this is what lies in the file."""
+        try:
+            return _position(self._writer) == (head.frontier.size, head.note)
+        except sqlite3.DatabaseError:
+            return False
 
     def _write_head(self, head: Head) -> None:
         if head.checkpoint is None or head is self._head:
