@@ -24,7 +24,7 @@ from dure.bootstrap import compile_everything, make_policy_set, prepare_compilat
 from dure.policy import PolicySet
 
 LIST = Path(__file__).with_name("mutants.toml")
-SEEDS_TRIED = 100
+SEEDS_TRIED = 60
 
 
 class Mutant(Struct, frozen=True, kw_only=True):
@@ -54,14 +54,14 @@ def planted(mutant: Mutant) -> Iterator[None]:
     original = inspect.getattr_static(owner, name)
     spoilt = _spoilt(original, mutant, module.__dict__)
     # Other modules may have the function under its name, too.
-    users = [owner] if owners else [each for each in list(sys.modules.values()) if _has(each, name, original)]
-    for each in users:
-        setattr(each, name, spoilt)
+    users = [owner] if owners else [user for user in list(sys.modules.values()) if _has(user, name, original)]
+    for user in users:
+        setattr(user, name, spoilt)
     try:
         yield
     finally:
-        for each in users:
-            setattr(each, name, original)
+        for user in users:
+            setattr(user, name, original)
 
 
 def _has(module: object, name: str, function: object) -> bool:
@@ -69,7 +69,7 @@ def _has(module: object, name: str, function: object) -> bool:
 
 
 def _spoilt(original: Any, mutant: Mutant, names: dict[str, Any]) -> Any:
-    function = inspect.unwrap(original.fget if isinstance(original, property) else original)
+    function: Any = original.fget if isinstance(original, property) else inspect.unwrap(original)
     source = textwrap.dedent(inspect.getsource(function))
     old, new = textwrap.dedent(mutant.old), mutant.new
     assert source.count(old.strip()) == 1, f"{mutant.bug}: {mutant.old}"
@@ -87,7 +87,8 @@ def seed_that_finds(mutant: Mutant, policy_set: PolicySet) -> int | None:
     from tests.simulation.story import play
 
     with planted(mutant):
-        for seed in (mutant.seed, *range(SEEDS_TRIED)):
+        seeds: list[int] = [mutant.seed, *range(SEEDS_TRIED)]
+        for seed in seeds:
             with TemporaryDirectory() as folder:
                 if play(seed, Path(folder), policy_set).problem:
                     return seed

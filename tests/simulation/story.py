@@ -30,6 +30,7 @@ LASTS_US = 150 * SECOND_US
 BETWEEN_PEOPLE_US = 3 * SECOND_US
 BETWEEN_FAULTS_US = 2 * SECOND_US
 SETTLES_WITHIN_US = 4 * 3600 * SECOND_US
+RECOVERS_BY_US = LASTS_US + 300 * SECOND_US
 LOOK_EVERY_US = 20 * SECOND_US
 MOST_EVENTS = 400_000
 
@@ -179,6 +180,8 @@ class Story:
     def _is_at_rest(self) -> bool:
         """Nothing runs, nothing is on its way, and only time could change that."""
         life = self.server.life
+        if life is not None and life.is_ready and life.platform.trouble and self.scheduler.now_us > RECOVERS_BY_US:
+            raise Violation(f"though nothing goes wrong any more, the platform is in trouble: {life.platform.trouble}")
         return (
             life is not None
             and life.is_ready
