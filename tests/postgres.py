@@ -31,6 +31,7 @@ SETTINGS = {
     "max_wal_senders": "0",
     "wal_level": "minimal",
     "autovacuum_naptime": "10s",
+    "recovery_init_sync_method": "syncfs",
 }
 
 

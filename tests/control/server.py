@@ -19,11 +19,19 @@ START_TIMEOUT_S = 180
 
 
 class ServerProcess:
-    """`dure up` on a state folder."""
+    """`dure up` on a state folder, and a database if one is named; `name` tells several on one folder apart."""
 
-    def __init__(self, state: Path, port: int = 0, options: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        state: Path,
+        port: int = 0,
+        options: Sequence[str] = (),
+        *,
+        name: str = "",
+        ready: str = "serves at",
+    ) -> None:
         self.state = state
-        self._output = state.with_suffix(".output")
+        self._output = state.with_suffix(f".{name}output")
         with self._output.open("w") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "dure.cli.main", "up", "--port", str(port), "--state", str(state), *options],
@@ -32,7 +40,7 @@ class ServerProcess:
                 cwd=state.parent,
                 env=_environment(),
             )
-        self.url = self._url_when_ready()
+        self.url = self._url_when(ready)
         self.port = int(self.url.rpartition(":")[2])
 
     @property
@@ -57,12 +65,16 @@ class ServerProcess:
         self.process.send_signal(signal.SIGINT)
         return self.process.wait(timeout=30)
 
-    def _url_when_ready(self) -> str:
+    def wait_until_it_leads(self) -> None:
+        """For one that stood by."""
+        self._url_when("serves at")
+
+    def _url_when(self, ready: str) -> str:
         deadline = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < deadline:
-            ready = re.search(r"serves at (https?://\S+)", self.output)
-            if ready:
-                return ready[1]
+            found = re.search(ready + r" (https?://[^\s:]+:\d+)", self.output)
+            if found:
+                return found[1]
             assert self.process.poll() is None, f"the server ended: {self.output}"
             time.sleep(0.02)
         raise AssertionError(f"the server was not ready in time: {self.output}")

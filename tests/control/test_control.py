@@ -35,9 +35,11 @@ from dure.model.events import (
     CancelRequested,
     JobReleased,
     JobSubmitted,
+    LedgerRestored,
     Planned,
     TooLate,
     decode,
+    encode,
 )
 from dure.model.jobs import ArrayRange, Checkpoint, JobState, Outcome, Retry
 from dure.model.plan import Placement, Plan, Start
@@ -112,6 +114,17 @@ def test_an_attempt_that_nobody_wants_any_more_is_stopped() -> None:
     [order] = run(control, seen=[Started(attempt_id="j7.1", at_ms=START_MS)]).orders
     assert isinstance(order, StopOrder)
     assert order.attempt_id == "j7.1"
+
+
+def test_after_a_restore_no_job_is_taken_for_one_that_the_backup_does_not_know() -> None:
+    ledger = MemoryLedger()
+    control = small_control(ledger)
+    submit(control, spec())
+    ledger.append(ledger.size, [encode(LedgerRestored(at_ms=START_MS, first_job=1_000_000))], [], START_MS)
+    control.rebuild()
+    [orphan] = run(control, seen=[Started(attempt_id="j2.1", at_ms=START_MS)]).orders
+    assert isinstance(orphan, StopOrder)
+    assert submit(control, spec()) == "j1000000"
 
 
 def test_a_borrower_is_warned_stopped_and_queued_again_whatever_its_exit_code() -> None:

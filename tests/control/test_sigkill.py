@@ -29,7 +29,7 @@ class Submitter(threading.Thread):
     """Submits jobs one after the other, each under its own key, and asks again until it has an answer."""
 
     def __init__(self, number: int, url: str, token: str, document: dict[str, object]) -> None:
-        super().__init__(name=f"client-{number}")
+        super().__init__(name=f"client-{number}", daemon=True)
         self.accepted: dict[str, list[str]] = {}
         self.enough = threading.Event()
         self._number = number

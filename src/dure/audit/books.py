@@ -22,6 +22,7 @@ from dure.model.events import (
     CancelRequested,
     JobReleased,
     JobSubmitted,
+    LedgerRestored,
     NationApplied,
     NodeChanged,
     Planned,
@@ -72,7 +73,9 @@ class Books:
                     self._mark_those_on(event.node, drained=True)
             case SiteContactChanged():
                 self._change_contact(event)
-            case JobReleased() | AttemptStarted() | AccessRefused() | TokenIssued() | TokenRevoked() | SecretStored():
+            case JobReleased() | AttemptStarted() | AccessRefused():
+                pass
+            case TokenIssued() | TokenRevoked() | SecretStored() | LedgerRestored():
                 pass
             case AccountAdded() | AccountChanged() | AccountRemoved():
                 pass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from dure.cli import access, fleet, follow, identity, jobs, ledger, lending, nation, queue, serve, sites, twin
+from dure.cli import access, backup, fleet, follow, identity, jobs, ledger, lending, nation, queue, serve, sites, twin
 
 SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "Jobs": (jobs.submit, follow.run, jobs.plan, queue.queue, queue.why, follow.logs, jobs.cancel),
@@ -12,7 +12,16 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "Proof": (ledger.ledger,),
     "Planning": (twin.twin,),
     "Identity": (identity.login, identity.logout, identity.whoami),
-    "Operation": (serve.up, nation.apply, access.account, access.token, access.secret, serve.demo),
+    "Operation": (
+        serve.up,
+        nation.apply,
+        access.account,
+        access.token,
+        access.secret,
+        backup.backup,
+        backup.restore,
+        serve.demo,
+    ),
 }
 
 

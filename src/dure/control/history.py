@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dure.audit import Books
 from dure.control.outputs import Outputs
-from dure.model.events import AnyEvent, AttemptEnded, AttemptStarted, JobSubmitted, TokenIssued, decode
+from dure.model.events import AnyEvent, AttemptEnded, AttemptStarted, JobSubmitted, LedgerRestored, TokenIssued, decode
 from dure.model.jobs import Outcome
 from dure.reports.lending_totals import LendingTotals
 from dure.world.world import World
@@ -39,6 +39,8 @@ class History:
         match event:
             case JobSubmitted():
                 self.jobs_made = max(self.jobs_made, int(event.job[1:]))
+            case LedgerRestored():
+                self.jobs_made = max(self.jobs_made, event.first_job - 1)
             case TokenIssued():
                 self.tokens_made += 1
             case _:

@@ -123,8 +123,7 @@ class Loop:
         if self._steps is not None:
             await asyncio.gather(self._steps, return_exceptions=True)
         await asyncio.gather(*(link.close() for link in self._links.values()))
-        for each in self._waiting:
-            each.reply(UNAVAILABLE)
+        self._refuse_waiting()
         self.feed.close()
         self._appender.close()
 
@@ -188,10 +187,17 @@ class Loop:
                 await self._recover()
             except Exception:
                 log.critical("the world could not be rebuilt yet", exc_info=True)
+                self._refuse_waiting()
                 continue
             self.trouble = ""
             self._wanted.set()
             return
+
+    def _refuse_waiting(self) -> None:
+        """Nobody is kept waiting for what may take long."""
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            each.reply(UNAVAILABLE)
 
     async def _recover(self) -> None:
         """Have every engine say what it runs; one that takes long says so later, and nothing is sent there before."""

@@ -44,7 +44,7 @@ _HINTS = (
     ("too many", "raise max_connections of the server, or close what else uses it"),
     ("refused", "see that PostgreSQL runs there and listens"),
     ("no such file", "see that PostgreSQL runs there and listens"),
-    ("translate host name", "check the host in the URL"),
+    ("resolve host", "check the host in the URL"),
     ("timeout", "see that PostgreSQL runs there and that nothing keeps it from being reached"),
 )
 

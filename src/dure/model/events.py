@@ -222,6 +222,15 @@ class AccountRemoved(Event, frozen=True, kw_only=True, omit_defaults=True, tag="
     by: str
 
 
+class LedgerRestored(Event, frozen=True, kw_only=True, omit_defaults=True, tag="ledger-restored"):
+    """The ledger was put back from a backup. What was recorded after that is not here, though engines may have run it.
+
+    No later job has a number below `first_job`, so that none is mistaken for one of those.
+    """
+
+    first_job: int
+
+
 AnyEvent = (
     NationApplied
     | JobSubmitted
@@ -239,6 +248,7 @@ AnyEvent = (
     | AccountAdded
     | AccountChanged
     | AccountRemoved
+    | LedgerRestored
 )
 
 _ENCODER = msgspec.json.Encoder(order="sorted")

@@ -22,6 +22,7 @@ from dure.model.events import (
     CancelRequested,
     JobReleased,
     JobSubmitted,
+    LedgerRestored,
     NationApplied,
     NodeChanged,
     NodeReason,
@@ -212,7 +213,7 @@ class World:
                 self._change_node(event)
             case SiteContactChanged():
                 self._change_contact(event)
-            case AccessRefused() | TokenIssued() | TokenRevoked() | SecretStored():
+            case AccessRefused() | TokenIssued() | TokenRevoked() | SecretStored() | LedgerRestored():
                 pass
             case AccountAdded() | AccountChanged() | AccountRemoved():
                 pass
