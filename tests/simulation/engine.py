@@ -375,6 +375,9 @@ class SimulatedExecutor:
     def capacity(self) -> tuple[NodeCapacity, ...] | None:
         return None
 
+    def gpu_use(self, attempt_id: str) -> None:
+        return None
+
     def log_path(self, attempt_id: str, rank: int) -> str | None:
         return None
 

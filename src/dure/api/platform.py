@@ -19,7 +19,7 @@ from dure.api.expectations import Expectations
 from dure.api.sessions import Sessions
 from dure.control.access import Grant
 from dure.control.feed import EVERYTHING
-from dure.control.logs import log_path
+from dure.control.logs import gpu_use, log_path
 from dure.control.loop import Loop
 from dure.control.orders import Engines, address_of
 from dure.control.ports import Clock
@@ -154,6 +154,8 @@ class Platform:
         if card is None:
             return None
         report = job_report(self.world, card, self.explain, viewer, self._spec_of, self.clock.now_ms())
+        if report.line.visible:
+            report = replace(report, gpu_use=gpu_use(self.world, self.engines, card))
         return replace(report, why=await self.expect(report.why)) if report.why and expect else report
 
     def explain(self, job: str) -> Why:

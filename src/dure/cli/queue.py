@@ -144,6 +144,9 @@ def _print_headline(report: JobReport) -> None:
         click.echo(f"  has {line.nodes} of up to {line.max_nodes} nodes")
     if report.engine_nodes:
         click.echo(f"  on {', '.join(report.engine_nodes)}, chosen by its site")
+    if report.gpu_use:
+        kwh = report.gpu_use.energy_j / 3_600_000
+        click.echo(f"  its GPUs used {kwh:.3f} kWh so far and were {report.gpu_use.busy_percent} % busy")
     if line.tasks:
         click.echo(f"  {line.tasks.note}")
     ended = f"exit code {line.exit_code}" if line.exit_code is not None and line.state.is_final else ""

@@ -1,4 +1,4 @@
-"""The output of jobs: read in pieces from where the engine keeps it."""
+"""What engines keep of jobs: their output, read in pieces from where it lies, and what their GPUs used."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from msgspec import Struct
 from dure.control.attempts import attempt_id
 from dure.control.launching import engine_of
 from dure.control.orders import Engines
+from dure.model.jobs import GpuUse
 from dure.world.cards import JobCard
 from dure.world.world import World
 
@@ -31,6 +32,11 @@ def read_piece(path: str, offset: int, most: int = LARGEST_PIECE) -> Piece:
         body = file.read(most)
     whole = body[: _end_of_last_character(body)]
     return Piece(text=whole.decode(errors="replace"), offset=start + len(whole), size=size)
+
+
+def gpu_use(world: World, engines: Engines, card: JobCard) -> GpuUse | None:
+    """What the GPUs of the job's latest attempt used so far, where they are metered."""
+    return engines.gpu_use(engine_of(world, card), attempt_id(card.job, card.attempt)) if card.attempt else None
 
 
 def log_path(world: World, engines: Engines, card: JobCard, attempt: int, rank: int) -> str | None:

@@ -23,6 +23,7 @@ from dure.control.ports import (
     Refused,
 )
 from dure.model.fleet import Engine, Site
+from dure.model.jobs import GpuUse
 
 log = logging.getLogger(__name__)
 
@@ -157,6 +158,11 @@ class Engines:
     def on_observation(self, engine: EngineAddress, wake: Callable[[], None]) -> None:
         """Have `wake` called, from any thread, when `observe` or `contact` has something new."""
         self._executors[engine].on_observation(wake)
+
+    def gpu_use(self, engine: EngineAddress, attempt_id: str) -> GpuUse | None:
+        """What the GPUs of an attempt used so far; None where nobody measures that."""
+        executor = self._executors.get(engine)
+        return executor.gpu_use(attempt_id) if executor else None
 
     def log_path(self, engine: EngineAddress, attempt_id: str, rank: int) -> str | None:
         """Where a rank's output lies on this machine, once there is any."""

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from dure.model.jobs import GpuUse
 from dure.model.plan import Placement
 
 
@@ -157,6 +158,10 @@ class Executor(Protocol):
 
     def capacity(self) -> tuple[NodeCapacity, ...] | None:
         """The nodes the engine has, to be compared with what was declared; None where it has none of its own."""
+        ...
+
+    def gpu_use(self, attempt_id: str) -> GpuUse | None:
+        """What the attempt's GPUs used so far; None where nobody measures that."""
         ...
 
     def log_path(self, attempt_id: str, rank: int) -> str | None:

@@ -200,6 +200,15 @@ more, wherever it then is.
 """
 
 
+class GpuUse(Struct, frozen=True, kw_only=True):
+    """What the real GPUs of an attempt used so far, by their own counters."""
+
+    energy_j: int
+    busy_percent: int
+    """On average over its GPUs, while somebody measured."""
+    measured_ms: int
+
+
 class Outcome(StrEnum):
     """How an attempt ended."""
 

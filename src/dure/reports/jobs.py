@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from dure.model.blockers import Blocker, Why
 from dure.model.events import JobSubmitted
-from dure.model.jobs import JobSpec, JobState
+from dure.model.jobs import GpuUse, JobSpec, JobState
 from dure.model.plan import Placement, StopReason
 from dure.reports.viewer import Viewer
 from dure.reports.wording import copies_text, gpus_text, short_reason, what_happened
@@ -144,6 +144,8 @@ class JobReport(Struct, frozen=True, kw_only=True):
     placements: tuple[Placement, ...] = ()
     engine_nodes: tuple[str, ...] = ()
     """By rank, in the names of the site's engine, when that chose the nodes."""
+    gpu_use: GpuUse | None = None
+    """Of the latest attempt, where its GPUs are metered."""
     first_started_at_ms: int | None = None
     waited_ms: int | None = None
     """From submission to the first start, or until now."""

@@ -13,9 +13,11 @@ from msgspec import Struct
 from dure.executors.contract import Launch
 from dure.executors.environment import JOB_PATH, command_line, gpu_list, identity
 from dure.executors.local import folders, records
+from dure.executors.local.gpus import Gpu
 from dure.executors.local.limits import MEBIBYTE, USUAL_LOG_BYTES, Limits
 from dure.executors.local.order import Order
 from dure.executors.local.sandbox import Sandboxes
+from dure.model.plan import Placement
 
 _RENDEZVOUS_ADDRESS = "127.0.0.1"
 _MOST_SANDBOXED_PROCESSES = 32_768
@@ -39,7 +41,7 @@ class Terms(Struct, frozen=True, kw_only=True):
 USUAL_TERMS = Terms()
 
 
-def order_of(launch: Launch, folder: str, terms: Terms, sandboxes: Sandboxes) -> Order:
+def order_of(launch: Launch, folder: str, terms: Terms, sandboxes: Sandboxes, real_gpus: tuple[Gpu, ...] = ()) -> Order:
     """The complete order for the supervisor. `folder` is the attempt's own.
 
     A relative working folder is one inside the attempt's own scratch folder.
@@ -53,7 +55,7 @@ def order_of(launch: Launch, folder: str, terms: Terms, sandboxes: Sandboxes) ->
         argv=command_line(launch, folder),
         workdir=os.path.normpath(os.path.join(folder, records.SCRATCH, launch.workdir)),
         checkpoint_dir=launch.checkpoint_dir,
-        environments=[rank_environment(launch, rank, folder, base) for rank in ranks],
+        environments=[rank_environment(launch, rank, folder, base, real_gpus) for rank in ranks],
         limits=limits_of(launch, terms),
         sandboxes=[sandboxes.options(launch, rank, folder) for rank in ranks] if launch.sandbox else [],
     )
@@ -70,19 +72,29 @@ def limits_of(launch: Launch, terms: Terms) -> Limits:
     )
 
 
-def rank_environment(launch: Launch, rank: int, folder: str, base: dict[str, str]) -> dict[str, str]:
+def rank_environment(
+    launch: Launch, rank: int, folder: str, base: dict[str, str], real_gpus: tuple[Gpu, ...] = ()
+) -> dict[str, str]:
     """All variables of one rank except `MASTER_PORT`, which is chosen when the attempt starts.
 
     A job may set everything but the names by which Dure tells it what and where it is.
     """
     return {
         **base,
-        "CUDA_VISIBLE_DEVICES": gpu_list(launch.placements[rank]),
+        "CUDA_VISIBLE_DEVICES": _visible_devices(launch.placements[rank], real_gpus),
         **launch.env,
         **launch.secret_env,
         **identity(launch, rank, folder),
         "MASTER_ADDR": _RENDEZVOUS_ADDRESS,
     }
+
+
+def _visible_devices(placement: Placement, real_gpus: tuple[Gpu, ...]) -> str:
+    """Real GPUs by UUID, because CUDA has an order of its own; those that are only declared by number."""
+    uuids = {gpu.index: gpu.uuid for gpu in real_gpus}
+    if placement.profile or not all(index in uuids for index in placement.gpus):
+        return gpu_list(placement)
+    return ",".join(uuids[index] for index in placement.gpus)
 
 
 def marker(folder: str) -> str:

@@ -10,13 +10,26 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import assert_never
 
-from dure.executors.contract import Contact, Ended, ExecutorError, Launch, NeverStarted, Observation, Refused
+from dure.executors.contract import (
+    Contact,
+    Ended,
+    ExecutorError,
+    Launch,
+    NeverStarted,
+    NodeCapacity,
+    Observation,
+    Refused,
+)
 from dure.executors.environment import objection, signal_number
 from dure.executors.local import records, shim
 from dure.executors.local.attempt import AttemptFolder, Fate, ended_attempt_ids, open_attempt_ids, remove_remains
 from dure.executors.local.environment import USUAL_TERMS, Terms, order_of
+from dure.executors.local.gpus import GpuDriver
+from dure.executors.local.limits import MEBIBYTE
 from dure.executors.local.link import Link
+from dure.executors.local.metering import Metering, gpu_use
 from dure.executors.local.sandbox import Sandboxes, objection_to_data
+from dure.model.jobs import GpuUse
 
 _LOG = logging.getLogger(__name__)
 _SERVER_LOCK = "server.lock"
@@ -65,7 +78,9 @@ class LocalExecutor:
     def __init__(self, folder: Path, terms: Terms = USUAL_TERMS) -> None:
         self._root = str(folder.absolute())
         self._terms = terms
-        self._sandboxes = Sandboxes(terms.shown_in_sandboxes)
+        driver = GpuDriver()
+        self._gpus = driver.gpus
+        self._sandboxes = Sandboxes(terms.shown_in_sandboxes, driver.gpus)
         self._server_lock = _take_folder(self._root)
         self._mutex = threading.RLock()
         self._changed = threading.Condition(self._mutex)
@@ -78,6 +93,7 @@ class LocalExecutor:
         self._closing = False
         self._look_at_all_at = 0.0
         self._link = self._connected_link()
+        self._metering = Metering(driver)
         self._watcher = threading.Thread(target=self._watch, name="local-executor", daemon=True)
         self._watcher.start()
 
@@ -164,8 +180,17 @@ class LocalExecutor:
         """This machine starts at once whatever it is told to start."""
         return {}
 
-    def capacity(self) -> None:
-        """The nodes of this engine are only declared: they are all this machine."""
+    def capacity(self) -> tuple[NodeCapacity, ...] | None:
+        """This machine, if it has real GPUs; else its nodes and GPUs are only declared."""
+        if not self._gpus:
+            return None
+        memory_mib = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // MEBIBYTE
+        cpus = os.cpu_count() or 1
+        return (NodeCapacity(name=os.uname().nodename, gpus=len(self._gpus), cpus=cpus, memory_mib=memory_mib),)
+
+    def gpu_use(self, attempt_id: str) -> GpuUse | None:
+        """What the attempt's GPUs used so far; None where none of them is real."""
+        return gpu_use(AttemptFolder(self._root, attempt_id).path)
 
     def log_path(self, attempt_id: str, rank: int) -> str | None:
         """Where the output of a rank lies on this machine, once there is any."""
@@ -200,6 +225,7 @@ class LocalExecutor:
         self._closing = True
         self._link.wake()
         self._watcher.join()
+        self._metering.close()
         self._link.close()
         os.close(self._server_lock)
 
@@ -241,7 +267,7 @@ class LocalExecutor:
             attempt.problem = f"its folder could not be written: {error}"
             self._look_soon()
         else:
-            self._link.send(order_of(attempt.launch, attempt.folder.path, self._terms, self._sandboxes))
+            self._link.send(order_of(attempt.launch, attempt.folder.path, self._terms, self._sandboxes, self._gpus))
 
     def _look_soon(self) -> None:
         self._look_at_all_at = 0.0
@@ -292,6 +318,8 @@ class LocalExecutor:
         started = None if attempt.start_seen else attempt.folder.started()
         if started is not None:
             attempt.start_seen = True
+            if last is None:
+                self._metering.begin(attempt_id, attempt.launch, attempt.folder.path)
             attempt.launch = None
             self._report(started)
         if last is not None:
@@ -304,6 +332,7 @@ class LocalExecutor:
 
     def _finish(self, attempt: _OpenAttempt, last: Observation) -> None:
         self._open.pop(attempt.folder.attempt_id, None)
+        self._metering.end(attempt.folder.attempt_id)
         if isinstance(last, Ended):
             self._ended.add(last.attempt_id)
         self._changed.notify_all()

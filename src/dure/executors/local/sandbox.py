@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from dure.executors.contract import Launch
 from dure.executors.local import folders, records
+from dure.executors.local.gpus import Gpu
 
 _SYSTEM = ("/usr", "/opt")
 _SYSTEM_LINKS = ("/bin", "/sbin", "/lib", "/lib32", "/lib64")
@@ -38,6 +39,7 @@ _PROBE_S = 10.0
 _Option = tuple[str, ...]
 _ID = str(folders.SANDBOX_USER_ID)
 # Without user namespaces inside, most of the kernel that only root may talk to stays out of reach.
+_GPU_CONTROL = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools")
 _ALONE: _Option = tuple(
     f"--unshare-user --uid {_ID} --gid {_ID} --disable-userns "
     "--unshare-pid --unshare-ipc --unshare-uts --unshare-cgroup-try --clearenv".split()
@@ -45,10 +47,14 @@ _ALONE: _Option = tuple(
 
 
 class Sandboxes:
-    """Makes sandboxes on this machine. `shown` are paths of software that every sandboxed job sees, read-only."""
+    """Makes sandboxes on this machine, which has `real_gpus`.
 
-    def __init__(self, shown: Sequence[str] = ()) -> None:
+    `shown` are paths of software that every sandboxed job sees, read-only.
+    """
+
+    def __init__(self, shown: Sequence[str] = (), real_gpus: Sequence[Gpu] = ()) -> None:
         self._shown = tuple(shown)
+        self._minors = {gpu.index: gpu.minor for gpu in real_gpus}
         self._works = False
 
     def problem(self) -> str:
@@ -64,6 +70,7 @@ class Sandboxes:
         """Options of bubblewrap for a rank, but for the job's variables. `folder` is the attempt's own."""
         options = [_ALONE, ("--hostname", launch.placements[rank].node), *_system()]
         options += _own_kernel_views(launch.memory_mib * _MEBIBYTE or _SHARED_MEMORY_BYTES)
+        options += self._devices(launch.placements[rank].gpus)
         options += _private(folder, rank)
         options += [("--ro-bind", path, path) for path in (*self._shown, *launch.read_only)]
         scratch = os.path.join(folder, records.SCRATCH)
@@ -72,6 +79,11 @@ class Sandboxes:
             options.append(("--bind", launch.checkpoint_dir, launch.checkpoint_dir))
         options.append(("--remount-ro", "/"))
         return [word for option in options for word in option]
+
+    def _devices(self, gpus: Sequence[int]) -> list[_Option]:
+        """The device files of a rank's own GPUs, and none of any other."""
+        own = [f"/dev/nvidia{self._minors[index]}" for index in gpus if index in self._minors]
+        return [("--dev-bind-try", path, path) for path in (*own, *_GPU_CONTROL)] if own else []
 
 
 def objection_to_data(launch: Launch, root: str) -> str:

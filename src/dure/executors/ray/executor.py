@@ -177,6 +177,9 @@ class RayExecutor:
             for node in sorted(self._api.nodes(), key=lambda each: each.node_name)
         )
 
+    def gpu_use(self, attempt_id: str) -> None:
+        """Nobody measures that on Ray's nodes."""
+
     def log_path(self, attempt_id: str, rank: int) -> str | None:
         """Where the output of a rank lies on this machine, once there is any."""
         folder = files.rank_folder(SharedFolder(self._root, attempt_id).path, rank)

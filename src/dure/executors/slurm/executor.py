@@ -170,6 +170,9 @@ class SlurmExecutor:
         """The nodes Slurm has for Dure. Raises `ExecutorError` while the controller does not answer."""
         return read_capacity(self._site, self._commands, self._node_names())
 
+    def gpu_use(self, attempt_id: str) -> None:
+        """Slurm's own accounting measures that, where it is set up."""
+
     def log_path(self, attempt_id: str, rank: int) -> str | None:
         """Where the output of a rank lies on this machine, once there is any."""
         folder = files.rank_folder(SharedFolder(self._root, attempt_id).path, rank)
