@@ -61,7 +61,12 @@ from tests.executors.engines import launch, local_engine
 
 engine = local_engine(Path(sys.argv[1]))
 try:
-    engine.run(launch("job.1", "bash", "-c", "echo $CUDA_VISIBLE_DEVICES $DURE_GPUS"))
+    go = Path(sys.argv[1]) / "go"
+    says = f"echo $CUDA_VISIBLE_DEVICES $DURE_GPUS; while [ ! -e {go} ]; do sleep 0.01; done"
+    engine.executor.start(launch("job.1", "bash", "-c", says))
+    engine.started("job.1")
+    go.touch()
+    engine.ended("job.1")
     [node] = engine.executor.capacity()
     use = engine.executor.gpu_use("job.1")
     print(json.dumps([engine.log("job.1"), node.gpus, use is not None]))
