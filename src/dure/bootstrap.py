@@ -122,6 +122,8 @@ def serve(
     `database` that another server leads, this one stands by until it may take over.
     """
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # Who was let in to change something is told too, not only who was not.
+    logging.getLogger("dure.access").setLevel(logging.INFO)
     began = time.perf_counter()
     if threading.current_thread() is threading.main_thread():
         # A service manager's way to say stop is ours too: everything is let go of in order.
