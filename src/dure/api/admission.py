@@ -33,7 +33,7 @@ BEARER = "Bearer "
 NOBODY = Caller(id="nobody", role=Role.MEMBER)
 """Who calls an open operation: somebody who speaks for no organisation."""
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
-_COUNTED_ONLY = frozenset({Permission.READ, Permission.AUDIT, Permission.SUBMIT})
+_TOLD = frozenset({Permission.ADMINISTER, Permission.OPERATE})
 _MOST_FAILURES = 60
 _MOST_SAID = 600
 _NOT_SAID = frozenset({"too-many-requests", "too-many-failures"})
@@ -62,7 +62,7 @@ class Admission:
             if not caller.may(operation.permission):
                 raise _forbidden(caller, operation.permission)
         self.decisions[operation.method, operation.path, "allowed"] += 1
-        if operation.permission not in _COUNTED_ONLY:
+        if operation.permission in _TOLD and operation.method not in _SAFE_METHODS:
             log.info("allowed %s %s by=%s role=%s", operation.method, operation.path, caller.id, caller.role.value)
         return caller
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from msgspec import Struct
 from starlette.responses import RedirectResponse, Response
 
@@ -17,6 +19,8 @@ from dure.control.accounts import Account, AccountKind
 from dure.control.requests import Answer, OpenSession, RevokeToken, SignIn, TokenIssuedOnce
 from dure.control.tokens import TokenKind
 from dure.identity.passwords import TooBusy
+
+log = logging.getLogger("dure.access")
 
 
 class SignInLink(Struct, frozen=True, kw_only=True):
@@ -119,7 +123,10 @@ async def by_password(platform: Platform, call: Call) -> Answer:
         token_kind=TokenKind.BEARER,
         expires_at_ms=platform.clock.now_ms() + platform.settings.tokens.signed_in_ms,
     )
-    return done(await platform.ask(request))
+    issued = done(await platform.ask(request))
+    # It is for emergencies, so whoever reads the log should see it.
+    log.warning("local account signed in account=%s grant=%s", account.id, grant)
+    return issued
 
 
 async def _account_of(platform: Platform, call: Call) -> Account:

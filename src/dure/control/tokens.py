@@ -98,6 +98,11 @@ class _Held:
         )
         self.used_ms = self.kept_ms = card.used_at_ms
 
+    @property
+    def last_use_ms(self) -> int:
+        """When it was last used, coarsely; 0 before the first use."""
+        return max(self.used_ms - self.used_ms % USE_KEPT_EVERY_MS, self.card.issued_at_ms) if self.used_ms else 0
+
     def is_accepted(self, now_ms: int) -> bool:
         """True until it expires, or lies idle too long."""
         card = self.card
@@ -147,7 +152,7 @@ class Tokens:
 
     def cards(self) -> list[TokenCard]:
         """Every token that was not revoked, oldest first, with its last use."""
-        return [replace(held.card, used_at_ms=_coarse(held.used_ms)) for held in self._by_id.values()]
+        return [replace(held.card, used_at_ms=held.last_use_ms) for held in self._by_id.values()]
 
     def of_account(self, account: str) -> list[TokenCard]:
         """All tokens of a person or service."""
@@ -180,13 +185,9 @@ class Tokens:
         """Rows for the last uses that are not kept yet; they go with whatever is made durable next."""
         while self._used:
             _, held = self._used.popitem()
-            held.card = replace(held.card, used_at_ms=_coarse(held.used_ms))
+            held.card = replace(held.card, used_at_ms=held.last_use_ms)
             yield Row("tokens", held.digest, msgspec.json.encode(held.card))
 
     def _hold(self, held: _Held) -> None:
         self._by_digest[held.digest] = held
         self._by_id[held.card.id] = held
-
-
-def _coarse(at_ms: int) -> int:
-    return at_ms - at_ms % USE_KEPT_EVERY_MS
