@@ -45,6 +45,14 @@ def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayCluster
 
 
 @pytest.fixture
+def own_slurm(slurm: SlurmCluster, tmp_path: Path) -> Iterator[SlurmCluster]:
+    """A Slurm for one test, which may leave it in disorder: it takes a minute to forget what happened to it."""
+    with closing(SlurmCluster(tmp_path / "slurm")) as cluster:
+        cluster.start()
+        yield cluster
+
+
+@pytest.fixture
 def local(tmp_path: Path) -> Iterator[Engine]:
     """The local engine, for what only it does."""
     yield from _closed_after_use(local_engine(tmp_path / "state"))

@@ -92,6 +92,10 @@ class Engine:
         self.executor = self._connect()
         self.executor.on_observation(self._news.set)
 
+    def wake(self) -> None:
+        """Whoever waits for news looks for it."""
+        self._news.set()
+
     def restart(self) -> None:
         """End a server's life, leaving everything running, and begin the next one."""
         self.executor.close(kill=False)

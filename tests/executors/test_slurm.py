@@ -6,9 +6,10 @@ import os
 import shutil
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -31,14 +32,6 @@ WAITS_FOR_GO = "while [ ! -e $GO ]; do sleep 0.02; done"
 def make(slurm: SlurmCluster, tmp_path: Path) -> Iterator[Make]:
     """Makes the one engine of a test, with settings of its site."""
     yield from _maker(slurm, tmp_path)
-
-
-@pytest.fixture
-def own_slurm(slurm: SlurmCluster, tmp_path: Path) -> Iterator[SlurmCluster]:
-    """A Slurm for one test, which may leave it in disorder: it takes a minute to forget what happened to it."""
-    with closing(SlurmCluster(tmp_path / "slurm")) as cluster:
-        cluster.start()
-        yield cluster
 
 
 @pytest.fixture
@@ -150,6 +143,8 @@ def test_without_its_controller_running_jobs_go_on_and_stops_are_obeyed(
     engine.started("job.2")
     eventually(lambda: engine.executor.contact().heard_at_ms > 0, "Slurm answers")
     assert engine.executor.contact().problem == ""
+    told = threading.Event()
+    engine.executor.on_observation(told.set)
     own_slurm.stop_controller()
     try:
         heard_at_ms = engine.executor.contact().heard_at_ms
@@ -159,6 +154,8 @@ def test_without_its_controller_running_jobs_go_on_and_stops_are_obeyed(
         with pytest.raises(ExecutorError):
             engine.executor.capacity()
         eventually(lambda: engine.executor.contact().problem != "", "the link is seen to be lost")
+        assert told.wait(5)
+        engine.executor.on_observation(engine.wake)
         assert engine.executor.contact().heard_at_ms >= heard_at_ms
         (tmp_path / "go").touch()
         assert engine.ended("job.1").exit_code == 0

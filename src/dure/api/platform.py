@@ -18,7 +18,9 @@ from dure.api.admission import Admission
 from dure.api.expectations import Expectations
 from dure.api.sessions import Sessions
 from dure.control.access import Grant
+from dure.control.attempts import attempt_id
 from dure.control.feed import EVERYTHING
+from dure.control.launching import engine_of
 from dure.control.logs import gpu_use, log_path
 from dure.control.loop import Loop
 from dure.control.orders import Engines, address_of
@@ -28,7 +30,7 @@ from dure.identity.passwords import Backoff, Passwords
 from dure.identity.reader import Reader
 from dure.identity.settings import IdentitySettings
 from dure.model.blockers import Eta, NoEta, Why
-from dure.model.jobs import JobSpec
+from dure.model.jobs import JobSpec, JobState
 from dure.model.nation import Nation
 from dure.model.units import DAY_MS
 from dure.reports.fleet import ContactLine, NodesReport, SitesReport, nodes_report, sites_report
@@ -156,6 +158,9 @@ class Platform:
         report = job_report(self.world, card, self.explain, viewer, self._spec_of, self.clock.now_ms())
         if report.line.visible:
             report = replace(report, gpu_use=gpu_use(self.world, self.engines, card))
+        if report.line.visible and card.state is JobState.STARTING:
+            name = attempt_id(card.job, card.attempt)
+            report = replace(report, engine_waits=self.engines.waiting(engine_of(self.world, card), name))
         return replace(report, why=await self.expect(report.why)) if report.why and expect else report
 
     def explain(self, job: str) -> Why:

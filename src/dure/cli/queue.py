@@ -142,6 +142,8 @@ def _print_headline(report: JobReport) -> None:
             click.echo(f"  {what} {format_moment(at_ms)} ({ago(at_ms, report.at_ms)})")
     if line.max_nodes is not None and report.placements:
         click.echo(f"  has {line.nodes} of up to {line.max_nodes} nodes")
+    if report.engine_waits:
+        click.echo(f"  {line.site} does not start it yet: {report.engine_waits}")
     if report.engine_nodes:
         click.echo(f"  on {', '.join(report.engine_nodes)}, chosen by its site")
     if report.gpu_use:

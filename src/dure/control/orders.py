@@ -150,6 +150,11 @@ class Engines:
         executor = self._executors.get(engine)
         return executor.contact() if executor else None
 
+    def waiting(self, engine: EngineAddress, attempt_id: str) -> str | None:
+        """Why an engine keeps an attempt from starting that it was told to start; None where it does not."""
+        executor = self._executors.get(engine)
+        return executor.waiting().get(attempt_id) if executor else None
+
     def capacity(self, engine: EngineAddress) -> tuple[NodeCapacity, ...] | None:
         """The nodes that an engine has; None where it has none of its own, or no way to it was set up."""
         executor = self._executors.get(engine)

@@ -145,7 +145,7 @@ class Executor(Protocol):
         ...
 
     def on_observation(self, wake: Callable[[], None]) -> None:
-        """Call `wake` (from any thread) whenever `observe` has something new."""
+        """Call `wake` (from any thread) whenever `observe` has something new, or contact is lost or found again."""
         ...
 
     def contact(self) -> Contact:

@@ -146,6 +146,8 @@ class JobReport(Struct, frozen=True, kw_only=True):
     """By rank, in the names of the site's engine, when that chose the nodes."""
     gpu_use: GpuUse | None = None
     """Of the latest attempt, where its GPUs are metered."""
+    engine_waits: str | None = None
+    """Why the site's engine does not start it yet, in its words, although it was told to."""
     first_started_at_ms: int | None = None
     waited_ms: int | None = None
     """From submission to the first start, or until now."""

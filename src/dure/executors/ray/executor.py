@@ -151,7 +151,7 @@ class RayExecutor:
         return known
 
     def on_observation(self, wake: Callable[[], None]) -> None:
-        """Call `wake` (from any thread) whenever `observe` has something new."""
+        """Call `wake` (from any thread) whenever `observe` has something new, or contact is lost or found again."""
         self._wake = wake
         if self._observed:
             wake()
@@ -293,10 +293,16 @@ class RayExecutor:
         try:
             jobs = self._api.jobs()
         except ExecutorError as error:
-            self._contact = Contact(heard_at_ms=self._contact.heard_at_ms, problem=str(error))
+            self._note_contact(Contact(heard_at_ms=self._contact.heard_at_ms, problem=str(error)))
             raise
-        self._contact = Contact(heard_at_ms=folders.now_ms())
+        self._note_contact(Contact(heard_at_ms=folders.now_ms()))
         return jobs
+
+    def _note_contact(self, contact: Contact) -> None:
+        had_problem = bool(self._contact.problem)
+        self._contact = contact
+        if had_problem != bool(contact.problem):
+            self._wake()
 
     def _look(self, attempt_id: str, jobs: Mapping[str, RayJob] | None) -> None:
         """Bring what is known of an open attempt up to date. `jobs` is what Ray says, if it was asked."""
