@@ -114,6 +114,7 @@ def serve(
     on_ready: Callable[[Ready], None] | None = None,
     identity: Path | None = None,
     wire: Wire | None = None,
+    log_format: str = "text",
 ) -> int:
     """Run the platform until it is told to stop (SIGINT, SIGTERM). Returns the exit code.
 
@@ -121,9 +122,7 @@ def serve(
     Jobs outlive the server unless `kill_jobs_at_end`; the next server on the same state folder adopts them. On a
     `database` that another server leads, this one stands by until it may take over.
     """
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    # Who was let in to change something is told too, not only who was not.
-    logging.getLogger("dure.access").setLevel(logging.INFO)
+    _write_logs(log_format)
     began = time.perf_counter()
     if threading.current_thread() is threading.main_thread():
         # A service manager's way to say stop is ours too: everything is let go of in order.
@@ -178,6 +177,17 @@ def _read_entrance(identity: Path | None, wire: Wire | None, host: str) -> Entra
     except WireError as error:
         raise StartError(str(error)) from None
     return Entrance(settings, wire)
+
+
+def _write_logs(log_format: str) -> None:
+    """Write log lines to standard error: `text` for people, `json` for programs."""
+    from dure.api.logs import JsonLines, TextLines
+
+    lines = logging.StreamHandler()
+    lines.setFormatter(JsonLines() if log_format == "json" else TextLines())
+    logging.basicConfig(level=logging.WARNING, handlers=[lines])
+    # Who was let in to change something is told too, not only who was not.
+    logging.getLogger("dure").setLevel(logging.INFO)
 
 
 def prepare_state(state: Path) -> None:

@@ -66,6 +66,9 @@ WHO_MAY: dict[tuple[str, str], set[Role]] = {
     ("GET", "/login/callback"): NEEDS_NO_TOKEN,
     ("POST", "/logout"): EVERYBODY,
     ("GET", "/v1/health"): NEEDS_NO_TOKEN,
+    ("GET", "/livez"): NEEDS_NO_TOKEN,
+    ("GET", "/readyz"): NEEDS_NO_TOKEN,
+    ("GET", "/metrics"): AUDITORS,
     ("GET", "/openapi.json"): NEEDS_NO_TOKEN,
 }
 """Who may call each operation. Whoever adds one decides here, in so many words."""

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Mapping, Sequence
 
 import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Lifespan
 
+from dure.api.logs import RequestIds
 from dure.api.operations import Call, Operation
 from dure.api.platform import Platform
 from dure.api.problems import SECURITY_HEADERS, TITLES, ProblemRaised, problem, problem_response
@@ -40,7 +43,8 @@ def make_app(
     """The application: every operation, and the portal's pages."""
     routes = [_route(platform, path, methods) for path, methods in _by_path(operations).items()]
     handlers = {HTTPException: _http_problem, ProblemRaised: _raised_problem, Exception: _unexpected_problem}
-    app = Starlette(routes=[*routes, *pages], lifespan=lifespan, exception_handlers=handlers)
+    every_request = [Middleware(RequestIds)]
+    app = Starlette(routes=[*routes, *pages], lifespan=lifespan, exception_handlers=handlers, middleware=every_request)
     # An address is known as it is written or not at all; a redirect would also repeat whatever host it was sent to.
     app.router.redirect_slashes = False
     return app
@@ -64,6 +68,13 @@ def _route(platform: Platform, path: str, methods: Mapping[str, Operation]) -> R
 
 async def answer(platform: Platform, operation: Operation, request: Request) -> Response:
     """Check who asks, read the body within its limit, and let the operation answer."""
+    began = time.perf_counter()
+    response = await _answer(platform, operation, request)
+    platform.metrics.note(operation, response.status_code, time.perf_counter() - began)
+    return response
+
+
+async def _answer(platform: Platform, operation: Operation, request: Request) -> Response:
     try:
         caller = platform.admission.admit(operation, request)
         body = await _read_body(request) if operation.bodies else b""

@@ -16,6 +16,7 @@ from starlette.requests import Request as HttpRequest
 from dure import kernel
 from dure.api.admission import Admission
 from dure.api.expectations import Expectations
+from dure.api.metrics import Metrics
 from dure.api.sessions import Sessions
 from dure.control.access import Grant
 from dure.control.attempts import attempt_id
@@ -85,6 +86,7 @@ class Platform:
         self.backoff = Backoff()
         self.admission = Admission(loop.control, clock, sessions, self.settings.limits)
         self.expectations = expectations
+        self.metrics = Metrics()
 
     @property
     def world(self) -> World:

@@ -10,7 +10,7 @@ import msgspec
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from dure.api.platform import Health
@@ -56,7 +56,8 @@ class Standby:
 
     def application(self) -> Starlette:
         """What is served meanwhile."""
-        paths = [Route("/v1/health", self._health), Route("/{path:path}", _not_here, methods=_METHODS)]
+        open_to_all = [Route("/v1/health", self._health), Route("/livez", _live), Route("/readyz", _not_here)]
+        paths = [*open_to_all, Route("/{path:path}", _not_here, methods=_METHODS)]
         return Starlette(routes=paths)
 
     def _try(self) -> PostgresLedger | None:
@@ -76,6 +77,10 @@ class Standby:
 
 
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
+
+
+async def _live(_: Request) -> Response:
+    return PlainTextResponse("live\n")
 
 
 async def _not_here(_: Request) -> Response:

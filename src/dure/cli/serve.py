@@ -31,6 +31,9 @@ from dure.cli.options import with_database
 @click.option("--tls-key", metavar="FILE", help="Private key of the certificate (PEM).")
 @click.option("--trust-proxy", metavar="ADDRESS", default="", help="Reverse proxy that does TLS and tells who asks.")
 @click.option("--insecure-http", is_flag=True, help="Listen beyond this machine without TLS.")
+@click.option(
+    "--log-format", type=click.Choice(("text", "json")), default="text", show_default=True, help="Form of log lines."
+)
 @click.option("--stop-jobs", is_flag=True, help="Stop running jobs when the server stops, instead of leaving them.")
 def up(
     host: str,
@@ -43,6 +46,7 @@ def up(
     tls_key: str | None,
     trust_proxy: str,
     insecure_http: bool,
+    log_format: str,
     stop_jobs: bool,
 ) -> None:
     """Run the platform here: ledger, scheduler, API and portal.
@@ -73,6 +77,7 @@ def up(
         engines_file=Path(engines) if engines else None,
         identity=Path(identity) if identity else None,
         wire=wire,
+        log_format=log_format,
     )
     sys.exit(code)
 

@@ -22,11 +22,16 @@ from dure.control.memory import Memory, RandomStreams
 from dure.control.orders import Seen, StopOrder
 from dure.control.ports import Ledger, Started
 from dure.control.requests import Request
-from dure.model.events import CancelRequested, JobReleased, NodeChanged, NodeReason, encode_all
+from dure.model.events import AttemptEnded, CancelRequested, JobReleased, NodeChanged, NodeReason, encode_all
+from dure.model.jobs import Outcome
 from dure.policy import PolicySet
 from dure.world.world import World
 
 log = logging.getLogger(__name__)
+
+
+_WORTH_A_LINE = frozenset({Outcome.NEVER_STARTED, Outcome.REFUSED, Outcome.NODE_LOST})
+"""Ends of attempts that an operator may want to look into; all others are their members' business."""
 
 
 class PlanRefused(Exception):
@@ -128,7 +133,8 @@ class Control:
         is_open = card is not None and holds_gpus(card) and card.attempt == attempt
         is_its_own = is_open and card is not None and engine_of(draft.world, card) == seen.engine
         if is_open and not is_its_own:
-            log.error("engine %s spoke of %s, which is not its own", seen.engine, seen.what.attempt_id)
+            about = {"attempt": seen.what.attempt_id}
+            log.error("engine %s spoke of an attempt that is not its own", seen.engine, extra=about)
         event = None
         if is_its_own:
             latest_ms = self.memory.history.latest_ms
@@ -136,6 +142,9 @@ class Control:
         if event is not None:
             draft.record(event)
             self.memory.history.note(event)
+            if isinstance(event, AttemptEnded) and event.outcome in _WORTH_A_LINE:
+                what = f"attempt ended: {event.outcome.value}"
+                log.warning("%s: %s", what, event.detail or seen.engine, extra={"attempt": seen.what.attempt_id})
         elif isinstance(seen.what, Started) and not is_its_own:
             grace_ms = draft.world.nation.timing.grace_ms
             draft.orders.append(StopOrder(engine=seen.engine, attempt_id=seen.what.attempt_id, grace_ms=grace_ms))

@@ -209,7 +209,8 @@ class Loop:
         for order in orders:
             link = self._links.get(order.engine)
             if link is None:
-                log.error("no way to the engine %s is set up, so %s is not told", order.engine, order.attempt_id)
+                about = {"attempt": order.attempt_id}
+                log.error("no way to the engine %s is set up, so it is not told an order", order.engine, extra=about)
             else:
                 link.order(order)
 

@@ -188,18 +188,21 @@ class Engines:
         try:
             self._tell(order)
         except Exception:  # Only disk is lost by it, and after the next start it is tried again.
-            log.exception("engine %s did not forget attempt %s", order.engine, order.attempt_id)
+            log.exception("engine %s did not forget an attempt", order.engine, extra={"attempt": order.attempt_id})
 
     def _was_told(self, order: Order) -> bool:
         if isinstance(order, LaunchOrder) and order.attempt_id in self._never_started.get(order.engine, ()):
             return True  # It was told, did not answer, and has said since that it came to nothing.
+        about = {"attempt": order.attempt_id}
         try:
             self._tell(order)
         except ExecutorError as error:
-            log.warning("engine %s did not take an order, which will be sent again: %s", order.engine, error)
+            log.warning(
+                "engine %s did not take an order, which will be sent again: %s", order.engine, error, extra=about
+            )
             return False
         except Exception:  # An engine may fail in any way; what it was not told stays ours to tell.
-            log.exception("engine %s did not take an order; it will be sent again", order.engine)
+            log.exception("engine %s did not take an order; it will be sent again", order.engine, extra=about)
             return False
         return True
 
