@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from dure.control.ports import Executor
     from dure.control.snapshots import Snapshots
     from dure.executors.engines_file import EngineSite
+    from dure.executors.ray.site import RaySite
+    from dure.executors.slurm.site import SlurmSite
     from dure.identity.settings import IdentitySettings
     from dure.ledger.contract import Ledger
     from dure.ledger.location import Location
@@ -438,21 +440,26 @@ def make_engines(state: Path, engine_sites: Mapping[str, EngineSite] | None = No
     """The executors of this machine, and of each site that the engines file names. Raises `StartError`."""
     from dure.control.orders import LOCAL, Engines
     from dure.executors.contract import ExecutorError
+    from dure.executors.local.environment import USUAL_TERMS, Terms
     from dure.executors.local.executor import LocalExecutor
 
+    sites = engine_sites or {}
+    # Local sites are all this machine, and have one executor.
+    terms = next((site for site in sites.values() if isinstance(site, Terms)), USUAL_TERMS)
     opened: dict[EngineAddress, Executor] = {}
     try:
-        opened[LOCAL] = LocalExecutor(state / "local")
-        for name, site in (engine_sites or {}).items():
-            address, executor = _open_engine(name, site)
-            opened[address] = executor
+        opened[LOCAL] = LocalExecutor(state / "local", terms)
+        for name, site in sites.items():
+            if not isinstance(site, Terms):
+                address, executor = _open_engine(name, site)
+                opened[address] = executor
     except ExecutorError as error:
         Engines(opened).close(kill=False)
         raise StartError(str(error)) from None
     return Engines(opened)
 
 
-def _open_engine(name: str, site: EngineSite) -> tuple[EngineAddress, Executor]:
+def _open_engine(name: str, site: SlurmSite | RaySite) -> tuple[EngineAddress, Executor]:
     from dure.control.orders import EngineAddress
     from dure.executors.ray.site import RaySite
     from dure.model.fleet import Engine

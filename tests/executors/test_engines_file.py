@@ -8,6 +8,7 @@ import pytest
 
 from dure.executors.contract import ExecutorError
 from dure.executors.engines_file import read_engines_file
+from dure.executors.local.environment import Terms
 from dure.executors.ray.site import RaySite
 from dure.executors.slurm.site import PlacedBy, SlurmSite
 
@@ -76,3 +77,14 @@ def test_a_ray_cluster_without_a_trust_domain_is_refused(tmp_path: Path) -> None
     text = 'sites:\n  daejeon: {engine: ray, address: "http://ray:8265", work_folder: /shared/dure}\n'
     with pytest.raises(ExecutorError, match="trust_domain"):
         read_engines_file(written(tmp_path, text))
+
+
+def test_what_holds_for_local_jobs_may_be_said_once(tmp_path: Path) -> None:
+    text = "sites:\n  seoul: {engine: local, log_bytes: 1000, shown_in_sandboxes: [/shared/tools]}\n"
+    assert read_engines_file(written(tmp_path, text)) == {
+        "seoul": Terms(log_bytes=1000, shown_in_sandboxes=("/shared/tools",))
+    }
+    with pytest.raises(ExecutorError, match="only one of them"):
+        read_engines_file(written(tmp_path, text + "  busan: {engine: local}\n"))
+    with pytest.raises(ExecutorError, match="log_byte"):
+        read_engines_file(written(tmp_path, "sites:\n  seoul: {engine: local, log_byte: 1}\n"))

@@ -1,4 +1,4 @@
-"""The engines file: how the platform reaches the engine of each site that is not local.
+"""The engines file: how the platform reaches the engine of each site, and what holds for jobs on its own machine.
 
 It is written by the operator, beside the nation file and not in it: addresses and token files are nobody's business but
 the server's. Its form is in docs/operate/engines.md.
@@ -12,15 +12,16 @@ from typing import Any
 import msgspec
 
 from dure.executors.contract import ExecutorError
+from dure.executors.local.environment import Terms
 from dure.executors.ray.site import RaySite
 from dure.executors.slurm.site import SlurmSite
 from dure.intake.documents import Value, read_yaml
 from dure.intake.refusals import BadInput
 from dure.model.fleet import Engine
 
-EngineSite = SlurmSite | RaySite
+EngineSite = SlurmSite | RaySite | Terms
 
-_FORMS: dict[Engine, type[EngineSite]] = {Engine.SLURM: SlurmSite, Engine.RAY: RaySite}
+_FORMS: dict[Engine, type[EngineSite]] = {Engine.SLURM: SlurmSite, Engine.RAY: RaySite, Engine.LOCAL: Terms}
 
 
 def read_engines_file(path: Path) -> dict[str, EngineSite]:
@@ -34,7 +35,12 @@ def read_engines_file(path: Path) -> dict[str, EngineSite]:
     sites = document.get("sites") if isinstance(document, dict) and set(document) == {"sites"} else None
     if not isinstance(sites, dict):
         raise ExecutorError(f"the engines file {path} must have one field, `sites`, with an entry per site")
-    return {name: _site(path, name, entry) for name, entry in sites.items()}
+    found = {name: _site(path, name, entry) for name, entry in sites.items()}
+    if sum(isinstance(site, Terms) for site in found.values()) > 1:
+        raise ExecutorError(
+            f"the engines file {path}: all local sites are this machine, so give only one of them an entry"
+        )
+    return found
 
 
 def _site(path: Path, name: str, entry: Value) -> EngineSite:

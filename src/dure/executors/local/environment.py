@@ -25,7 +25,7 @@ _SERVERS_TURN_MS = 60_000
 """How long after its time limit an attempt that the server did not stop is stopped by its shim."""
 
 
-class Terms(Struct, frozen=True, kw_only=True):
+class Terms(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What holds for every attempt on this machine. A limit of 0 is none."""
 
     path: str = JOB_PATH
