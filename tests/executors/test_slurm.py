@@ -159,7 +159,13 @@ def test_without_its_controller_running_jobs_go_on_and_stops_are_obeyed(
         assert engine.executor.contact().heard_at_ms >= heard_at_ms
         (tmp_path / "go").touch()
         assert engine.ended("job.1").exit_code == 0
+        # Neither an order that has to wait nor one that need not is held up by others that wait.
+        asked_at = time.monotonic()
+        for _ in range(20):
+            with pytest.raises(ExecutorError):
+                engine.executor.start(elsewhere)
         engine.executor.stop("job.2", grace_ms=1_000)
+        assert time.monotonic() - asked_at < 2
         assert engine.ended("job.2").exit_code == -15
     finally:
         own_slurm.start_controller()
@@ -365,7 +371,7 @@ def test_a_work_folder_that_cannot_be_written_is_named(slurm: SlurmCluster, tmp_
 
 def test_missing_client_programs_are_named(make: Make, tmp_path: Path) -> None:
     engine = make(programs=str(tmp_path), placement=PlacedBy.SITE)
-    with pytest.raises(ExecutorError, match=r"sbatch cannot be run: .*install Slurm's client programs"):
+    with pytest.raises(ExecutorError, match=r"cannot be run: .*install Slurm's client programs"):
         engine.executor.start(launch("job.1", "true"))
     eventually(lambda: "squeue cannot be run" in engine.executor.contact().problem, "the problem is shown")
 

@@ -211,6 +211,9 @@ class SlurmExecutor:
         """Have Slurm take the attempt; False when it is refused. Raises `ExecutorError` when nobody can tell."""
         if folder.fate() is Fate.GIVEN_UP:
             folder.give_up()
+        if self._contact.problem:
+            # The watcher asks again and again. Were every order to find out for itself, stops would wait behind starts.
+            raise SlurmUnreachable(self._contact.problem)
         if folder.was_submitted() and self._ask_slurm().get(launch.attempt_id):
             return True  # it arrived, though its answer was lost
         nodes = self._nodes_of(launch)
@@ -397,9 +400,9 @@ class SlurmExecutor:
     # Telling Slurm
 
     def _nudge(self, folder: SharedFolder) -> None:
-        """Have the agents look for orders now; they do so by themselves within seconds."""
+        """Have the agents look for orders now. They do so by themselves within seconds, so nothing waits for it."""
         job_id = folder.job_id()
-        if job_id is not None:
+        if job_id is not None and not self._contact.problem:
             self._tell("scancel", "--signal=URG", str(job_id))
 
     def _cancel_strays(self, jobs: Mapping[str, list[SlurmJob]]) -> None:

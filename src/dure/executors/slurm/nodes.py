@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from msgspec import structs
+
 from dure.executors.contract import ExecutorError, NodeCapacity
 from dure.executors.slurm.commands import Commands
 from dure.executors.slurm.site import SlurmSite
@@ -47,15 +49,17 @@ def read_capacity(site: SlurmSite, commands: Commands, names: NodeNames) -> tupl
     partition = (f"--partition={site.partition}",) if site.partition else ()
     listing = commands.run("sinfo", *_QUERY, *partition)
     # A node is listed once for each of its partitions.
-    found = {node.name: node for node in (_read_node(line, names) for line in listing.splitlines())}
-    return tuple(found[name] for name in sorted(found))
+    nodes = (read_node(line) for line in listing.splitlines())
+    found = {names.in_dure(node.name): node for node in nodes}
+    return tuple(structs.replace(found[name], name=name) for name in sorted(found))
 
 
-def _read_node(line: str, names: NodeNames) -> NodeCapacity:
+def read_node(line: str) -> NodeCapacity:
+    """One node, by Slurm's name, from what `sinfo` says of it."""
     try:
         name, state, cpus, memory, gres, reason = line.split("|", 5)
         return NodeCapacity(
-            name=names.in_dure(name),
+            name=name,
             gpus=sum(map(int, _GPUS.findall(gres))),
             cpus=int(cpus.rstrip("+")),
             memory_mib=int(memory.rstrip("+")),
