@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -44,10 +44,7 @@ def measure() -> list[Measurement]:
         _send(url, token, "PUT", "/v1/nation", NATION.encode(), "application/yaml")
         started_ms = sorted(_submit_to_start_ms(url, token, folder) for _ in range(STARTS))
         holder = _submit(url, token, JOB)
-        load = subprocess.run(
-            [sys.executable, "-m", "benchmarks.http", url], input=token, capture_output=True, text=True, check=True
-        )
-        result = json.loads(load.stdout)
+        result = _load_from_elsewhere(url, token)
         # Nothing may run on when the server is gone; draining the node keeps the next in the queue from starting.
         _send(url, token, "POST", "/v1/nodes/node-0000/drain", b"", "application/json")
         _send(url, token, "POST", f"/v1/jobs/{holder}/cancel", b"", "application/json")
@@ -82,13 +79,29 @@ def measure() -> list[Measurement]:
     ]
 
 
+def submissions_per_s(options: Sequence[str]) -> float:
+    """The same load on a server that is started with more options: its ledger elsewhere, for one."""
+    with _server(options) as (url, token, _):
+        _send(url, token, "PUT", "/v1/nation", NATION.encode(), "application/yaml")
+        _send(url, token, "POST", "/v1/nodes/node-0000/drain", b"", "application/json")
+        return _load_from_elsewhere(url, token)["per_s"]
+
+
+def _load_from_elsewhere(url: str, token: str) -> dict[str, float]:
+    """What clients in a process of their own measured."""
+    command = [sys.executable, "-m", "benchmarks.http", url]
+    found = subprocess.run(command, input=token, capture_output=True, text=True, check=True)
+    measured: dict[str, float] = json.loads(found.stdout)
+    return measured
+
+
 @contextmanager
-def _server() -> Iterator[tuple[str, str, Path]]:
+def _server(options: Sequence[str] = ()) -> Iterator[tuple[str, str, Path]]:
     """A real server on a state folder that goes when it is no longer needed."""
     with tempfile.TemporaryDirectory(prefix="dure-bench-") as name:
         state = Path(name) / "state"
         process = subprocess.Popen(
-            [sys.executable, "-m", "dure.cli.main", "up", "--port", "0", "--state", str(state)],
+            [sys.executable, "-m", "dure.cli.main", "up", "--port", "0", "--state", str(state), *options],
             stdout=subprocess.PIPE,
             text=True,
         )

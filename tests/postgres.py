@@ -167,14 +167,21 @@ def programs() -> Path | None:
     return versions[-1].parent if versions else None
 
 
+def why_not() -> str:
+    """Why there can be no server here; empty when there can."""
+    if programs() is None:
+        return "PostgreSQL is not installed (Debian: apt-get install postgresql)"
+    if os.geteuid() == 0 and not (shutil.which("setpriv") and _has_user("postgres")):
+        return "PostgreSQL does not run as root, and there is no user postgres to run it as"
+    return ""
+
+
 @contextmanager
 def running_postgres(**settings: str) -> Iterator[PostgresServer]:
     """A server of one's own, for as long as the block runs. Skips the test where there can be none."""
     found = programs()
-    if found is None:
-        pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
-    if os.geteuid() == 0 and not (shutil.which("setpriv") and _has_user("postgres")):
-        pytest.skip("PostgreSQL does not run as root, and there is no user postgres to run it as")
+    if found is None or why_not():
+        pytest.skip(why_not())
     # Not under pytest's own folder, which only its owner may enter.
     folder = Path(tempfile.mkdtemp(prefix="dure-postgres-"))
     shutil.chown(folder, *_owner())

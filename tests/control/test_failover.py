@@ -157,6 +157,7 @@ def test_a_database_that_dies_and_comes_back_loses_nothing(tmp_path: Path) -> No
             with server.client() as http:
                 wait_until(lambda: http.get("/v1/health").json()["status"] == "failing")
                 assert http.post("/v1/jobs", json=job(runs)).status_code == 503
+                assert http.get("/v1/jobs/j99999").status_code == 503, "nobody can know now whether there was one"
                 accepted = len(submitter.accepted)
                 database.start()
                 wait_until(lambda: http.get("/v1/health").json()["status"] == "ok", patience_s=60)

@@ -24,6 +24,7 @@ from dure.ledger.note import Signer
 from dure.ledger.postgres import Candidate, PostgresLedger
 from dure.ledger.postgres_reading import read_stored
 from dure.ledger.verify import verify
+from tests.ledger.cutting_proxy import CuttingProxy
 from tests.ledger.ledger_samples import NOON_MS, ORIGIN, SIGNER, entries, entry, row
 from tests.postgres import PostgresServer, running_postgres
 
@@ -159,6 +160,25 @@ def test_a_killed_server_loses_nothing_and_is_gone_on_with_when_it_is_back(own_s
         ledger.append(ledger.size, entries(ledger.size, 600), [], NOON_MS)
         with ledger.stored() as log:
             assert verify(log, SIGNER.verifier).size == 600
+
+
+def test_a_commit_whose_answer_was_lost_is_found_in_the_log(postgres: PostgresServer) -> None:
+    name = postgres.new_database().partition("@/")[2].partition("?")[0]
+    proxy = CuttingProxy(postgres.port)
+    url = postgres.network_url(name).replace(str(postgres.port), str(proxy.port)) + "?sslmode=disable"
+    with closing(PostgresLedger.open(url, SIGNER)) as ledger, closing(proxy):
+        ledger.append(0, entries(0, 3), [], NOON_MS)
+        proxy.arm()
+        with pytest.raises(LedgerWriteFailed, match="What was recorded is seen when it answers again"):
+            ledger.append(3, entries(3, 6), [row("job-3", "queued")], NOON_MS)
+        assert proxy.has_cut.is_set()
+        wait_until(lambda: ledger.is_leading)
+        with pytest.raises(LedgerFenced):
+            ledger.append(3, entries(3, 6), [], NOON_MS)
+        ledger.resume()
+        assert list(ledger.entries()) == entries(0, 6)
+        assert ledger.row("jobs", "job-3") == b"queued"
+        ledger.append(6, entries(6, 9), [], NOON_MS)
 
 
 @pytest.mark.parametrize("setting", ["fsync", "full_page_writes"])

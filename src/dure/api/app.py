@@ -20,6 +20,7 @@ from dure.api.logs import RequestIds
 from dure.api.operations import Call, Operation
 from dure.api.platform import Platform
 from dure.api.problems import SECURITY_HEADERS, TITLES, ProblemRaised, problem, problem_response
+from dure.ledger.contract import LedgerError
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,12 @@ def make_app(
 ) -> Starlette:
     """The application: every operation, and the portal's pages."""
     routes = [_route(platform, path, methods) for path, methods in _by_path(operations).items()]
-    handlers = {HTTPException: _http_problem, ProblemRaised: _raised_problem, Exception: _unexpected_problem}
+    handlers = {
+        HTTPException: _http_problem,
+        ProblemRaised: _raised_problem,
+        LedgerError: _ledger_problem,
+        Exception: _unexpected_problem,
+    }
     every_request = [Middleware(RequestIds)]
     app = Starlette(routes=[*routes, *pages], lifespan=lifespan, exception_handlers=handlers, middleware=every_request)
     # An address is known as it is written or not at all; a redirect would also repeat whatever host it was sent to.
@@ -134,6 +140,13 @@ def _http_problem(request: Request, error: Exception) -> Response:
     code = {404: "no-such-address", 405: "method-not-allowed"}.get(status, "bad-request")
     detail = f"{request.method} {request.url.path}: {error.detail}"
     return problem_response(problem(status, code, detail, headers=dict(error.headers or {})))
+
+
+def _ledger_problem(request: Request, error: Exception) -> Response:
+    """The database is away, most likely. Callers learn that they may ask again; the log has the rest."""
+    log.error("%s %s: %s", request.method, request.url.path, error)
+    message = "The ledger cannot be read at the moment. Ask again in a moment."
+    return problem_response(problem(503, "unavailable", message, headers={"Retry-After": "1"}))
 
 
 def _unexpected_problem(request: Request, error: Exception) -> Response:

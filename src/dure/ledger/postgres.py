@@ -278,8 +278,10 @@ class PostgresLedger:
                 connection.rollback()
             raise
 
-    def _failure(self, error: psycopg.Error) -> LedgerWriteFailed:
+    def _failure(self, error: psycopg.Error) -> LedgerError:
         reason = first_line(error)
+        if isinstance(error, psycopg.errors.UniqueViolation):
+            return LedgerFenced(f"The {self.where} was changed by another server ({reason}).")
         if not self._connection.closed:
             return LedgerWriteFailed(f"The {self.where} could not be written ({reason}). Nothing was recorded.")
         self._is_connected = False
