@@ -108,6 +108,13 @@ def test_rows_keep_the_order_in_which_their_keys_were_first_written(ledger: Ledg
     assert ledger.rows("jobs", limit=0) == []
 
 
+def test_of_several_keys_those_that_have_rows_are_found(ledger: Ledger) -> None:
+    ledger.append(0, entries(0, 1), [row("a", "1"), row("작업", "2"), row('"b"', "3")], NOON_MS)
+    assert ledger.rows_of("jobs", ["작업", "nowhere", '"b"', "a", "a"]) == {"a": b"1", "작업": b"2", '"b"': b"3"}
+    assert ledger.rows_of("jobs", []) == {}
+    assert ledger.rows_of("tokens", ["a"]) == {}
+
+
 def test_a_row_removed_and_written_again_comes_last(ledger: Ledger) -> None:
     again = [row("a", "1"), row("b", "1"), Row("jobs", "a", None), row("a", "2"), Row("jobs", "never-there", None)]
     ledger.append(0, entries(0, 1), again, NOON_MS)

@@ -22,6 +22,7 @@ from dure.control.memory import Memory, RandomStreams
 from dure.control.orders import Seen, StopOrder
 from dure.control.ports import Ledger, Started
 from dure.control.requests import Request
+from dure.control.submission import remember_answers
 from dure.model.events import AttemptEnded, CancelRequested, JobReleased, NodeChanged, NodeReason, encode_all
 from dure.model.jobs import Outcome
 from dure.policy import PolicySet
@@ -114,6 +115,7 @@ class Control:
         for seen in sorted(observations, key=lambda each: each.what.at_ms):
             self._take_in(seen, draft)
         # 2. Each request sees the effects of those before it.
+        remember_answers(requests, memory)
         for request in requests:
             draft.answers.append(handle(request, self.memory, draft))
         # 3. Held jobs whose time has come, or will never come.

@@ -48,7 +48,7 @@ class Memory:
         self.tokens = Tokens(ledger.rows("tokens"))
         self.accounts = Accounts(ledger.rows("accounts"))
         self.kept_answers: dict[str, bytes] = {}
-        """Bodies of `requests` rows that are not durable yet."""
+        """Bodies of `requests` rows that this step asks about, or that are not durable yet."""
         self.accepted: dict[Hashable, JobSubmitted] = {}
         """A job of each likeness that was accepted under this nation."""
         self._policy_set = policy_set

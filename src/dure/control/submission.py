@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
@@ -15,6 +17,7 @@ from dure.control.requests import (
     NotDone,
     NotDoneCode,
     Reply,
+    Request,
     SubmitJob,
     SubmitJobs,
     Submitted,
@@ -132,15 +135,23 @@ def missing_secret(spec: JobSpec, memory: Memory) -> NotDone | None:
 
 
 def _kept(request: SubmitJob | SubmitJobs, memory: Memory) -> Kept | NotDone | None:
-    """What was answered before under this key."""
+    """What was answered before under this key, as far as `remember_answers` has looked."""
     if not request.key:
         return None
     row_key = _row_key(request)
-    body = memory.kept_answers.get(row_key) or memory.ledger.row("requests", row_key)
+    body = memory.kept_answers.get(row_key)
     if body is None:
         return None
     kept = _KEPT.decode(body)
     return kept if kept.digest == request.digest else _reused()
+
+
+def remember_answers(requests: Sequence[Request], memory: Memory) -> None:
+    """Read what was answered before under the keys of these requests: one question to the ledger for all of them."""
+    submissions = (request for request in requests if isinstance(request, SubmitJob | SubmitJobs))
+    keys = [_row_key(each) for each in submissions if each.key]
+    if keys:
+        memory.kept_answers.update(memory.ledger.rows_of("requests", keys))
 
 
 def _reused() -> NotDone:

@@ -112,6 +112,10 @@ class Ledger(Protocol):
         """One row."""
         ...
 
+    def rows_of(self, table: str, keys: Sequence[str]) -> dict[str, bytes]:
+        """Those of these rows that are there, by key: one question instead of one for each."""
+        ...
+
     def rows(
         self, table: str, prefix: str = "", limit: int | None = None, newest_first: bool = False
     ) -> list[tuple[str, bytes]]:

@@ -62,6 +62,11 @@ class MemoryLedger:
         """One row."""
         return self._tables[table].get(key)
 
+    def rows_of(self, table: str, keys: Sequence[str]) -> dict[str, bytes]:
+        """Those of these rows that are there, by key."""
+        rows = self._tables[table]
+        return {key: rows[key] for key in keys if key in rows}
+
     def rows(
         self, table: str, prefix: str = "", limit: int | None = None, newest_first: bool = False
     ) -> list[tuple[str, bytes]]:

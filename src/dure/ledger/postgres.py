@@ -71,6 +71,7 @@ _PUT_ROWS = _for_each_table(
 )
 _REMOVE_ROWS = _for_each_table("DELETE FROM {} WHERE key = ANY(%s)")
 _GET_ROW = _for_each_table("SELECT body FROM {} WHERE key = %s")
+_GET_SOME = _for_each_table("SELECT key, body FROM {} WHERE key = ANY(%s)")
 _OLDEST_FIRST = _for_each_table(
     "SELECT key, body FROM {} WHERE key >= %s AND (%s OR key < %s) ORDER BY ordinal LIMIT %s"
 )
@@ -228,6 +229,10 @@ class PostgresLedger:
         found = self._readers.read(_GET_ROW[table], (key,))
         body: bytes | None = found[0][0] if found else None
         return body
+
+    def rows_of(self, table: str, keys: Sequence[str]) -> dict[str, bytes]:
+        """Those of these rows that are there, by key."""
+        return dict(self._readers.read(_GET_SOME[table], (list(keys),)))
 
     def rows(
         self, table: str, prefix: str = "", limit: int | None = None, newest_first: bool = False

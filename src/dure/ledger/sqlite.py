@@ -7,6 +7,7 @@ sync), so that a crash at any instant leaves either all of an append or nothing.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -133,6 +134,10 @@ class SqliteLedger:
         found = self._read(STATEMENTS[table].get, (key,))
         body: bytes | None = found[0][0] if found else None
         return body
+
+    def rows_of(self, table: str, keys: Sequence[str]) -> dict[str, bytes]:
+        """Those of these rows that are there, by key."""
+        return dict(self._read(STATEMENTS[table].get_some, (json.dumps(keys),)))
 
     def rows(
         self, table: str, prefix: str = "", limit: int | None = None, newest_first: bool = False

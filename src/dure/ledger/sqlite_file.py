@@ -36,6 +36,7 @@ class TableStatements(Struct, frozen=True):
     put: str = "INSERT INTO TABLE_NAME (key, body) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET body = excluded.body"
     remove: str = "DELETE FROM TABLE_NAME WHERE key = ?"
     get: str = "SELECT body FROM TABLE_NAME WHERE key = ?"
+    get_some: str = "SELECT key, body FROM TABLE_NAME WHERE key IN (SELECT value FROM json_each(?))"
     oldest_first: str = "SELECT key, body FROM TABLE_NAME ORDER BY ordinal LIMIT ?"
     newest_first: str = "SELECT key, body FROM TABLE_NAME ORDER BY ordinal DESC LIMIT ?"
     prefix_oldest_first: str = "SELECT key, body FROM TABLE_NAME WHERE key >= ? AND key < ? ORDER BY ordinal LIMIT ?"
