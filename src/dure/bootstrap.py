@@ -510,7 +510,8 @@ def _serve(
     engines = _engines_when_free(state, engine_sites)
     clock = SystemClock(at_least_ms=control.memory.history.latest_ms)
     expectations = Expectations(control, clock)
-    sessions = Sessions(os.urandom, is_secure=entrance.is_secure)
+    public_url = entrance.settings.public_url
+    sessions = Sessions(os.urandom, is_secure=entrance.is_secure, public_url=public_url)
     loop = Loop(control, clock, engines)
     platform = Platform(loop, clock, engines, sessions, expectations, entrance.settings)
     url = f"{entrance.wire.scheme}://{_name_of(listener)}"

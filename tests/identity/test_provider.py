@@ -182,6 +182,7 @@ def test_signing_out_ends_the_session_and_needs_our_own_form(server: ServerProce
         (form, {}),
         (form, {"Origin": "https://attacker.example"}),
         (form, {"Origin": "null"}),
+        (form, {"Origin": "http://[::1"}),
         (form, own | {"Sec-Fetch-Site": "cross-site"}),
         ({"form_token": "0" * 64}, own),
         ({}, own),

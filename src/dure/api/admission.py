@@ -17,7 +17,7 @@ from starlette.requests import HTTPConnection, Request
 
 from dure.api.limits import Failures, Limits
 from dure.api.problems import ProblemRaised, problem
-from dure.api.sessions import Sessions, form_token, is_own_form
+from dure.api.sessions import Sessions, form_token
 from dure.control.access import GRANTS, Caller, Permission, Role
 from dure.control.control import Control
 from dure.control.ports import Clock
@@ -109,7 +109,7 @@ class Admission:
         if "authorization" in request.headers:
             return
         given = parse_qs(body.decode("ascii", "replace"), max_num_fields=10).get("form_token", [""])[0]
-        if not is_own_form(request, self._sessions.of(request), given):
+        if not self._sessions.is_own_form(request, given):
             raise problem(403, "foreign-form", "This form did not come from a page of this platform.")
 
     def count_failure(self, request: HTTPConnection, most: int = _MOST_FAILURES) -> int:

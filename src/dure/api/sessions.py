@@ -11,7 +11,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from urllib.parse import urlsplit
 
 from msgspec import Struct
 from starlette.requests import Request
@@ -37,8 +36,9 @@ class Ticket(Struct, frozen=True, kw_only=True):
 class Sessions:
     """Tickets that were not used yet, and the cookie that holds a session."""
 
-    def __init__(self, tickets: RandomBytes, *, is_secure: bool = False) -> None:
+    def __init__(self, tickets: RandomBytes, *, is_secure: bool = False, public_url: str = "") -> None:
         self._random = tickets
+        self._public_url = public_url
         self._open: dict[str, Ticket] = {}
         self._is_secure = is_secure
         # A browser lets no other host and no plain http set a cookie of this name.
@@ -61,6 +61,17 @@ class Sessions:
         """The session that a browser shows; empty when it shows none."""
         return request.cookies.get(self.cookie, "")
 
+    def is_own_form(self, request: Request, given: str) -> bool:
+        """True when a form was sent from a page of ours: by its token, and by what the browser says of its origin."""
+        origin = request.headers.get("origin", "")
+        # A proxy may have put another name in place of the one that the browser knows.
+        is_own_origin = bool(origin) and (
+            origin == self._public_url or origin.partition("://")[2] == request.headers.get("host", "")
+        )
+        is_own_site = request.headers.get("sec-fetch-site", "same-origin") == "same-origin"
+        wanted = form_token(self.of(request))
+        return is_own_origin and is_own_site and hmac.compare_digest(given.encode(), wanted.encode())
+
     def give(self, answer: Response, session: str, lives_ms: int) -> None:
         """Have the browser keep a session."""
         answer.set_cookie(
@@ -75,14 +86,6 @@ class Sessions:
 def form_token(session: str) -> str:
     """What a form of ours has and no other site can know: it follows from the session, which only its browser has."""
     return hashlib.sha256(f"form {session}".encode()).hexdigest()
-
-
-def is_own_form(request: Request, session: str, given: str) -> bool:
-    """True when a form was sent from a page of ours: by its token, and by what the browser says about its origin."""
-    origin = request.headers.get("origin", "")
-    is_own_origin = bool(origin) and urlsplit(origin).netloc == request.headers.get("host", "")
-    is_own_site = request.headers.get("sec-fetch-site", "same-origin") == "same-origin"
-    return is_own_origin and is_own_site and hmac.compare_digest(given.encode(), form_token(session).encode())
 
 
 def _digest(ticket: str) -> str:
