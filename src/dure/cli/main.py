@@ -4,7 +4,22 @@ from __future__ import annotations
 
 import click
 
-from dure.cli import access, backup, fleet, follow, identity, jobs, ledger, lending, nation, queue, serve, sites, twin
+from dure.cli import (
+    access,
+    backup,
+    doctor,
+    fleet,
+    follow,
+    identity,
+    jobs,
+    ledger,
+    lending,
+    nation,
+    queue,
+    serve,
+    sites,
+    twin,
+)
 
 SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "Jobs": (jobs.submit, follow.run, jobs.plan, queue.queue, queue.why, follow.logs, jobs.cancel),
@@ -20,6 +35,7 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
         access.secret,
         backup.backup,
         backup.restore,
+        doctor.doctor,
         serve.demo,
     ),
 }

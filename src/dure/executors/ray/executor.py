@@ -167,15 +167,7 @@ class RayExecutor:
 
     def capacity(self) -> tuple[NodeCapacity, ...]:
         """The nodes in service. Raises `ExecutorError` while Ray does not answer."""
-        return tuple(
-            NodeCapacity(
-                name=node.node_name,
-                gpus=int(node.resources_total.get("GPU", 0)),
-                cpus=int(node.resources_total.get("CPU", 0)),
-                memory_mib=int(node.resources_total.get("memory", 0)) // _MEBIBYTE,
-            )
-            for node in sorted(self._api.nodes(), key=lambda each: each.node_name)
-        )
+        return read_capacity(self._api)
 
     def gpu_use(self, attempt_id: str) -> None:
         """Nobody measures that on Ray's nodes."""
@@ -400,6 +392,19 @@ class RayExecutor:
         with self._changed:
             if not self._changed.wait_for(lambda: not self._open, _CLOSING_PATIENCE_S):
                 _LOG.warning("closed while these attempts were still ending: %s", ", ".join(sorted(self._open)))
+
+
+def read_capacity(api: RayApi) -> tuple[NodeCapacity, ...]:
+    """The nodes that a cluster has in service. Raises `ExecutorError` when it does not answer."""
+    return tuple(
+        NodeCapacity(
+            name=node.node_name,
+            gpus=int(node.resources_total.get("GPU", 0)),
+            cpus=int(node.resources_total.get("CPU", 0)),
+            memory_mib=int(node.resources_total.get("memory", 0)) // _MEBIBYTE,
+        )
+        for node in sorted(api.nodes(), key=lambda each: each.node_name)
+    )
 
 
 def _with_shared_checkpoints(launch: Launch, root: str) -> Launch:
