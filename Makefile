@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run test mutants check bench format clean
+.PHONY: run test soak mutants check bench format clean
 
 run: $(READY)
 	@$(BIN)/dure demo $(ARGS)
@@ -12,6 +12,9 @@ run: $(READY)
 test: $(READY)
 	@.ci/real-parts
 	@$(BIN)/python -m pytest -n 2 $(ARGS)
+
+soak: $(READY)
+	@$(BIN)/python -m tests.simulation.soak $(ARGS)
 
 mutants: $(READY)
 	@$(BIN)/python -m tests.kernel.mutants $(ARGS)

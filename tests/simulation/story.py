@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-
-from msgspec import Struct
 
 from dure import kernel
 from dure.control.history import History
@@ -22,6 +19,7 @@ from tests.simulation.disk import SimulatedDisk
 from tests.simulation.engine import Phase, SimulatedEngine
 from tests.simulation.faults import Faults
 from tests.simulation.invariants import Invariants
+from tests.simulation.outcome import Outcome
 from tests.simulation.people import People
 from tests.simulation.scheduler import SECOND_US, Scheduler, Trace
 from tests.simulation.server import VAULT_KEY, Server
@@ -37,28 +35,6 @@ MOST_EVENTS = 400_000
 
 class Violation(Exception):
     """Something is as it must never be."""
-
-
-class Outcome(Struct, frozen=True, kw_only=True):
-    """How a story went."""
-
-    seed: int
-    problem: str
-    digest: str
-    events: int
-    entries: int
-    jobs: int
-    lives: int
-    simulated_s: float
-    guarantees_kept: int
-    faults: Counter[str]
-
-    def __str__(self) -> str:
-        return (
-            f"seed {self.seed}: {self.problem or 'sound'} ({self.simulated_s:.0f} s, {self.lives} lives,"
-            f" {self.jobs} jobs, {self.entries} entries, {self.events} events, {self.faults.total()} faults,"
-            f" {self.guarantees_kept} guarantees kept, {self.digest[:12]})"
-        )
 
 
 class Story:
