@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,22 +11,54 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+EXAMPLES = int(os.environ.get("DURE_FUZZ_EXAMPLES", "120"))
+"""How often each test tries. Thousands are for a night, not for every change."""
+
 LONGEST_S = 10
 """Nothing that is read takes nearly so long; what does goes on for ever."""
 
 NASTY_TEXTS = (
-    "\0", "\ufeff", "\u202e", "\u2028", "\r", "\t", "\x1b[2J", "\U0001f4a5", "한글", "'", '"', "\\", "#", "%", "&a ", "*a", "!!python/name:os.system ",
-    "[" * 3_000, "{a: " * 500, "- " * 2_000, "---\n", "...\n", "<<: *a\n", "? ", "|\n", ">\n", "=", ",", ":", ": ", ";", "$(", "`",
-    "9" * 5_000, "1e400", "-1e400", "NaN", "inf", "-0", "0x7f", "1_000", "0.1e-400", "99999999999999999999", "null", "~", "true", "no",
-    "#SBATCH --array=0-99999999999\n", "#SBATCH --gres=gpu:\n", "#SBATCH hetjob\n", "#SBATCH --time=99999999-99:99:99\n", "a" * 70_000,
-)  # fmt: skip
+    # Characters that are not what they seem, or end something.
+    *("\0", "\ufeff", "\u202e", "\u2028", "\r", "\t", "\x1b[2J", "\U0001f4a5", "한글", "'", '"', "\\", "#", "%", "`"),
+    # What YAML makes more of than people expect.
+    *(
+        "&a ",
+        "*a",
+        "!!python/name:os.system ",
+        "<<: *a\n",
+        "---\n",
+        "...\n",
+        "? ",
+        "|\n",
+        ">\n",
+        "=",
+        ",",
+        ":",
+        ": ",
+        ";",
+    ),
+    # Depth and length.
+    *("[" * 3_000, "{a: " * 500, "- " * 2_000, "9" * 5_000, "a" * 70_000),
+    # Numbers that are none, or too large for most who read them.
+    *("1e400", "-1e400", "NaN", "inf", "-0", "0x7f", "1_000", "0.1e-400", "99999999999999999999"),
+    *("null", "~", "true", "no", "$("),
+    *(
+        "#SBATCH --array=0-99999999999\n",
+        "#SBATCH --gres=gpu:\n",
+        "#SBATCH hetjob\n",
+        "#SBATCH --time=99999999-99:99:99\n",
+    ),
+)
 
 NASTY_VALUES: tuple[Any, ...] = (
-    None, True, False, 0, -1, 1, 2**31, 2**63, -(2**63) - 1, 2**200, 0.5, -0.0, 1e308, 1e-308, "", " ", "\0", "\ud7ff", "a" * 5_000,
-    "99999999999999999999", "1e400", "NaN", "0.0000001", "-1", "H100:", ":8", "H100:999999999999", "H100:-1", "H100:0.5", "H100:7g.80gb", "4h4h",
-    "99999999999d", "0s", "2027-13-45T00:00:00Z", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00+23:59", "0-99999999999", "9-0", "j1", "../..", "*",
-    [], {}, [[]], {"": ""}, [None], {"a": {"b": {"c": []}}}, ["x"] * 2_000, {str(number): number for number in range(2_000)},
-)  # fmt: skip
+    *(None, True, False, 0, -1, 1, 2**31, 2**63, -(2**63) - 1, 2**200, 0.5, -0.0, 1e308, 1e-308),
+    *("", " ", "\0", "\ud7ff", "a" * 5_000, "99999999999999999999", "1e400", "NaN", "0.0000001", "-1", "*", "../.."),
+    *("H100:", ":8", "H100:999999999999", "H100:-1", "H100:0.5", "H100:7g.80gb", "0-99999999999", "9-0", "j1"),
+    *("4h4h", "99999999999d", "0s", "2027-13-45T00:00:00Z", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00+23:59"),
+    *([], {}, [[]], {"": ""}, [None], {"a": {"b": {"c": []}}}),
+    ["x"] * 2_000,
+    {str(number): number for number in range(2_000)},
+)
 
 
 @st.composite

@@ -20,7 +20,7 @@ from dure.intake.sbatch import job_from_sbatch
 from dure.model.jobs import JobSpec
 from dure.model.nation import Nation
 from tests.control.builders import NATION, START_MS, ask, empty_control, small_control
-from tests.fuzz.spoiling import no_hang, spoilt_bytes, spoilt_documents, spoilt_texts
+from tests.fuzz.spoiling import EXAMPLES, no_hang, spoilt_bytes, spoilt_documents, spoilt_texts
 
 MOST_NODES_TRIED = 2_000
 """A nation of millions of nodes is right, and not what is tried here."""
@@ -110,38 +110,38 @@ def use_nation(nation: Nation | None) -> None:
         assert nation_from_yaml(write_nation(nation)) == nation
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(spoilt_documents(JOBS))
 def test_a_job_with_wrong_values_is_refused_or_can_be_judged(document: Any) -> None:
     use_job(read_or_refused(job_from_json, json.dumps(document).encode()))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(spoilt_bytes([json.dumps(job) for job in JOBS]))
 def test_json_that_is_none_is_refused(body: bytes) -> None:
     use_job(read_or_refused(job_from_json, body))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(spoilt_texts([yaml.safe_dump(job) for job in JOBS]))
 def test_yaml_that_is_none_is_refused(text: str) -> None:
     use_job(read_or_refused(job_from_yaml, text))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(spoilt_texts(SCRIPTS))
 def test_a_script_is_refused_or_can_be_judged(text: str) -> None:
     job = read_or_refused(job_from_sbatch, text)
     use_job(job.spec if job else None)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(spoilt_documents(NATIONS))
 def test_a_nation_with_wrong_values_is_refused_or_can_be_declared(document: Any) -> None:
     use_nation(read_or_refused(nation_from_document, document))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(spoilt_texts([yaml.safe_dump(each) for each in NATIONS]))
 def test_a_nation_file_that_is_none_is_refused(text: str) -> None:
     use_nation(read_or_refused(nation_from_yaml, text))

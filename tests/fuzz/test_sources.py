@@ -6,14 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 
 from dure.intake.refusals import BadInput
 from dure.sources.errors import BadSource
 from dure.sources.faults import read_faults
 from dure.sources.fleet import parse_fleet, read_fleet
 from dure.sources.readers import FORMATS, read_trace
-from tests.fuzz.spoiling import no_hang, spoilt_bytes, spoilt_texts
+from tests.fuzz.spoiling import EXAMPLES, no_hang, spoilt_bytes, spoilt_texts
 
 TRACES = {
     "equal": "job_id,submit,duration,num_gpus\n1,0,10,2\n2,5,100,8\n3,6.5,1,1\n",
@@ -34,36 +34,40 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def read_or_refused(file: Path, body: bytes, read: Callable[[Path], object]) -> None:
     file.write_bytes(body)
     with no_hang(lambda: repr(body)):
+        message = "read"
         try:
             read(file)
         except (BadSource, BadInput) as bad:
-            assert str(bad).encode()
+            message = str(bad)
+        assert message.encode("utf-8", "replace")
 
 
 @pytest.mark.parametrize("trace_format", FORMATS)
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(body=spoilt_bytes(list(TRACES.values())))
 def test_a_trace_is_read_or_refused(file: Path, trace_format: str, body: bytes) -> None:
     read_or_refused(file, body, lambda path: read_trace(path, trace_format, FLEET))
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(body=spoilt_bytes([NODES]))
 def test_a_node_list_is_read_or_refused(file: Path, body: bytes) -> None:
     read_or_refused(file, body, lambda path: read_fleet(str(path)))
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(body=spoilt_bytes([FAULTS]))
 def test_a_file_of_faults_is_read_or_refused(file: Path, body: bytes) -> None:
     read_or_refused(file, body, lambda path: read_faults(path, FLEET))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(spoilt_texts(["72x8", "4x18x4:GB200", "2x8:H100,3x4:B200"]))
 def test_a_fleet_is_read_or_refused(text: str) -> None:
     with no_hang(lambda: text):
+        message = "read"
         try:
             parse_fleet(text)
         except BadSource as bad:
-            assert str(bad).encode("utf-8", "replace")
+            message = str(bad)
+        assert message.encode("utf-8", "replace")
