@@ -34,15 +34,32 @@ JOBS: list[dict[str, Any]] = [
      "replicas": {"min": 1, "max": 3, "profile": {"00:00": 1, "08:00": 3}, "timezone": "+09:00"}},
     {"name": "grow", "project": "chat", "command": "x", "nodes": 4, "min_nodes": 1, "gpus": "2", "within": "rack",
      "checkpoint": {"signal": "USR1"}, "not_before": "2027-03-02T22:00:00+09:00"},
-    {"name": "read", "project": "chat", "script": "#!/bin/sh\nx\n", "setup": "y", "data": "scans", "purpose": "research",
-     "secrets": ["TOKEN"], "workdir": "/tmp", "deadline": "2099-03-03T08:00:00+09:00", "not_after": "2098-01-01T00:00:00Z"},
+    {"name": "read", "project": "chat", "script": "#!/bin/sh\nx\n", "setup": "y", "data": "scans",
+     "purpose": "research", "secrets": ["TOKEN"], "workdir": "/tmp", "deadline": "2099-03-03T08:00:00+09:00",
+     "not_after": "2098-01-01T00:00:00Z"},
 ]  # fmt: skip
 
 SCRIPTS = [
-    "#!/bin/bash\n#SBATCH --job-name=train\n#SBATCH --account=chat\n#SBATCH --nodes=2\n#SBATCH --gpus-per-node=h100:4\n"
-    "#SBATCH --time=1-12:30:00\n#SBATCH --mem=64G\n#SBATCH --signal=B:USR1@60\n#SBATCH --requeue\nsrun python train.py\n",
-    "#!/bin/bash\n#SBATCH -J sweep -A vision -N1\n#SBATCH --array=0-99%10\n#SBATCH --gres=gpu:h100:2\n#SBATCH -c 8 -t 30\n"
-    "#SBATCH --dependency=afterok:j12:j13\n#SBATCH --ntasks-per-node=4 --exclusive\npython x.py\n",
+    """#!/bin/bash
+#SBATCH --job-name=train
+#SBATCH --account=chat
+#SBATCH --nodes=2
+#SBATCH --gpus-per-node=h100:4
+#SBATCH --time=1-12:30:00
+#SBATCH --mem=64G
+#SBATCH --signal=B:USR1@60
+#SBATCH --requeue
+srun python train.py
+""",
+    """#!/bin/bash
+#SBATCH -J sweep -A vision -N1
+#SBATCH --array=0-99%10
+#SBATCH --gres=gpu:h100:2
+#SBATCH -c 8 -t 30
+#SBATCH --dependency=afterok:j12:j13
+#SBATCH --ntasks-per-node=4 --exclusive
+python x.py
+""",
 ]
 
 NATIONS = [

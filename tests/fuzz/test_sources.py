@@ -18,7 +18,8 @@ from tests.fuzz.spoiling import EXAMPLES, no_hang, spoilt_bytes, spoilt_texts
 TRACES = {
     "equal": "job_id,submit,duration,num_gpus\n1,0,10,2\n2,5,100,8\n3,6.5,1,1\n",
     "philly": "timestamp,duration,num_gpus,gpu_time,cluster\n0,10,1,10,a\n60,3600,8,28800,b\n",
-    "openb": "name,cpu_milli,memory_mib,num_gpu,gpu_milli,gpu_spec,qos,pod_phase,creation_time,deletion_time,scheduled_time\n"
+    "openb": "name,cpu_milli,memory_mib,num_gpu,gpu_milli,gpu_spec,qos,pod_phase,"
+    "creation_time,deletion_time,scheduled_time\n"
     "p-0,12000,16384,1,1000,,LS,Running,0,12537496,0\np-1,6000,12288,1,460,V100M16|V100M32,LS,Running,427061,12902960,427061\n",
 }
 NODES = "sn,cpu_milli,memory_mib,gpu,model\nn-0,64000,262144,2,P100\nn-1,96000,786432,8,V100M32\nn-2,32000,131072,0,\n"
