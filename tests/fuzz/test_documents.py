@@ -15,7 +15,7 @@ from dure.control.preview import try_out
 from dure.control.requests import ApplyNation, SubmitJob
 from dure.intake.jobfile import job_from_json, job_from_yaml
 from dure.intake.nationfile import nation_from_document, nation_from_yaml, write_nation
-from dure.intake.refusals import BadInput
+from dure.intake.refusals import BadInput, Problem
 from dure.intake.sbatch import job_from_sbatch
 from dure.model.jobs import JobSpec
 from dure.model.nation import Nation
@@ -102,13 +102,15 @@ CONTROL = small_control()
 
 def read_or_refused(read: Callable[[Any], Any], document: Any) -> Any:
     """What was read; None when it was refused, with reasons that can be printed."""
+    problems: tuple[Problem, ...] = ()
     with no_hang(lambda: repr(document)):
         try:
             return read(document)
         except BadInput as bad:
-            assert bad.problems
-            assert all(str(problem).encode() and len(str(problem)) < 2_000 for problem in bad.problems)
-            return None
+            problems = bad.problems
+    assert problems
+    assert all(str(problem).encode() and len(str(problem)) < 2_000 for problem in problems)
+    return None
 
 
 def use_job(spec: JobSpec | None) -> None:
