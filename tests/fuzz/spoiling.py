@@ -99,7 +99,7 @@ def spoilt_documents(draw: st.DrawFn, samples: Sequence[Any]) -> Any:
     for _ in range(draw(st.integers(1, 4))):
         places = list(_places(document))
         if not places:
-            return draw(st.sampled_from(NASTY_VALUES))
+            return _copy(draw(st.sampled_from(NASTY_VALUES)))
         holder, key = draw(st.sampled_from(places))
         match draw(st.integers(0, 4)):
             case 0 if isinstance(holder, dict):
@@ -108,7 +108,7 @@ def spoilt_documents(draw: st.DrawFn, samples: Sequence[Any]) -> Any:
                 other, other_key = draw(st.sampled_from(places))
                 holder[key] = _copy(other[other_key])
             case 2 if isinstance(holder, dict):
-                holder[draw(st.sampled_from(["", "x", "GPUs", "name", "\0"]))] = draw(st.sampled_from(NASTY_VALUES))
+                holder[draw(st.sampled_from(["", "x", "GPUs", "name", "\0"]))] = _copy(draw(st.sampled_from(NASTY_VALUES)))
             case _:
                 holder[key] = _copy(draw(st.sampled_from(NASTY_VALUES)))
     return document
