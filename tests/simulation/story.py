@@ -109,6 +109,7 @@ class Story:
             self.scheduler.fault("killed", "server", "SIGKILL")
             self.server.kill("is killed")
         if strikes("stopped"):
+            self.scheduler.fault("stopped", "server", "SIGTERM")
             self.server.stop()
         if strikes("contact-lost"):
             engine.lose_contact(self.chance.randint(1, 20 * SECOND_US))
