@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import psycopg
@@ -100,9 +100,7 @@ def test_whoever_lost_its_session_to_another_server_cannot_append_and_is_told_to
         told: list[str] = []
         first.on_deposed = told.append
         assert candidate.try_to_lead() is None
-        end_sessions(url)
-        second = next(led for led in iter(lambda: led_by(candidate), 0) if led)
-        with closing(second):
+        with closing(taken_over(url, candidate)) as second:
             with pytest.raises((LedgerWriteFailed, LedgerFenced)):
                 first.append(3, [entry(99)], [row("job-9", "stolen")], NOON_MS)
             wait_until(lambda: bool(told))
@@ -115,11 +113,13 @@ def test_whoever_lost_its_session_to_another_server_cannot_append_and_is_told_to
             assert second.row("jobs", "job-9") is None
 
 
-def led_by(candidate: Candidate) -> PostgresLedger | None:
-    try:
-        return candidate.try_to_lead()
-    except LedgerUnreachable:
-        return None
+def taken_over(url: str, candidate: Candidate) -> PostgresLedger:
+    """Cut all connections until it is the candidate that leads, and not whoever led before."""
+    while True:
+        end_sessions(url)
+        with suppress(LedgerUnreachable):
+            if (ledger := candidate.try_to_lead()) is not None:
+                return ledger
 
 
 def test_an_append_of_an_earlier_term_is_refused_even_if_the_log_is_as_long_as_it_believes(url: str) -> None:
@@ -148,7 +148,7 @@ def test_a_killed_server_loses_nothing_and_is_gone_on_with_when_it_is_back(own_s
     with closing(PostgresLedger.open(url, SIGNER)) as ledger:
         ledger.append(0, entries(0, 500), [row("job-0", "queued")], NOON_MS)
         own_server.kill()
-        with pytest.raises(LedgerWriteFailed, match="was lost"):
+        with pytest.raises(LedgerWriteFailed, match="was lost|is not connected"):
             ledger.append(500, entries(500, 501), [], NOON_MS)
         with pytest.raises(LedgerUnreachable, match="see that PostgreSQL runs there"):
             ledger.resume()
