@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -23,10 +25,12 @@ from dure.model.fleet import Engine as SiteEngine
 from dure.model.fleet import GpuClass, NodeGroup, Site
 from dure.model.nation import Nation
 from dure.model.organisations import Organisation, OrganisationKind, Share, ShareAmount
+from tests.control.server import running_server
 
 from . import slurm_accounting
 from .engines import Engine, eventually, launch
 from .slurm_accounting import AccountedCluster
+from .test_slurm_platform import state_of
 
 SITE = SlurmSite(work_folder="/work", account_root="Dure", gpu_types={"H100": "h100"})
 
@@ -271,3 +275,59 @@ def held(engine: Engine, attempt_id: str, gpus: int) -> GpuTime:
         for kind in (Started, Ended)
     )
     return gpu_time(attempt_id, gpus, gpus * (ended - started))
+
+
+NATION_FILE = """
+gpu_classes: {H100: {}}
+sites:
+  - {name: seoul, country: KR, owner: snu, engine: slurm,
+     nodes: [{name: seoul, count: 4, gpus: "H100:8", cpus: 16, memory: 60GB}]}
+organisations:
+  - {name: snu, kind: university, country: KR, parent_country: KR, projects: [geology]}
+shares:
+  - {name: snu, guarantee: {H100: 32}}
+"""
+ENGINES_FILE = """
+sites:
+  seoul: {{engine: slurm, work_folder: {folder}/work, conf: {conf}, python: {python}, account_root: dure}}
+"""
+
+
+def reconciled(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "dure.cli.main", "ledger", "reconcile", "seoul", "--state", str(folder / "state")]
+    engines = ["--engines", str(folder / "engines.yaml")]
+    return subprocess.run([*command, *engines, *options], capture_output=True, text=True)
+
+
+def test_a_new_projects_first_job_is_charged_to_its_account_and_the_books_agree(
+    accounted: AccountedCluster, tmp_path: Path
+) -> None:
+    (tmp_path / "engines.yaml").write_text(
+        ENGINES_FILE.format(folder=tmp_path, conf=accounted.conf, python=sys.executable)
+    )
+    options = ["--engines", str(tmp_path / "engines.yaml")]
+    with running_server(tmp_path / "state", options=options) as server, server.client() as client:
+        client.put("/v1/nation", content=NATION_FILE, headers={"Content-Type": "application/yaml"}).raise_for_status()
+        job = {"name": "train", "project": "geology", "gpus": "H100:8", "nodes": 2, "time": "1h", "command": ["true"]}
+        name = client.post("/v1/jobs", json=job).json()["jobs"][0]
+        eventually(lambda: state_of(server, name) == "succeeded", "the job succeeds")
+    folder = tmp_path / "work" / "attempts" / f"{name}.1"
+    fields = ["--format=Account,WorkDir", "--starttime=now-1hour"]
+    eventually(
+        lambda: f"dure-geology|{folder}" in accounted.run("sacct", "-nPX", *fields).splitlines(), "it is in the books"
+    )
+    agreed = reconciled(tmp_path)
+    assert (agreed.returncode, agreed.stdout) == (0, "1 attempts compared, 0 differ\n"), agreed.stderr
+    (tmp_path / "engines.yaml").write_text((tmp_path / "engines.yaml").read_text().replace("/work,", "/elsewhere,"))
+    differ = reconciled(tmp_path, "--json")
+    assert differ.returncode == 1
+    assert [each["reason"] for each in json.loads(differ.stdout)["differences"]] == [
+        "Slurm's database has no job of it"
+    ]
+
+
+def test_a_site_without_books_is_named(tmp_path: Path) -> None:
+    (tmp_path / "engines.yaml").write_text("sites: {}\n")
+    refused = reconciled(tmp_path)
+    assert refused.returncode == 2
+    assert "seoul is no site with Slurm" in refused.stderr

@@ -16,10 +16,13 @@ from dure.cli import (
     lending,
     nation,
     queue,
+    reconcile,
     serve,
     sites,
     twin,
 )
+
+ledger.ledger.add_command(reconcile.reconcile)
 
 SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "Jobs": (jobs.submit, follow.run, jobs.plan, queue.queue, queue.why, follow.logs, jobs.cancel),

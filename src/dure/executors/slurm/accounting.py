@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from msgspec import Struct
 
 from dure.executors.local import records
 from dure.executors.slurm.commands import Commands
 from dure.executors.slurm.site import SlurmSite
+from dure.model.events import AnyEvent, AttemptEnded, AttemptStarted, Planned
+from dure.model.plan import Start
 
+_MARGIN_MS = 3_600_000
 _FIELDS = "JobIDRaw,State,ElapsedRaw,AllocTRES,WorkDir"
 _ALL_GPUS = re.compile(r"(?:^|,)gres/gpu=(\d+)")
 _TYPED_GPUS = re.compile(r"(?:^|,)gres/gpu:[^=,]+=(\d+)")
@@ -34,6 +37,47 @@ class Difference(Struct, frozen=True, kw_only=True):
     ours_gpu_ms: int
     slurms_gpu_ms: int
     reason: str
+
+
+class Comparison(Struct, frozen=True, kw_only=True):
+    """What came of holding the two books against each other."""
+
+    compared: int
+    """Attempts that ended in the time asked about."""
+    differences: tuple[Difference, ...]
+
+
+def compare_books(events: Iterable[AnyEvent], site_name: str, site: SlurmSite, since_ms: int) -> Comparison:
+    """The ledger's GPU time of a site's attempts that ended since then against Slurm's. Raises `ExecutorError`."""
+    ended = list(ended_attempts(events, site_name))
+    # Their clocks differ, and so the books' margins: Slurm is asked for a little more than is compared.
+    theirs = read_gpu_times(site, since_ms - _MARGIN_MS)
+    ours = [each for at_ms, each in ended if at_ms >= since_ms]
+    older = {each.attempt_id for at_ms, each in ended if at_ms < since_ms}
+    slurms = {name: each for name, each in theirs.items() if name not in older}
+    return Comparison(compared=len(ours), differences=tuple(differences(ours, slurms)))
+
+
+def ended_attempts(events: Iterable[AnyEvent], site_name: str) -> Iterator[tuple[int, GpuTime]]:
+    """When each attempt that ran at a site ended, and the GPU time it took, from what happened."""
+    gpus: dict[str, int] = {}
+    started: dict[str, int] = {}
+    for event in events:
+        match event:
+            case Planned():
+                for decision in event.plan.decisions:
+                    if isinstance(decision, Start) and decision.site == site_name:
+                        held = sum(len(each.gpus) for each in decision.placements)
+                        gpus[f"{decision.job}.{decision.attempt}"] = held
+            case AttemptStarted():
+                started[f"{event.job}.{event.attempt}"] = event.at_ms
+            case AttemptEnded():
+                name = f"{event.job}.{event.attempt}"
+                if name in gpus and name in started:
+                    taken, began_ms = gpus.pop(name), started.pop(name)
+                    yield event.at_ms, GpuTime(attempt_id=name, gpus=taken, gpu_ms=taken * (event.at_ms - began_ms))
+            case _:
+                continue
 
 
 def differences(
