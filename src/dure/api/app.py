@@ -99,7 +99,7 @@ async def _answer(platform: Platform, operation: Operation, request: Request) ->
 async def _read_body(request: Request) -> bytes:
     """The whole body. One that is too long is refused as soon as that is known."""
     declared = request.headers.get("content-length", "0")
-    if not declared.isdigit() or int(declared) > LARGEST_BODY:
+    if not (declared.isascii() and declared.isdigit() and len(declared) <= 12) or int(declared) > LARGEST_BODY:
         raise _too_large()
     try:
         async with asyncio.timeout(LONGEST_UPLOAD_S):
@@ -151,7 +151,7 @@ def _ledger_problem(request: Request, error: Exception) -> Response:
 
 def _unexpected_problem(request: Request, error: Exception) -> Response:
     """A bug of ours. The caller learns that it is one and nothing about our insides; the log has the rest."""
-    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    log.error("%s %r failed", request.method, request.url.path, exc_info=error)
     return problem_response(
         problem(500, "internal-error", "Something is wrong inside Dure; the server's log says what.")
     )
