@@ -137,7 +137,8 @@ def serve(
             location = _locate_ledger(state, database)
             engine_sites = _read_engines_file(engines_file)
             prepare_compilation()
-            stand_by = partial(_stand_by, listener=listener, wire=entrance.wire)
+            snapshots = SnapshotTaker(state, database, 0)
+            stand_by = partial(_stand_by, listener=listener, wire=entrance.wire, snapshots=snapshots)
             with _compiling_for_server() as compiling, closing(_open_ledger(state, location, stand_by)) as ledger:
                 say_ready = on_ready or _print_ready
                 _serve(
@@ -323,7 +324,7 @@ def _open_ledger(
         raise StartError(str(error)) from None
 
 
-def _stand_by(candidate: Candidate, listener: socket.socket, wire: Wire) -> PostgresLedger:
+def _stand_by(candidate: Candidate, listener: socket.socket, wire: Wire, snapshots: SnapshotTaker) -> PostgresLedger:
     """Answer that another server leads, until this one does. Raises `KeyboardInterrupt` when it is told to stop."""
     import uvloop
 
@@ -335,8 +336,9 @@ def _stand_by(candidate: Candidate, listener: socket.socket, wire: Wire) -> Post
     # What takes long is done before it is needed.
     warming = threading.Thread(target=_warm_up, name="warm-up", daemon=True)
     warming.start()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        ledger = runner.run(Standby(candidate, SystemClock(), wire).until_leading(listener.dup()))
+    standby = Standby(candidate, SystemClock(), wire, snapshots.consider)
+    with closing(snapshots), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        ledger = runner.run(standby.until_leading(listener.dup()))
     warming.join()
     return ledger
 

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import random
+import shutil
 import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import httpx
 import psycopg
 import pytest
 
-from dure.ledger.keys import load_verifier_key
+from dure.control.snapshots import DUE_AFTER
+from dure.ledger.keys import create_signer, load_signer, load_verifier_key
+from dure.ledger.postgres import PostgresLedger
 from dure.ledger.postgres_reading import read_stored
 from dure.ledger.verify import verify
+from dure.model.events import TokenRevoked, encode
 from tests.postgres import PostgresServer, running_postgres
 
 from .server import ServerProcess, end_everything
@@ -141,6 +146,37 @@ def test_a_leader_that_was_paused_finds_another_in_its_place_and_ends(pair: Pair
         http.post("/v1/jobs", json=job(runs)).raise_for_status()
     assert states_when_all_are_over(pair.standby) == {"j1": "succeeded"}
     assert runs.read_text() == "j1.1\n"
+
+
+def test_a_standby_with_a_folder_of_its_own_keeps_a_snapshot_and_takes_over(
+    tmp_path: Path, postgres: PostgresServer
+) -> None:
+    url, first, second = postgres.new_database(), tmp_path / "first", tmp_path / "second"
+    for folder in (first, second):
+        folder.mkdir()
+    create_signer(first / "ledger.key", "dure.example/two-folders")
+    (first / "secrets.key").write_bytes(bytes(32))
+    with closing(PostgresLedger.open(url, load_signer(first / "ledger.key"))) as ledger:
+        many = [encode(TokenRevoked(at_ms=number, token="t0", by="nobody")) for number in range(2 * DUE_AFTER)]
+        ledger.append(0, many, [], 1)
+    for name in ("ledger.key", "secrets.key"):
+        shutil.copy2(first / name, second / name)
+    leader = ServerProcess(first, 0, ["--database", url])
+    try:
+        standby = ServerProcess(second, 0, ["--database", url], ready="stands by at")
+        try:
+            wait_until(lambda: (second / "snapshot").exists(), patience_s=LONGEST_FAILOVER_S)
+            leader.kill()
+            standby.wait_until_it_leads()
+            with standby.client() as http:
+                assert http.get("/v1/health").json()["entries"] > len(many)
+        finally:
+            standby.kill()
+    finally:
+        if leader.process.poll() is None:
+            leader.kill()
+        end_everything(first)
+        end_everything(second)
 
 
 def test_a_database_that_dies_and_comes_back_loses_nothing(tmp_path: Path) -> None:

@@ -148,7 +148,7 @@ def test_a_killed_server_loses_nothing_and_is_gone_on_with_when_it_is_back(own_s
     with closing(PostgresLedger.open(url, SIGNER)) as ledger:
         ledger.append(0, entries(0, 500), [row("job-0", "queued")], NOON_MS)
         own_server.kill()
-        with pytest.raises(LedgerWriteFailed, match="was lost|is not connected"):
+        with pytest.raises(LedgerWriteFailed, match=r"was lost|is not connected"):
             ledger.append(500, entries(500, 501), [], NOON_MS)
         with pytest.raises(LedgerUnreachable, match="see that PostgreSQL runs there"):
             ledger.resume()

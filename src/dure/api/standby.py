@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from collections.abc import Callable
 
 import msgspec
 import uvicorn
@@ -30,10 +31,11 @@ _AWAY = "the database does not answer; the log says why"
 
 
 class Standby:
-    """Waits for the lead of a ledger, and answers meanwhile."""
+    """Waits for the lead of a ledger, and answers meanwhile. `consider` is told how long the ledger is by now."""
 
-    def __init__(self, candidate: Candidate, clock: Clock, wire: Wire) -> None:
+    def __init__(self, candidate: Candidate, clock: Clock, wire: Wire, consider: Callable[[int], None]) -> None:
         self._candidate = candidate
+        self._consider = consider
         self._wire = wire
         self._clock = clock
         self._detail = ""
@@ -64,7 +66,9 @@ class Standby:
     def _try(self) -> PostgresLedger | None:
         try:
             ledger = self._candidate.try_to_lead()
-            self._detail = f"{self._candidate.leader() or 'another server'} leads"
+            if ledger is None:
+                self._detail = f"{self._candidate.leader() or 'another server'} leads"
+                self._consider(self._candidate.size())
         except LedgerUnreachable as error:
             # Whoever asks for the health is not told where the database is.
             if self._detail != _AWAY:

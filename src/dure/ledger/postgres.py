@@ -114,6 +114,13 @@ class Candidate:
         except (LedgerError, psycopg.Error):
             return ""
 
+    def size(self) -> int:
+        """Number of entries that the leader has appended. Raises `LedgerUnreachable`."""
+        with answering(self.where):
+            found = self._connected().execute("SELECT coalesce(max(position) + 1, 0) FROM entries").fetchone()
+        assert found is not None
+        return int(found[0])
+
     def close(self) -> None:
         """Give up."""
         if self._connection is not None:
