@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from dure.doctor.engines import examine_engines
 from dure.executors.contract import Ended, ExecutorError, NeverStarted, Started
 from dure.executors.local import processes, records
 from dure.executors.slurm.agent import files
@@ -361,6 +362,15 @@ def test_the_clock_of_a_node_may_be_wrong(make: Make, tmp_path: Path) -> None:
     started = engine.started("job.1")
     assert [type(each) for each in engine.seen] == [Started, Ended]
     assert started.at_ms <= ended.at_ms < now_ms + 3_700_000
+
+
+def test_the_doctor_finds_what_this_slurm_should_have_set_otherwise(slurm: SlurmCluster, tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    file = tmp_path / "engines.yaml"
+    file.write_text(f"sites: {{seoul: {{engine: slurm, work_folder: {tmp_path}/work, conf: {slurm.conf}}}}}")
+    found = {each.about: each for each in examine_engines(file, None)}
+    assert found["engine seoul"].message == "it answers: 4 nodes with 32 GPUs"
+    assert found["slurm.conf seoul"].advice == "set ProctrackType=proctrack/cgroup"
 
 
 def test_a_work_folder_that_cannot_be_written_is_named(slurm: SlurmCluster, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from dure.executors.slurm import secrets, submission
 from dure.executors.slurm.agent import files, shares
 from dure.executors.slurm.jobs import HOPELESS, REASONS, STATES, Phase, SlurmJob, read_jobs, reason_sentence
 from dure.executors.slurm.nodes import read_node
+from dure.executors.slurm.settings import unwise_settings
 from dure.executors.slurm.site import SlurmSite
 from dure.model.plan import Placement
 
@@ -138,6 +139,32 @@ def test_what_is_not_asked_for_is_left_to_slurm() -> None:
 def test_the_script_that_slurm_keeps_says_nothing_of_the_job() -> None:
     text = submission.script(SITE, "/work/agent-1", "/work/attempts/it's j7.1")
     assert text == ("#!/bin/sh\nexec /usr/bin/python3 -I -S /work/agent-1 lead '/work/attempts/it'\"'\"'s j7.1'\n")
+
+
+WISE = {
+    "ProctrackType": "proctrack/cgroup",
+    "SchedulerParameters": "bf_interval=5,batch_sched_delay=0",
+    "AccountingStorageEnforce": "associations,limits,safe",
+    "AccountingStorageTRES": "cpu,mem,gres/gpu,gres/gpu:h100",
+}
+
+
+def test_settings_as_the_page_wants_them_are_not_complained_about() -> None:
+    assert unwise_settings(WISE, SITE) == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "advice"),
+    [
+        ("ProctrackType", "proctrack/linuxproc", "set ProctrackType=proctrack/cgroup"),
+        ("SchedulerParameters", "(null)", "add bf_interval=5 to SchedulerParameters"),
+        ("AccountingStorageEnforce", "associations", "set AccountingStorageEnforce=associations,limits,safe"),
+        ("AccountingStorageTRES", "cpu,gres/gpu", "add gres/gpu:h100 to AccountingStorageTRES"),
+        ("AccountingStoreFlags", "job_comment,job_env", "take job_env out of AccountingStoreFlags"),
+    ],
+)
+def test_a_setting_that_costs_something_is_named_with_what_to_do(setting: str, value: str, advice: str) -> None:
+    assert [each.advice for each in unwise_settings(WISE | {setting: value}, SITE)] == [advice]
 
 
 def test_secrets_that_slurm_cannot_carry_are_refused() -> None:

@@ -108,7 +108,9 @@ def spoilt_documents(draw: st.DrawFn, samples: Sequence[Any]) -> Any:
                 other, other_key = draw(st.sampled_from(places))
                 holder[key] = _copy(other[other_key])
             case 2 if isinstance(holder, dict):
-                holder[draw(st.sampled_from(["", "x", "GPUs", "name", "\0"]))] = _copy(draw(st.sampled_from(NASTY_VALUES)))
+                holder[draw(st.sampled_from(["", "x", "GPUs", "name", "\0"]))] = _copy(
+                    draw(st.sampled_from(NASTY_VALUES))
+                )
             case _:
                 holder[key] = _copy(draw(st.sampled_from(NASTY_VALUES)))
     return document

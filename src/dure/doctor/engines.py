@@ -57,6 +57,16 @@ def _site(name: str, site: SlurmSite | RaySite, nation: Nation | None) -> Iterat
         shown = "; ".join(f"{node.name}: {node.problem}" for node in away[:5])
         yield warning(about, f"{len(away)} of {len(nodes)} nodes are not in service ({shown})", "look at them there")
     yield from _held_against(name, gpus, nation)
+    if isinstance(site, SlurmSite):
+        yield from _settings(name, site)
+
+
+def _settings(name: str, site: SlurmSite) -> Iterator[Finding]:
+    from dure.executors.slurm.commands import Commands
+    from dure.executors.slurm.settings import read_settings, unwise_settings
+
+    for each in unwise_settings(read_settings(Commands(site)), site):
+        yield warning(f"slurm.conf {name}", each.message, each.advice)
 
 
 def _held_against(name: str, gpus: int, nation: Nation | None) -> Iterator[Finding]:

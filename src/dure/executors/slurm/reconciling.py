@@ -13,6 +13,7 @@ from msgspec import Struct
 from dure.executors.contract import ExecutorError
 from dure.executors.slurm.accounts import FIELDS, QUERY, commands, read_accounts, wanted_accounts
 from dure.executors.slurm.commands import Commands, SlurmRefused
+from dure.executors.slurm.settings import read_settings
 from dure.executors.slurm.site import SlurmSite
 from dure.model.nation import Nation
 
@@ -89,8 +90,7 @@ class AccountKeeper:
 
 def _cluster(slurm: Commands) -> str:
     """The name that this Slurm has in its database."""
-    for line in slurm.run("scontrol", "show", "config").splitlines():
-        name, _, value = line.partition("=")
-        if name.strip() == "ClusterName":
-            return value.strip()
-    raise ExecutorError("scontrol shows no ClusterName; is slurm.conf complete?")
+    name = read_settings(slurm).get("ClusterName")
+    if not name:
+        raise ExecutorError("scontrol shows no ClusterName; is slurm.conf complete?")
+    return name
