@@ -21,7 +21,7 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 
 OLDEST_SERVER = 14
 """Its sessions can be ended when they fall silent, which failover needs."""
-SILENCE_MS = 3_000
+SILENCE_MS = 4_000
 """After so long without a word, a connection is taken for dead: by the server, and by us."""
 
 _DEFAULTS = {
