@@ -21,7 +21,6 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
-from functools import partial
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -138,7 +137,7 @@ def serve(
             engine_sites = _read_engines_file(engines_file)
             prepare_compilation()
             snapshots = SnapshotTaker(state, database, 0)
-            stand_by = partial(_stand_by, listener=listener, wire=entrance.wire, snapshots=snapshots)
+            stand_by = _StandBy(listener, entrance.wire, snapshots)
             with _compiling_for_server() as compiling, closing(_open_ledger(state, location, stand_by)) as ledger:
                 say_ready = on_ready or _print_ready
                 _serve(
@@ -150,7 +149,7 @@ def serve(
                     engine_sites,
                     kill_jobs_at_end,
                     say_ready,
-                    began,
+                    max(began, stand_by.until),
                     compiling,
                 )
     except StartError as error:
@@ -324,23 +323,34 @@ def _open_ledger(
         raise StartError(str(error)) from None
 
 
-def _stand_by(candidate: Candidate, listener: socket.socket, wire: Wire, snapshots: SnapshotTaker) -> PostgresLedger:
-    """Answer that another server leads, until this one does. Raises `KeyboardInterrupt` when it is told to stop."""
-    import uvloop
+class _StandBy:
+    """Answers that another server leads, until this one does."""
 
-    from dure.api.standby import Standby
+    def __init__(self, listener: socket.socket, wire: Wire, snapshots: SnapshotTaker) -> None:
+        self._listener = listener
+        self._wire = wire
+        self._snapshots = snapshots
+        self.until = 0.0
+        """When this server took over, by the clock that measures how long its start takes."""
 
-    url = f"{wire.scheme}://{_name_of(listener)}"
-    sys.stdout.write(f"Dure stands by at {url}: {candidate.leader() or 'another server'} leads\n")
-    sys.stdout.flush()
-    # What takes long is done before it is needed.
-    warming = threading.Thread(target=_warm_up, name="warm-up", daemon=True)
-    warming.start()
-    standby = Standby(candidate, SystemClock(), wire, snapshots.consider)
-    with closing(snapshots), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        ledger = runner.run(standby.until_leading(listener.dup()))
-    warming.join()
-    return ledger
+    def __call__(self, candidate: Candidate) -> PostgresLedger:
+        """Wait for the lead. Raises `KeyboardInterrupt` when the process is told to stop."""
+        import uvloop
+
+        from dure.api.standby import Standby
+
+        url = f"{self._wire.scheme}://{_name_of(self._listener)}"
+        sys.stdout.write(f"Dure stands by at {url}: {candidate.leader() or 'another server'} leads\n")
+        sys.stdout.flush()
+        # What takes long is done before it is needed.
+        warming = threading.Thread(target=_warm_up, name="warm-up", daemon=True)
+        warming.start()
+        standby = Standby(candidate, SystemClock(), self._wire, self._snapshots.consider)
+        with closing(self._snapshots), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            ledger = runner.run(standby.until_leading(self._listener.dup()))
+        self.until = time.perf_counter()
+        warming.join()
+        return ledger
 
 
 def _warm_up() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +16,8 @@ from dure.ledger.note import Signer
 if TYPE_CHECKING:
     from dure.ledger.postgres import Candidate, PostgresLedger
 
+log = logging.getLogger(__name__)
+
 LEDGER_KEY_FILE = "ledger.key"
 SECRETS_KEY_FILE = "secrets.key"
 
@@ -27,7 +30,7 @@ def open_ledger(
     location: Location,
     new_name: str,
     stand_by: StandBy | None = None,
-    on_deposed: Callable[[str], None] | None = None,
+    on_deposed: Callable[[str], None] = log.critical,
 ) -> Ledger:
     """The ledger of a state folder, for this process alone to append to; a new one gets the origin `new_name`.
 
@@ -40,9 +43,7 @@ def open_ledger(
         return SqliteLedger.open(location.file, load_or_create_signer(state / LEDGER_KEY_FILE, new_name))
     _refuse_strange_database(state, location)
     signer = load_or_create_signer(state / LEDGER_KEY_FILE, new_name)
-    ledger = _lead_database(state, location, signer, stand_by)
-    ledger.on_deposed = on_deposed or ledger.on_deposed
-    return ledger
+    return _lead_database(state, location, signer, stand_by, on_deposed)
 
 
 def _refuse_strange_database(state: Path, location: Location) -> None:
@@ -68,10 +69,12 @@ def _refuse_strange_database(state: Path, location: Location) -> None:
         )
 
 
-def _lead_database(state: Path, location: Location, signer: Signer, stand_by: StandBy | None) -> PostgresLedger:
+def _lead_database(
+    state: Path, location: Location, signer: Signer, stand_by: StandBy | None, on_deposed: Callable[[str], None]
+) -> PostgresLedger:
     from dure.ledger.postgres import Candidate
 
-    with closing(Candidate(location.url(), signer)) as candidate:
+    with closing(Candidate(location.url(), signer, on_deposed=on_deposed)) as candidate:
         ledger = candidate.try_to_lead()
         remember(state, location)
         if ledger is not None:

@@ -83,8 +83,16 @@ _NEWEST_FIRST = _for_each_table(
 class Candidate:
     """A server that would lead a log as soon as nobody else does. Not thread-safe."""
 
-    def __init__(self, url: str, signer: Signer, *, may_be_unsafe: bool = False) -> None:
+    def __init__(
+        self,
+        url: str,
+        signer: Signer,
+        *,
+        may_be_unsafe: bool = False,
+        on_deposed: Callable[[str], None] = log.critical,
+    ) -> None:
         self.where = described(url)
+        self._on_deposed = on_deposed
         self._url = url
         self._signer = signer
         self._may_be_unsafe = may_be_unsafe
@@ -100,7 +108,9 @@ class Candidate:
                     return None
                 prepare(connection, self._url, self.where, self._signer.name)
                 head = _proven(connection, self._signer, self.where)
-                ledger = PostgresLedger(self._url, self._signer, connection, head, self._may_be_unsafe)
+                ledger = PostgresLedger(
+                    self._url, self._signer, connection, head, self._on_deposed, self._may_be_unsafe
+                )
         except BaseException:
             self.close()
             raise
@@ -142,10 +152,16 @@ class PostgresLedger:
     """The log, its derived rows and its checkpoints in one database. Open it with `PostgresLedger.open`."""
 
     def __init__(
-        self, url: str, signer: Signer, connection: Connection, head: Head, may_be_unsafe: bool = False
+        self,
+        url: str,
+        signer: Signer,
+        connection: Connection,
+        head: Head,
+        on_deposed: Callable[[str], None],
+        may_be_unsafe: bool,
     ) -> None:
         self.where = described(url)
-        self.on_deposed: Callable[[str], None] = log.critical
+        self.on_deposed = on_deposed
         """Called once, from any thread, when another server has taken the lead: this one must go."""
         self._url = url
         self._signer = signer
