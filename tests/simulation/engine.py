@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from dure.control.orders import EngineAddress
 from dure.executors.contract import (
-    Contact,
     Ended,
     ExecutorError,
     Launch,
     NeverStarted,
-    NodeCapacity,
     Observation,
     Refused,
     Started,
@@ -24,6 +23,9 @@ from dure.executors.contract import (
 from dure.model.fleet import Engine
 from tests.simulation.faults import Faults
 from tests.simulation.scheduler import EPOCH_MS, SECOND_US, Scheduler
+
+if TYPE_CHECKING:
+    from tests.simulation.executor import SimulatedExecutor
 
 KILLED = -9
 TERMINATED = -15
@@ -308,112 +310,6 @@ class SimulatedEngine:
             return False
         self.scheduler.fault(kind, self.site, attempt.name)
         return True
-
-
-class SimulatedExecutor:
-    """One platform process's connection to an engine: the executor contract."""
-
-    def __init__(self, engine: SimulatedEngine, now_ms: Callable[[], int]) -> None:
-        self.engine = engine
-        self.now_ms = now_ms
-        self.heard_at_ms = 0
-        self._seen: list[Observation] = []
-        self._wake: Callable[[], None] = lambda: None
-        engine.links.append(self)
-
-    def receive(self, seen: Observation) -> None:
-        """The engine has something to say."""
-        self._seen.append(seen)
-        self.wake()
-
-    def wake(self) -> None:
-        """There may be news."""
-        self._wake()
-
-    def start(self, launch: Launch) -> None:
-        self._order("start", launch.attempt_id, lambda: self.engine.take(launch))
-
-    def warn(self, attempt_id: str, stop_at_ms: int, signal: str) -> None:
-        self._order("warn", attempt_id, lambda: self.engine.warn(attempt_id))
-
-    def spare(self, attempt_id: str) -> None:
-        self._order("spare", attempt_id, lambda: self.engine.spare(attempt_id))
-
-    def stop(self, attempt_id: str, grace_ms: int) -> None:
-        self._order("stop", attempt_id, lambda: self.engine.stop(attempt_id, grace_ms))
-
-    def forget(self, attempt_id: str) -> None:
-        self._order("forget", attempt_id, lambda: self.engine.forget(attempt_id))
-
-    def observe(self) -> list[Observation]:
-        seen, self._seen = self._seen, []
-        return seen
-
-    def recover(self, attempt_ids: Iterable[str]) -> dict[str, Observation | None]:
-        """What is known of each; of what runs, it is reported later that it does."""
-        self._reach()
-        asked = list(attempt_ids)
-        known = {name: self._fate(name) for name in asked}
-        for attempt in self.engine.attempts.values():
-            if attempt.phase is Phase.RUNNING and attempt.began is not None and known.get(attempt.name) is None:
-                self.engine.report_to(self, attempt.began)
-        return known
-
-    def on_observation(self, wake: Callable[[], None]) -> None:
-        self._wake = wake
-        if self._seen:
-            wake()
-
-    def contact(self) -> Contact:
-        if self.engine.is_reachable:
-            return Contact(heard_at_ms=self.now_ms())
-        return Contact(heard_at_ms=self.heard_at_ms, problem=f"{self.engine.site} does not answer")
-
-    def waiting(self) -> dict[str, str]:
-        return {}
-
-    def capacity(self) -> tuple[NodeCapacity, ...] | None:
-        return None
-
-    def gpu_use(self, attempt_id: str) -> None:
-        return None
-
-    def log_path(self, attempt_id: str, rank: int) -> str | None:
-        return None
-
-    def over(self) -> list[str]:
-        self._reach()
-        return [name for name, attempt in self.engine.attempts.items() if attempt.phase is Phase.OVER]
-
-    def close(self, kill: bool) -> None:
-        if self in self.engine.links:
-            self.engine.links.remove(self)
-
-    def _fate(self, name: str) -> Observation | None:
-        attempt = self.engine.attempts.get(name)
-        if attempt is None:
-            return NeverStarted(attempt_id=name, at_ms=self.engine.now_ms(), reason="unknown here")
-        if attempt.phase is Phase.RUNNING and self.engine.chance.random() < 0.3:
-            return attempt.began
-        return attempt.last
-
-    def _order(self, order: str, attempt_id: str, obey: Callable[[], None]) -> None:
-        """An order may not arrive; or it arrives, and nobody hears of it."""
-        engine = self.engine
-        self._reach()
-        if engine.faults.strikes("order-not-taken"):
-            engine.scheduler.fault("order-not-taken", engine.site, f"{order} {attempt_id}")
-            raise ExecutorError(f"{engine.site} does not answer")
-        engine.note(f"takes the order to {order} {attempt_id}")
-        engine.watcher.ordered(engine, order, attempt_id)
-        obey()
-        if engine.faults.strikes("order-taken-but-not-answered"):
-            engine.scheduler.fault("order-taken-but-not-answered", engine.site, f"{order} {attempt_id}")
-            raise ExecutorError(f"{engine.site} did not answer in time")
-
-    def _reach(self) -> None:
-        if not self.engine.is_reachable:
-            raise ExecutorError(f"{self.engine.site} cannot be reached")
 
 
 def _stray(name: str, site: str) -> Launch:

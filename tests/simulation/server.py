@@ -18,8 +18,9 @@ from dure.intake.refusals import BadInput
 from dure.intake.sbatch import job_from_sbatch
 from dure.policy import PolicySet
 from tests.simulation.disk import SimulatedDisk, SimulatedLedger
-from tests.simulation.engine import SimulatedEngine, SimulatedExecutor
+from tests.simulation.engine import SimulatedEngine
 from tests.simulation.event_loop import SimulatedLoop
+from tests.simulation.executor import SimulatedExecutor
 from tests.simulation.faults import Faults
 from tests.simulation.scheduler import EPOCH_MS, SECOND_US, Scheduler
 
@@ -80,6 +81,13 @@ class Server:
         if self.life is not None and self.life.is_ready:
             self.scheduler.note("server", "is asked to stop")
             self.life.stop()
+
+    def close(self) -> None:
+        """The story is over: let go of the ledger's file, for good."""
+        if self.life is not None:
+            self.life.loop.on_death = self.life.ledger.close
+            self.life.loop.die()
+            self.life = None
 
     def ended(self, life: Life) -> None:
         """A life is over; the next begins after a while."""

@@ -7,6 +7,7 @@ Such a seed belongs into `seeds.toml` together with what was wrong.
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 import time
@@ -35,6 +36,7 @@ def play_some(first: int) -> list[Outcome]:
     for seed in range(first, first + STORIES_AT_ONCE):
         with TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
             outcomes.append(play(seed, Path(folder), policy_set))
+    gc.collect()  # Worlds are large, and what is over hangs together in circles.
     return outcomes
 
 

@@ -14,6 +14,7 @@ from dure.model.jobs import JobState
 from dure.policy import PolicySet
 from dure.reports.shares import shares_report
 from dure.world.cards import JobCard
+from dure.world.world import World
 from tests.simulation import documents
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.engine import Phase, SimulatedEngine
@@ -66,6 +67,8 @@ class Story:
         except Violation as violation:
             problem = str(violation)
             self.scheduler.note("VIOLATION", problem)
+        finally:
+            self.server.close()
         return Outcome(
             seed=self.scheduler.seed,
             problem=problem,
@@ -208,32 +211,40 @@ class Story:
 
     def _look_at_the_end(self) -> None:
         life = self.server.life
-        problems = self.invariants.problems
         if life is None or not life.is_ready:
             raise Violation("the platform does not serve, though nothing goes wrong any more")
-        world = life.control.world
-        self.scheduler.note("story", f"at the end: next wake {world.next_wake_ms()}, now {life.clock.now_ms()}")
-        for card in world.jobs.values():
-            if not card.state.is_final:
-                self.scheduler.note("story", f"{card.job} is {card.state.value}: {', '.join(self._why(card))}")
-        for name in self.invariants.running:
-            problems.append(f"{name} still runs")
+        self._look_at_engines()
+        self._look_at_jobs(life.control.world)
+        self._look_at_ledger()
+        self._compare_with_replay()
+        self._look()
+
+    def _look_at_engines(self) -> None:
+        """Nothing runs, and nothing was forgotten."""
+        problems = self.invariants.problems
+        problems.extend(f"{name} still runs" for name in self.invariants.running)
         for engine in self.engines:
             waiting = [each.name for each in engine.attempts.values() if each.phase is Phase.TAKEN]
             problems.extend(f"{name} was taken and never began" for name in waiting)
+
+    def _look_at_jobs(self, world: World) -> None:
+        """All are over, or wait for a reason; none is lost."""
+        problems = self.invariants.problems
         for card in world.jobs.values():
             if card.state.is_final:
                 continue
+            self.scheduler.note("story", f"{card.job} is {card.state.value}: {', '.join(self._why(card))}")
             if not card.state.is_waiting and card.copies is None:
                 problems.append(f"{card.job} is {card.state.value} though nothing runs")
             elif card.state is JobState.QUEUED and not self._why(card):
                 problems.append(f"{card.job} waits for no reason")
         problems.extend(f"{job} is lost" for job in self.invariants.submitted if job not in world.jobs)
+
+    def _look_at_ledger(self) -> None:
+        """It proves itself, with every checkpoint that was ever given out."""
         verdict = self.disk.judge()
         if not verdict.is_sound or verdict.size != len(self.invariants.entries):
-            problems.append(f"the ledger does not verify: {verdict}")
-        self._compare_with_replay()
-        self._look()
+            self.invariants.broken(f"the ledger does not verify: {verdict}")
 
     def _why(self, card: JobCard) -> list[str]:
         life = self.server.life

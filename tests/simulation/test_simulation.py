@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -35,6 +36,7 @@ def policy_set() -> PolicySet:
 def folder() -> Iterator[Path]:
     with TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as name:
         yield Path(name)
+    gc.collect()  # Worlds are large, and what is over hangs together in circles.
 
 
 def assert_sound(seed: int, folder: Path, policy_set: PolicySet) -> None:
