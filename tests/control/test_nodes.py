@@ -9,12 +9,12 @@ from dure.control.control import Control
 from dure.control.draft import Step
 from dure.control.orders import LaunchOrder, StopOrder
 from dure.control.ports import Ended, Observation, Started
-from dure.control.requests import ChangeNode, NodeStands
+from dure.control.requests import ApplyNation, ChangeNode, NationStands, NodeStands
 from dure.model.events import AttemptEnded, NodeChanged, NodeReason, decode
 from dure.model.jobs import JobState, Outcome
 from dure.model.units import HOUR_MS
 
-from .builders import OPERATOR, START_MS, ask, run, small_control, spec, submit
+from .builders import NATION, OPERATOR, START_MS, ask, nation, run, small_control, spec, submit
 
 NODE, OTHER = "dj-0000", "dj-0001"
 
@@ -140,3 +140,14 @@ def test_who_asked_for_a_change_is_in_the_ledger() -> None:
     events = [decode(entry) for entry in control.ledger.entries()]
     assert [event.by for event in events if isinstance(event, NodeChanged)] == [PLATFORM.id]
     assert isinstance(ask(control, ChangeNode(caller=OPERATOR, node=NODE, state="up")), NodeStands)
+
+
+def test_a_node_that_was_taken_away_while_down_is_a_new_one_when_it_comes_back() -> None:
+    small = NATION.replace("guarantee: {H100: 4}", "guarantee: {H100: 2}")
+    control = small_control()
+    change(control, OTHER, "down")
+    for document in (small.replace("count: 2", "count: 1"), small):
+        assert isinstance(ask(control, ApplyNation(caller=OPERATOR, nation=nation(document))), NationStands)
+    job = submit(control, spec("chat", gpus=4, nodes=2))
+    assert control.world.jobs[job].state is JobState.STARTING
+    assert not control.halted

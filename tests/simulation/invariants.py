@@ -115,6 +115,8 @@ class Invariants(Watcher):
         match event:
             case NationApplied():
                 self.nation = event.nation
+                declared = {name for _, group in event.nation.node_groups() for name in group.node_names()}
+                self.node_state = {name: state for name, state in self.node_state.items() if name in declared}
             case JobSubmitted():
                 if event.job in self.submitted:
                     self.broken(f"{event.job} was accepted twice")

@@ -160,6 +160,8 @@ class Books:
         page.nation = nation
         page.tree = Tree(nation)
         page.nodes = {name: (site, group) for site, group in nation.node_groups() for name in group.node_names()}
+        # A node that is gone and comes back is a new one.
+        page.node_states = {node: state for node, state in page.node_states.items() if node in page.nodes}
         page.lost_sites &= {site.name for site in nation.sites}
         page.reserved = ()
         page.reservations = {}
