@@ -42,10 +42,10 @@ class RayCluster:
 
     def start(self) -> None:
         """Return when it takes jobs."""
-        self._ports = _free_ports(6)
+        self._ports = _free_ports(7)
         gcs, dashboard, *rest = self._ports
         self.address = f"http://127.0.0.1:{dashboard}"
-        names = ("node-manager-port", "object-manager-port", "dashboard-agent-listen-port", "metrics-export-port")
+        names = ("node-manager", "object-manager", "dashboard-agent-listen", "metrics-export", "ray-client-server")
         options = {
             "port": gcs,
             "dashboard-port": dashboard,
@@ -54,7 +54,8 @@ class RayCluster:
             "node-ip-address": "127.0.0.1",
             "temp-dir": self.folder / "t",
             "object-store-memory": 80_000_000,
-            **dict(zip(names, rest, strict=True)),
+            "include-log-monitor": "false",
+            **{f"{name}-port": port for name, port in zip(names, rest, strict=True)},
         }
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--disable-usage-stats"]
         command += [f"--{name}={value}" for name, value in options.items()]
@@ -81,7 +82,8 @@ class RayCluster:
 
     def _environment(self) -> dict[str, str]:
         ours = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(self.token_file), "HOME": str(self.folder)}
-        return os.environ | ours | {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": ""}
+        patience = {"RAY_raylet_start_wait_time_s": f"{_PATIENCE_S:.0f}"}
+        return os.environ | ours | patience | {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": ""}
 
     def _wait(self) -> None:
         deadline = time.monotonic() + _PATIENCE_S

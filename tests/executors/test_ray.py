@@ -190,6 +190,17 @@ def test_the_nodes_are_those_that_ray_has(ray: Engine) -> None:
     assert (node.gpus, node.cpus, node.problem) == (GPUS, 16, "")
 
 
+def test_nodes_without_the_python_that_was_named_are_told_as_the_reason(
+    ray_cluster: RayCluster, tmp_path: Path
+) -> None:
+    engine = ray_engine(tmp_path / "state", ray_cluster, python="no-such-python")
+    try:
+        engine.executor.start(launch("job.1", "true"))
+        assert "ended before it ran (FAILED)" in engine.never_started("job.1").reason
+    finally:
+        engine.executor.close(kill=True)
+
+
 SITE = RaySite(address=NOWHERE, work_folder="/work", trust_domain=("hanbit",), accelerators={"H100": "H100"})
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
 import threading
@@ -16,13 +15,18 @@ from dure.executors.contract import Launch, Refused, Started
 from dure.executors.local import records
 from dure.executors.local.attempt import AttemptFolder
 from dure.executors.local.environment import Terms
+from dure.executors.local.sandbox import Sandboxes
 
 from .engines import Engine, eventually, launch, local_engine, shell
 from .test_contract import IGNORES_TERM, SAVES_AT_USR1, wait_for
 
-pytestmark = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
+NO_SANDBOX = Sandboxes().problem()
+pytestmark = pytest.mark.skipif(bool(NO_SANDBOX), reason=NO_SANDBOX)
 
 SYSTEM_PYTHON = "/usr/bin/python3"
+needs_system_python = pytest.mark.skipif(
+    not os.path.exists(SYSTEM_PYTHON), reason="the system has no Python of its own"
+)
 
 
 def sandboxed(order: Launch, *data: Path) -> Launch:
@@ -89,6 +93,7 @@ def test_it_cannot_reach_the_engine_by_the_sockets_in_its_folder(local: Engine) 
     assert said.count("No such file or directory") == 3
 
 
+@needs_system_python
 def test_its_ranks_reach_each_other(local: Engine) -> None:
     listens = f"""{SYSTEM_PYTHON} - <<'END'
 import os, socket, time
@@ -232,6 +237,7 @@ def test_a_stop_during_the_start_leaves_nothing_running(local: Engine) -> None:
     assert {local.ended(f"job.{number}").exit_code for number in range(1, 6)} == {-15}
 
 
+@needs_system_python
 def test_a_warning_reaches_the_notice_file_and_the_program_that_listens(local: Engine, tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     order = launch("job.1", script=f"#!{SYSTEM_PYTHON}\n{SAVES_AT_USR1}", checkpoint_dir=str(kept))
