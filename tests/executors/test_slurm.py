@@ -269,7 +269,8 @@ def test_an_agent_that_is_killed_takes_its_gang_with_it(make: Make) -> None:
     [
         (99, {"placement": PlacedBy.SITE}, "it wants more nodes than the partition has (PartitionConfig)"),
         (1, {"partition": "no-such-partition"}, "invalid partition specified: no-such-partition"),
-        (1, {"gpu_types": {"H100": "b200"}}, "node configuration is not available"),
+        # While a node is busy, the very same is taken by Slurm first and kept for ever.
+        (1, {"gpu_types": {"H100": "b200"}}, "node configuration is not available|(BadConstraints)"),
     ],
 )
 def test_what_slurm_can_never_run_is_refused_in_its_own_words(
@@ -278,7 +279,7 @@ def test_what_slurm_can_never_run_is_refused_in_its_own_words(
     engine = make(**settings)
     engine.executor.start(launch("job.1", "true", ranks=ranks))
     refused = engine.refused("job.1").reason
-    assert words in refused
+    assert any(each in refused for each in words.split("|")), refused
     assert isinstance(engine.executor.recover(["job.1"])["job.1"], NeverStarted)
 
 

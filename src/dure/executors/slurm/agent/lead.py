@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 from contextlib import suppress
 
@@ -76,6 +75,8 @@ def _master_address(order: dict[str, object]) -> str:
     nodes = order["nodes"]
     if not isinstance(nodes, list) or not nodes or nodes[0] == os.environ["SLURMD_NODENAME"]:
         return ""
+    import subprocess  # Here, because it takes as long to load as all else together, and few attempts need it.
+
     command = ["scontrol", "--oneliner", "show", "node", str(nodes[0])]
     shown = subprocess.run(command, capture_output=True, text=True, check=False).stdout  # noqa: S603 - Slurm's own
     words = dict(word.split("=", 1) for word in shown.split() if "=" in word)
