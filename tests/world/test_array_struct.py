@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dure.world.array_struct import ArrayStruct
-from dure.world.compiled import compiled, entry_point
+from dure.world.compiled import compiled, entry_point, is_compiling
 
 ROW = np.dtype([("amount", np.int64), ("next", np.int64)])
 
@@ -60,3 +60,11 @@ def test_arrays_stay_where_compiled_code_was_told_they_are() -> None:
         pair().rows = np.zeros(1, dtype=ROW)  # type: ignore[misc]
     with pytest.raises(AssertionError):
         pair().replace(table=np.zeros((4, 3), dtype=np.int64).T)
+
+
+@pytest.mark.skipif(not is_compiling(), reason="types are only made where the kernel is compiled")
+def test_a_type_from_the_compilers_cache_is_found_in_another_process() -> None:
+    """Hashes of text differ from process to process; one that came along would have everything compiled anew."""
+    known = vars(pair())["_compiled_type"]
+    assert hash(known) == hash(known.key)
+    assert known.__getstate__()["_hash"] is None

@@ -62,8 +62,19 @@ class ArrayStructType(types.Type):
             field: types.Array(from_dtype(np.dtype(array.dtype)), array.ndim, "C", aligned=True)
             for field, array in arrays.items()
         }
+        self._hash: int | None = None
         self.first_word = {field: number * _WORDS for number, field in enumerate(arrays)}
         super().__init__(name)
+
+    def __hash__(self) -> int:
+        """Asked for at every call from Python, and long to find: it goes through the fields of every array."""
+        if self._hash is None:
+            self._hash = hash(self.key)
+        return self._hash
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What goes into the compiler's cache: not the hash, which is another one in every process."""
+        return vars(self) | {"_hash": None}
 
     @property
     def key(self) -> Any:
