@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
+from operator import attrgetter
 from typing import Any
 
 from msgspec import Struct
@@ -97,6 +98,7 @@ def accept_job(
 UNJUDGED_FIELDS = frozenset({"name", "command", "script", "setup", "workdir", "env", "secrets", "sandbox"})
 """What a job runs, and how, is nobody's business here; secrets are asked about elsewhere."""
 JUDGED_FIELDS = tuple(field for field in JobSpec.__struct_fields__ if field not in UNJUDGED_FIELDS)
+_judged = attrgetter(*JUDGED_FIELDS)
 
 
 def likeness(spec: JobSpec, organisation: str) -> Hashable | None:
@@ -106,7 +108,7 @@ def likeness(spec: JobSpec, organisation: str) -> Hashable | None:
     """
     if spec.depends or spec.not_before_ms or spec.not_after_ms or spec.deadline_ms:
         return None
-    return organisation, *(getattr(spec, field) for field in JUDGED_FIELDS)
+    return organisation, _judged(spec)
 
 
 def project_is_known(submission: Submission) -> Refusal | None:
