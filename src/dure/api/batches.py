@@ -61,4 +61,5 @@ def _read(line: bytes, call: Call) -> JobSpec | JobNotAccepted:
         return job_from_json(line, default_project(call))
     except BadInput as bad:
         first = bad.problems[0]
-        return JobNotAccepted(code="bad-document", message=f"{first.message}; {first.hint}", field=first.field)
+        message = f"{first.message}; {first.hint}" if first.hint else first.message
+        return JobNotAccepted(code="bad-document", message=message, field=first.field)
