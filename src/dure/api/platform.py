@@ -53,6 +53,12 @@ _ATTEMPT = msgspec.json.Decoder(Attempt)
 _CARD = msgspec.json.Decoder(JobCard)
 
 
+_UNWELL = {
+    "failing": "nothing becomes durable now, so nothing is accepted; the server's log says why",
+    "halted": "the audit refused a plan, so nothing is started; the server's log says which",
+}
+
+
 class Health(Struct, frozen=True, kw_only=True):
     """Whether the platform works. `status` is `ok`, `halted` (it starts nothing) or `failing` (it accepts nothing)."""
 
@@ -122,10 +128,10 @@ class Platform:
         return "" if provider is None else provider.title or provider.issuer
 
     def health(self) -> Health:
-        """Whether the platform works."""
-        trouble, halted = self.loop.trouble, self.control.halted
-        status = "failing" if trouble else "halted" if halted else "ok"
-        return Health(status=status, detail=trouble or halted, at_ms=self.clock.now_ms(), entries=self.control.position)
+        """Whether the platform works. Anybody may ask, so why it does not is only in the log."""
+        status = "failing" if self.loop.trouble else "halted" if self.control.halted else "ok"
+        detail = _UNWELL.get(status, "")
+        return Health(status=status, detail=detail, at_ms=self.clock.now_ms(), entries=self.control.position)
 
     def nation(self) -> Nation:
         """The declared state."""

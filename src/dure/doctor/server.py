@@ -65,9 +65,9 @@ def _health(url: str, health: Health) -> Finding:
         case "standby":
             return well("server", f"{url} stands by: {health.detail}")
         case "halted":
-            return failure("server", f"it starts nothing, because the audit refused a plan: {health.detail}", advice)
+            return failure("server", health.detail, advice)
         case _:
-            return failure("server", f"it accepts nothing: {health.detail}", advice)
+            return failure("server", health.detail or f"it says that it is {health.status}", advice)
 
 
 def _skew(skew_ms: int) -> Finding:
