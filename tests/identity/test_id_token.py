@@ -50,7 +50,9 @@ def why_not(token: str, expected: Expected = EXPECTED, keys: list[dict[str, Any]
 
 
 @pytest.mark.parametrize(
-    ("key", "algorithm"), [(RSA, "RS256"), (RSA, "PS256"), (EC, "ES256"), (OKP, "Ed25519")], ids=str
+    ("key", "algorithm"),
+    [(RSA, "RS256"), (RSA, "PS256"), (EC, "ES256"), (OKP, "Ed25519")],
+    ids=["RS256", "PS256", "ES256", "Ed25519"],
 )
 def test_what_the_provider_signed_is_believed(key: Any, algorithm: str) -> None:
     assert judged(signed(key=key, algorithm=algorithm), KEYS, EXPECTED)["sub"] == "ada"
