@@ -14,8 +14,9 @@ from functools import partial
 
 from dure.control.control import Control
 from dure.control.orders import EngineAddress, Engines, Order, Seen
-from dure.control.ports import Clock, Worker
+from dure.control.ports import Clock
 from dure.control.recovery import ask_engine, open_attempts, sort_out
+from dure.control.threads import Thread
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ class Link:
         engines: Engines,
         control: Control,
         clock: Clock,
-        worker: Worker,
+        worker: Thread,
         report: Report,
         durable: asyncio.Event,
     ) -> None:

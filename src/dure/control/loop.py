@@ -11,10 +11,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from typing import TypeVar
 
 from msgspec import Struct
 
@@ -23,11 +21,11 @@ from dure.control.control import Control
 from dure.control.feed import Feed
 from dure.control.links import RETRY_S, Link
 from dure.control.orders import EngineAddress, Engines, Order, Seen, address_of
-from dure.control.ports import Clock, Workers
+from dure.control.ports import Clock
 from dure.control.requests import ChangeContact, NotDone, NotDoneCode, Reply, Request
+from dure.control.threads import Thread
 
 log = logging.getLogger(__name__)
-Result = TypeVar("Result")
 
 LARGEST_BATCH = 512
 """Requests handled in one step, so that the first of them does not wait for the last."""
@@ -57,25 +55,10 @@ class Waiting(Struct, frozen=True):
             self.answer.set_result(answer)
 
 
-class Thread:
-    """A worker that is a thread of its own."""
-
-    def __init__(self, name: str) -> None:
-        self._thread = ThreadPoolExecutor(1, name)
-
-    async def run(self, work: Callable[[], Result]) -> Result:
-        """Wait until the work is done."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
-
-    def close(self) -> None:
-        """Wait for what it has begun."""
-        self._thread.shutdown()
-
-
 class Loop:
     """Runs `Control` for as long as the platform is up. All methods are for the event loop's thread."""
 
-    def __init__(self, control: Control, clock: Clock, engines: Engines, workers: Workers = Thread) -> None:
+    def __init__(self, control: Control, clock: Clock, engines: Engines) -> None:
         self.control = control
         self.after_commit: Callable[[int], None] = lambda position: None
         """Told the size of the ledger after each batch."""
@@ -91,9 +74,9 @@ class Loop:
         """Set while the world is what the ledger says; a step that is being appended is not durable yet."""
         self._durable.set()
         self._closing = False
-        self._appender = workers("append")
+        self._appender = Thread("append")
         self._links = {
-            address: Link(address, engines, control, clock, workers(str(address)), self._take_seen, self._durable)
+            address: Link(address, engines, control, clock, Thread(str(address)), self._take_seen, self._durable)
             for address in engines.addresses
         }
         self._steps: asyncio.Task[None] | None = None
