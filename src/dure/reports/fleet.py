@@ -205,7 +205,8 @@ class _Held:
         self._at_site: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
         for card in world.running():
             self._add(world, card)
-        for card in world.queue():
+        # Of those that wait, only claims are on nodes, and there may be a hundred thousand others.
+        for card in world.claiming():
             self._add(world, card)
 
     def _add(self, world: World, card: JobCard) -> None:

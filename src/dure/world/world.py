@@ -78,6 +78,7 @@ from dure.world.columns import (
     STOP_RESIZED,
     STOP_SCALED_DOWN,
     STOP_TIME_LIMIT,
+    STOPPING,
     WARNED,
     WITHIN_BLOCK,
     WITHIN_DOMAIN,
@@ -951,6 +952,11 @@ class World:
         rows = queue_order(self.columns, self.rows)
         return [self.jobs[self._job_at_row[row]] for row in rows.tolist()]
 
+    def claiming(self) -> list[JobCard]:
+        """Jobs that wait for GPUs which are being given back to them, in no particular order."""
+        rows = np.flatnonzero(self.columns.jobs["state"][: self.rows] == CLAIMED)
+        return [self.jobs[self._job_at_row[row]] for row in rows.tolist()]
+
     def waits(self, card: JobCard) -> bool:
         """True when a job holds no GPUs but wants some, and when a service wants more replicas than it has."""
         if card.state.is_waiting or card.copies is None or card.row == NONE:
@@ -966,7 +972,9 @@ class World:
 
     def running(self) -> list[JobCard]:
         """Jobs that hold GPUs (starting, running, warned, stopping), oldest start first."""
-        running = [card for card in self._active_cards() if not card.state.is_waiting and card.copies is None]
+        holds = np.isin(self.columns.jobs["state"][: self.rows], (RUNNING, WARNED, STOPPING))
+        cards = (self.jobs[self._job_at_row[row]] for row in np.flatnonzero(holds).tolist() if self._job_at_row[row])
+        running = [card for card in cards if not card.state.is_waiting and card.copies is None]
         return sorted(running, key=lambda card: (card.started_at_ms or 0, card.row))
 
     def latest_final(self, most: int) -> Iterator[JobCard]:
