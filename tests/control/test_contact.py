@@ -27,6 +27,7 @@ from dure.ledger.sqlite import SqliteLedger
 from dure.model.events import AttemptEnded, SiteContactChanged
 from dure.model.fleet import Engine
 from dure.model.jobs import JobState, Outcome
+from dure.world.cards import MomentCode
 from dure.world.world import World
 
 from .builders import HANBIT, NATION, OPERATOR, START_MS, ask, empty_control, nation, run, spec, submit
@@ -178,6 +179,44 @@ def test_a_node_of_a_lost_site_keeps_what_its_operator_decided() -> None:
     assert states(control.world)["dj-0002"] == "unreachable"
     ask(control, ChangeContact(caller=OPERATOR, site="daejeon", problem=""))
     assert set(states(control.world).values()) == {"cordoned", "up"}
+
+
+def test_a_claim_at_a_site_that_is_lost_is_given_up() -> None:
+    control = empty_control()
+    ask(control, ApplyNation(caller=OPERATOR, nation=nation(TWO_SITES)))
+    for gpus in (8, 4, 4):
+        submit(control, spec(gpus=gpus))
+    owner = submit(control, spec(project="weather", gpus=4))
+    card = control.world.jobs[owner]
+    assert card.state is JobState.CLAIMED
+    lost = card.site
+    ask(control, ChangeContact(caller=OPERATOR, site=lost, problem="cut"))
+    card = control.world.jobs[owner]
+    assert MomentCode.LOST_CLAIM in {moment.what for moment in card.timeline}
+    assert card.state is JobState.QUEUED or card.site != lost
+    control.rebuild()
+    assert control.world.jobs[owner].state is card.state
+
+
+def test_losing_and_finding_a_large_site_takes_no_look_at_every_job_for_each_node() -> None:
+    control = empty_control()
+    large = TWO_SITES.replace("name: bs, count: 1", "name: bs, count: 4000")
+    ask(control, ApplyNation(caller=OPERATOR, nation=nation(large)))
+    for _ in range(40):
+        submit(control, spec(gpus=8, nodes=50))
+    looked_at = 0
+    jobs = control.memory.books._page.jobs
+
+    class Watched(dict[str, object]):
+        def items(self) -> object:  # type: ignore[override]
+            nonlocal looked_at
+            looked_at += 1
+            return super().items()
+
+    control.memory.books._page.jobs = Watched(jobs)  # type: ignore[assignment]
+    ask(control, ChangeContact(caller=OPERATOR, site="busan", problem="cut"))
+    ask(control, ChangeContact(caller=OPERATOR, site="busan", problem=""))
+    assert looked_at <= 2
 
 
 def test_what_is_lost_is_known_again_after_a_restart() -> None:

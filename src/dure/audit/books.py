@@ -66,7 +66,7 @@ class Books:
             case NodeChanged():
                 page.node_states[event.node] = event.state
                 if event.state != "up":
-                    self._drop_claims_on(event.node)
+                    self._drop_claims_on({event.node})
                 if event.state == "down":
                     self._mark_those_on(event.node, node_lost=True)
                 elif event.state == "drained":
@@ -137,13 +137,12 @@ class Books:
             self._page.lost_sites -= {event.site}
             return
         self._page.lost_sites |= {event.site}
-        for node, (site, _) in self._page.nodes.items():
-            if site.name == event.site and self._page.node_states.get(node, "up") == "up":
-                self._drop_claims_on(node)
+        there = {node for node, (site, _) in self._page.nodes.items() if site.name == event.site}
+        self._drop_claims_on({node for node in there if self._page.node_states.get(node, "up") == "up"})
 
-    def _drop_claims_on(self, node: str) -> None:
+    def _drop_claims_on(self, nodes: set[str]) -> None:
         for job, entry in list(self._page.jobs.items()):
-            if entry.state == CLAIMED and any(placement.node == node for placement in entry.placements):
+            if entry.state == CLAIMED and any(placement.node in nodes for placement in entry.placements):
                 self._page.leave(job)
 
     def _mark_those_on(self, node: str, **marks: bool) -> None:

@@ -559,11 +559,15 @@ class World:
         node = self.atlas.node_index(event.node)
         state = NODE_STATE_CODES[event.state]
         is_out_of_contact = self.atlas.site_of_node(event.node) in self.lost_sites
-        self._bring_node_into(node, NODE_UNREACHABLE if state == NODE_UP and is_out_of_contact else state, event.at_ms)
+        state = NODE_UNREACHABLE if state == NODE_UP and is_out_of_contact else state
+        claims = [row for row in self._jobs_on(node) if self.columns.jobs[row].state == CLAIMED]
+        change_node(self.columns, node, state, event.at_ms)
+        for row in claims if state != NODE_UP else ():
+            self._note_lost_claim(row, event.at_ms)
         self.suspect_until_ms.pop(event.node, None)
         if state == NODE_SUSPECT:
             self.suspect_until_ms[event.node] = event.at_ms + self.nation.timing.probation_ms
-        elif state == NODE_UP and event.reason is NodeReason.ASKED:
+        elif event.state == "up" and event.reason is NodeReason.ASKED:
             forget_failures(self.columns, node)
         elif event.reason is NodeReason.PROBATION_OVER:
             put_on_trial(self.columns, node, event.at_ms)
@@ -576,15 +580,14 @@ class World:
         else:
             self.lost_sites.pop(event.site, None)
         before, after = (NODE_UP, NODE_UNREACHABLE) if is_lost else (NODE_UNREACHABLE, NODE_UP)
+        # A site may have thousands of nodes, so its claims are not looked for on each of them.
+        claims = [card.row for card in self.claiming() if card.site == event.site]
         for node in self.atlas.nodes_of_site(event.site):
             if self.columns.nodes[node].state == before:
-                self._bring_node_into(node, after, event.at_ms)
-
-    def _bring_node_into(self, node: int, state: int, at_ms: int) -> None:
-        claims = [row for row in self._jobs_on(node) if self.columns.jobs[row].state == CLAIMED]
-        change_node(self.columns, node, state, at_ms)
-        for row in claims if state != NODE_UP else ():
-            self._note_lost_claim(row, at_ms)
+                change_node(self.columns, node, after, event.at_ms)
+        for row in claims:
+            if self.columns.jobs[row].state != CLAIMED:
+                self._note_lost_claim(row, event.at_ms)
 
     def _judge_nodes(self, row: int, event: AttemptEnded) -> None:
         """Count for or against its nodes how an attempt ended."""
