@@ -201,7 +201,7 @@ def test_nodes_without_the_python_that_was_named_are_told_as_the_reason(
         engine.executor.close(kill=True)
 
 
-SITE = RaySite(address=NOWHERE, work_folder="/work", trust_domain=("hanbit",), accelerators={"H100": "H100"})
+SITE = RaySite(address=NOWHERE, work_folder="/shared", trust_domain=("hanbit",), accelerators={"H100": "H100"})
 
 
 def node(gpus: float, **more: float) -> RayNode:

@@ -32,7 +32,7 @@ from .engines import Engine, eventually, launch
 from .slurm_accounting import AccountedCluster
 from .test_slurm_platform import state_of
 
-SITE = SlurmSite(work_folder="/work", account_root="Dure", gpu_types={"H100": "h100"})
+SITE = SlurmSite(work_folder="/shared", account_root="Dure", gpu_types={"H100": "h100"})
 
 
 def organisation(name: str, *projects: str) -> Organisation:

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from dure.executors.contract import ExecutorError, Launch
-from dure.executors.slurm import secrets, submission
-from dure.executors.slurm.agent import files, shares
+from dure.executors.shared import secrets
+from dure.executors.shared.agent import files, shares
+from dure.executors.slurm import submission
 from dure.executors.slurm.jobs import HOPELESS, REASONS, STATES, Phase, SlurmJob, read_jobs, reason_sentence
 from dure.executors.slurm.nodes import read_node
 from dure.executors.slurm.settings import unwise_settings
@@ -21,7 +22,7 @@ from dure.model.plan import Placement
 
 from .engines import launch
 
-SITE = SlurmSite(work_folder="/work", partition="gpu", gpu_types={"H100": "h100"}, account_root="Dure")
+SITE = SlurmSite(work_folder="/shared", partition="gpu", gpu_types={"H100": "h100"}, account_root="Dure")
 # All that squeue(1) of Slurm 22.05 lists.
 ALL_STATES = """
     BOOT_FAIL CANCELLED COMPLETED CONFIGURING COMPLETING DEADLINE FAILED NODE_FAIL OUT_OF_MEMORY PENDING
@@ -37,7 +38,7 @@ def test_every_state_of_slurm_has_a_meaning(state: str) -> None:
 
 
 def test_nothing_is_concluded_from_a_state_that_is_not_known() -> None:
-    job = SlurmJob(job_id=1, state="TELEPORTING", reason="None", nodes="", folder="/work/attempts/j1.1")
+    job = SlurmJob(job_id=1, state="TELEPORTING", reason="None", nodes="", folder="/shared/attempts/j1.1")
     assert job.phase is Phase.ALIVE
 
 
@@ -70,17 +71,19 @@ def test_whatever_the_reason_there_is_a_sentence(code: str) -> None:
 
 @given(reason=TEXT, nodes=TEXT, attempt_id=st.from_regex(r"j[0-9]{1,5}\.[0-9]{1,3}", fullmatch=True))
 def test_a_line_of_squeue_is_read_whatever_its_folder_is_called(reason: str, nodes: str, attempt_id: str) -> None:
-    root = "/work|with bars/attempts"
+    root = "/shared|with bars/attempts"
     others = "8|RUNNING|None|n1|/home/somebody\n"
     found = read_jobs(f"7|PENDING|{reason}|{nodes}|{root}/{attempt_id}\n{others}", root)
     expected = SlurmJob(job_id=7, state="PENDING", reason=reason, nodes=nodes, folder=f"{root}/{attempt_id}")
     assert found == {attempt_id: [expected]}
 
 
-@pytest.mark.parametrize("line", ["", "7|RUNNING", "seven|RUNNING|None||/work/attempts/j1.1", "slurm_load_jobs error"])
+@pytest.mark.parametrize(
+    "line", ["", "7|RUNNING", "seven|RUNNING|None||/shared/attempts/j1.1", "slurm_load_jobs error"]
+)
 def test_what_squeue_never_says_is_an_error_and_no_crash(line: str) -> None:
     with pytest.raises(ExecutorError, match="squeue said what Dure does not understand"):
-        read_jobs(f"{line}\n", "/work/attempts")
+        read_jobs(f"{line}\n", "/shared/attempts")
 
 
 @pytest.mark.parametrize(
@@ -106,7 +109,7 @@ def order(**fields: object) -> Launch:
 
 def test_slurm_is_asked_for_exactly_what_was_planned() -> None:
     wanted = order(project="Vision", time_limit_ms=90_001, cpus=12, memory_mib=2_048)
-    told = submission.arguments(wanted, SITE, "/work/attempts/j7.1", ["n3", "n1"])
+    told = submission.arguments(wanted, SITE, "/shared/attempts/j7.1", ["n3", "n1"])
     assert told == [
         "--parsable",
         "--no-requeue",
@@ -114,8 +117,8 @@ def test_slurm_is_asked_for_exactly_what_was_planned() -> None:
         "--export=ALL",
         "--job-name=dure:j7.1",
         "--comment=j7.1",
-        "--chdir=/work/attempts/j7.1",
-        "--output=/work/attempts/j7.1/slurm.log",
+        "--chdir=/shared/attempts/j7.1",
+        "--output=/shared/attempts/j7.1/engine.log",
         "--nodes=2",
         "--ntasks-per-node=1",
         "--nodelist=n3,n1",
@@ -131,14 +134,14 @@ def test_slurm_is_asked_for_exactly_what_was_planned() -> None:
 def test_what_is_not_asked_for_is_left_to_slurm() -> None:
     bare = structs.replace(SITE, partition="", account_root="")
     on_cpus = order(placements=(Placement(node="n-0000", gpus=(), milli=0),), gpu_class="")
-    told = submission.arguments(on_cpus, bare, "/work/attempts/j7.1", [])
+    told = submission.arguments(on_cpus, bare, "/shared/attempts/j7.1", [])
     asked = {word.partition("=")[0] for word in told}
     assert asked.isdisjoint({"--gres", "--nodelist", "--time", "--mem", "--account", "--partition", "--cpus-per-task"})
 
 
 def test_the_script_that_slurm_keeps_says_nothing_of_the_job() -> None:
-    text = submission.script(SITE, "/work/agent-1", "/work/attempts/it's j7.1")
-    assert text == ("#!/bin/sh\nexec /usr/bin/python3 -I -S /work/agent-1 lead '/work/attempts/it'\"'\"'s j7.1'\n")
+    text = submission.script(SITE, "/shared/agent-1", "/shared/attempts/it's j7.1")
+    assert text == ("#!/bin/sh\nexec /usr/bin/python3 -I -S /shared/agent-1 lead '/shared/attempts/it'\"'\"'s j7.1'\n")
 
 
 WISE = {
