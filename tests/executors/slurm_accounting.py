@@ -69,7 +69,8 @@ class AccountedCluster(SlurmCluster):
             f"--datadir={data}",
             "--auth-root-authentication-method=normal",
         ]
-        subprocess.run(install, env=self.environment, capture_output=True, check=True)
+        said = subprocess.run(install, env=self.environment, capture_output=True, text=True, check=False)
+        assert said.returncode == 0, f"no database could be made: {said.stdout}{said.stderr}"
         places = [f"--datadir={data}", f"--socket={self._socket}", f"--pid-file={self.folder}/run/mariadbd.pid"]
         wire = [f"--port={self._database_port}", "--bind-address=127.0.0.1", "--innodb-flush-log-at-trx-commit=0"]
         self._start("mariadbd", "mariadbd", "--no-defaults", user, *places, *wire)

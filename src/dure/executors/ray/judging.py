@@ -7,8 +7,8 @@ from typing import assert_never
 
 from dure.executors.local import records
 from dure.executors.ray.api import Phase, RayJob
-from dure.executors.slurm.agent import files
-from dure.executors.slurm.folder import Fate, SharedFolder
+from dure.executors.shared.agent import files
+from dure.executors.shared.folder import Fate, SharedFolder
 
 
 class Conclusion(Enum):

@@ -11,7 +11,7 @@ from typing import Any
 from dure.executors.contract import Launch
 from dure.executors.ray.feasibility import Bundle
 from dure.executors.ray.site import RaySite
-from dure.executors.slurm import secrets
+from dure.executors.shared import secrets
 from dure.model.units import WHOLE_GPU_MILLI
 
 

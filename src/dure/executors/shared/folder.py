@@ -11,7 +11,7 @@ from enum import StrEnum
 from dure.executors.contract import Ended, Launch, Started
 from dure.executors.environment import PLAIN_NAME, command_line, identity, split_attempt_id
 from dure.executors.local import records
-from dure.executors.slurm.agent import files
+from dure.executors.shared.agent import files
 
 STOPPED_EXIT_CODE = -15
 """What an attempt counts as that was stopped before it ran."""
@@ -66,12 +66,12 @@ class SharedFolder:
         self._write_private(files.ORDER, json.dumps(order), mode=0o600)
 
     def note_submission(self) -> None:
-        """Make durable that Slurm may have heard of it from now on."""
+        """Make durable that the engine may have heard of it from now on."""
         records.replace(self.path, files.SUBMITTED, {"at_ms": now_ms()}, durable=True)
         records.sync_folder(os.path.dirname(self.path))
 
     def was_submitted(self) -> bool:
-        """True when Slurm may have heard of it."""
+        """True when the engine may have heard of it."""
         return records.exists(self.path, files.SUBMITTED)
 
     def fate(self) -> Fate:
@@ -86,7 +86,7 @@ class SharedFolder:
         return Fate.RUNNING if any(records.exists(rank, records.START) for rank in self._ranks()) else Fate.CLAIMED
 
     def job_id(self) -> int | None:
-        """The Slurm job that has claimed it."""
+        """The engine's job that has claimed it, where jobs have numbers."""
         return _whole(records.read(self.path, records.CLAIM) or {}, "job_id") or None
 
     def started(self, *, even_in_part: bool = False) -> Started | None:
@@ -111,7 +111,7 @@ class SharedFolder:
         )
 
     def was_cut(self) -> bool:
-        """True when the job itself was told to end, by Slurm or somebody at the site; Slurm knows which."""
+        """True when the job itself was told to end, by the engine or somebody at the site; the engine knows which."""
         return (records.read(self.path, records.EXIT) or {}).get("was_cut") is True
 
     def is_stop_ordered(self) -> bool:
@@ -164,7 +164,7 @@ class SharedFolder:
             self.record_exit(STOPPED_EXIT_CODE, was_lost=False)
 
     def record_exit(self, exit_code: int, *, was_lost: bool) -> None:
-        """Record an end that no agent recorded, or what Slurm said of one."""
+        """Record an end that no agent recorded, or what the engine said of one."""
         started = self.started(even_in_part=True)
         known = self.ended()
         at_ms = known.at_ms if known is not None else max(now_ms(), started.at_ms if started else 0)
@@ -185,7 +185,7 @@ class SharedFolder:
         shutil.rmtree(aside, ignore_errors=True)
 
     def complaint(self) -> str:
-        """The last line that the agents, `srun` or Slurm left, for somebody who asks why nothing runs."""
+        """The last line that the agents or the engine left, for somebody who asks why nothing runs."""
         try:
             with open(os.path.join(self.path, files.OUTPUT), encoding="utf-8", errors="replace") as file:
                 lines = [line.strip() for line in file if line.strip()]

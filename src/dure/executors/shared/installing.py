@@ -9,14 +9,13 @@ from pathlib import Path
 
 _HOUSE = Path(__file__).parents[3]
 """The folder that `dure` is in."""
-_SLURMS = "dure/executors/slurm/agent"
 _MODULES = (
     *("dure/*.py", "dure/executors/*.py", "dure/executors/local/*.py"),
-    *("dure/executors/*/__init__.py", f"{_SLURMS}/*.py"),
+    *("dure/executors/*/__init__.py", "dure/executors/shared/agent/*.py"),
 )
 
 
-def install_agent(work_folder: str, agent: str = _SLURMS) -> str:
+def install_agent(work_folder: str, agent: str) -> str:
     """The folder that a node's Python is given to run; made when it is not there. Raises `OSError`."""
     sources = {
         path.relative_to(_HOUSE): path.read_bytes()

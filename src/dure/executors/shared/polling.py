@@ -10,11 +10,11 @@ _HURRY_S = 10.0
 _NEWS_SOON_S, _NEWS_S, _NEWS_IDLE_S = 0.05, 0.5, 5.0
 _POLL_SOON_S = 0.5
 _VANISHED_S = 3.0
-"""For how long Slurm must have known no job of an attempt before its job counts as gone."""
+"""For how long the engine must have known no job of an attempt before its job counts as gone."""
 
 
 class Pace:
-    """When to look for news, and when to ask Slurm. Times are monotonic seconds."""
+    """When to look for news, and when to ask the engine. Times are monotonic seconds."""
 
     def __init__(self, poll_interval_s: float) -> None:
         self._poll_interval_s = poll_interval_s
@@ -41,7 +41,7 @@ class Pace:
         self._poke.clear()
 
     def is_poll_due(self) -> bool:
-        """True when Slurm is to be asked now; the next regular time is counted from here."""
+        """True when the engine is to be asked now; the next regular time is counted from here."""
         now = time.monotonic()
         if now < self._poll_at:
             return False
@@ -49,5 +49,5 @@ class Pace:
         return True
 
     def is_long_enough(self, missing_s: float) -> bool:
-        """True when a job that Slurm has not known for so long will not show again."""
+        """True when a job that the engine has not known for so long will not show again."""
         return missing_s >= _VANISHED_S

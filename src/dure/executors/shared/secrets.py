@@ -1,8 +1,8 @@
 """A job's secrets in two shares, each of which is noise without the other.
 
 One share is a file of random bytes in the attempt's folder, on the shared file system; the other travels in the
-environment of the Slurm job, and lies with it where Slurm's controller and nodes spool jobs. Whoever can read both,
-such as root on a node while the job runs, has the secrets. A copy or a backup of one of the disks gives nothing away.
+environment of the engine's job, and lies with it where the engine keeps jobs. Whoever can read both, such as root on a
+node while the job runs, has the secrets. A copy or a backup of one of the disks gives nothing away.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 
-from dure.executors.slurm.agent import files, shares
+from dure.executors.shared.agent import files, shares
 
 _STEP_BYTES = 4_096
 """The file's size says only in such steps how much the secrets are."""
@@ -19,7 +19,7 @@ MOST_BYTES = 48_000
 
 
 def split(folder: str, secrets: dict[str, str]) -> dict[str, str]:
-    """Write one share into the folder, unless it is there; the other one, as a variable of the Slurm job.
+    """Write one share into the folder, unless it is there; the other one, as a variable of the engine's job.
 
     The first file stays, so that a job of an earlier submission can read its secrets too.
     """

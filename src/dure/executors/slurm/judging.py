@@ -7,8 +7,8 @@ from typing import assert_never
 
 from msgspec import Struct
 
-from dure.executors.slurm.agent.lead import LOST_EXIT_CODE
-from dure.executors.slurm.folder import Fate, SharedFolder
+from dure.executors.shared.agent.files import LOST_EXIT_CODE
+from dure.executors.shared.folder import Fate, SharedFolder
 from dure.executors.slurm.jobs import Phase, SlurmJob, reason_sentence
 
 

@@ -7,8 +7,8 @@ import os
 import shlex
 
 from dure.executors.contract import Launch
-from dure.executors.slurm import secrets
-from dure.executors.slurm.agent import files
+from dure.executors.shared import secrets
+from dure.executors.shared.agent import files
 from dure.executors.slurm.site import SlurmSite
 from dure.model.units import WHOLE_GPU_MILLI
 

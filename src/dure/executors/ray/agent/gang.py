@@ -16,7 +16,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from dure.executors.local import records
 from dure.executors.local.shim import FAILED_GANG_GRACE_MS
 from dure.executors.ray.agent.lead import order_stop
-from dure.executors.slurm.agent import files
+from dure.executors.shared.agent import files
 
 _LOOK_EVERY_S = 0.5
 

@@ -10,8 +10,8 @@ from contextlib import suppress
 
 from dure.executors.local import records, shim
 from dure.executors.ray.agent import terms
-from dure.executors.slurm.agent import files
-from dure.executors.slurm.agent.lead import LOST_EXIT_CODE
+from dure.executors.shared.agent import files
+from dure.executors.shared.agent.files import LOST_EXIT_CODE
 
 CUT_GRACE_MS = 2_000
 """How long ranks have when the site ends the Ray job: a second less than Ray gives the entrypoint."""

@@ -14,7 +14,7 @@ from dure.executors.local import records, shim
 from dure.executors.local.limits import Limits
 from dure.executors.local.order import Order
 from dure.executors.ray.agent import terms
-from dure.executors.slurm.agent import files, shares
+from dure.executors.shared.agent import files, shares
 
 LOOK_EVERY_S = 0.5
 """How often an agent looks for orders in its folder: there is no other way to tell it."""

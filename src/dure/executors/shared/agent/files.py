@@ -12,9 +12,11 @@ ORDER = "order"
 SUBMITTED = "submitted"
 SECRETS = "secrets"
 NODE = "node"
-"""Where a rank runs, by Slurm's name."""
-OUTPUT = "slurm.log"
-"""What the agents themselves, `srun` and Slurm have to say."""
+"""Where a rank runs, by the engine's name."""
+OUTPUT = "engine.log"
+"""What the agents themselves and the engine have to say."""
+LOST_EXIT_CODE = -9
+"""What a rank counts as whose end nobody recorded: its node or its agent was killed."""
 
 
 def rank_folder(folder: str, rank: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 VARIABLE = "DURE_SECRET_SHARE"
-"""The variable of the Slurm job with one of the shares, in hexadecimal."""
+"""The variable of the engine's job with one of the shares, in hexadecimal."""
 
 
 def combine(one: bytes, other: bytes) -> bytes:

@@ -8,10 +8,8 @@ import sys
 from contextlib import suppress
 
 from dure.executors.local import records, shim
-from dure.executors.slurm.agent import files
+from dure.executors.shared.agent import files
 
-LOST_EXIT_CODE = -9
-"""What a rank counts as whose end nobody recorded: its node or its agent was killed."""
 _HERE = os.curdir
 
 
@@ -102,7 +100,7 @@ def _exit_code(ranks: int) -> int:
 
 
 def _unrecorded_code() -> int:
-    return shim.STOPPED_EXIT_CODE if files.has_order_to_stop(_HERE) else LOST_EXIT_CODE
+    return shim.STOPPED_EXIT_CODE if files.has_order_to_stop(_HERE) else files.LOST_EXIT_CODE
 
 
 def _record_exit(folder: str, code: int, was_cut: bool) -> None:

@@ -9,7 +9,7 @@ import signal
 
 from dure.executors.local import records, shim
 from dure.executors.local.order import Order
-from dure.executors.slurm.agent import files, shares
+from dure.executors.shared.agent import files, shares
 
 LOOK_EVERY_S = 5.0
 """How often an agent looks for orders by itself, because Slurm may be unable to tell it."""
