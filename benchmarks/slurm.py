@@ -71,7 +71,7 @@ def _figure(name: str, value: float, unit: str, must: float | None) -> Measureme
 @contextmanager
 def _slurm_and_dure(folder: Path) -> Iterator[tuple[SlurmCluster, httpx.Client]]:
     """A Slurm, and a platform whose only site it is."""
-    with closing(SlurmCluster(folder / "slurm")) as slurm:
+    with closing(SlurmCluster()) as slurm:
         slurm.start()
         engines = folder / "engines.yaml"
         engines.write_text(_ENGINES.format(folder=folder, conf=slurm.conf, python=sys.executable))

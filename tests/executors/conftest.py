@@ -24,17 +24,17 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
 
 
 @pytest.fixture(scope="session")
-def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmCluster]:
+def slurm() -> Iterator[SlurmCluster]:
     """A real Slurm, started once for all tests of this process."""
     if reason := slurm_cluster.missing():
         pytest.skip(reason)
-    with closing(SlurmCluster(tmp_path_factory.mktemp("slurm"))) as cluster:
+    with closing(SlurmCluster()) as cluster:
         cluster.start()
         yield cluster
 
 
 @pytest.fixture(scope="session")
-def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayCluster]:
+def ray_cluster() -> Iterator[RayCluster]:
     """A real Ray, started once for all tests of this process."""
     if reason := ray_cluster_parts.missing():
         pytest.skip(reason)
@@ -45,9 +45,9 @@ def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayCluster
 
 
 @pytest.fixture
-def own_slurm(slurm: SlurmCluster, tmp_path: Path) -> Iterator[SlurmCluster]:
+def own_slurm(slurm: SlurmCluster) -> Iterator[SlurmCluster]:
     """A Slurm for one test, which may leave it in disorder: it takes a minute to forget what happened to it."""
-    with closing(SlurmCluster(tmp_path / "slurm")) as cluster:
+    with closing(SlurmCluster()) as cluster:
         cluster.start()
         yield cluster
 

@@ -49,9 +49,9 @@ def missing() -> str:
 class AccountedCluster(SlurmCluster):
     """A Slurm whose jobs need accounts and are kept in a database."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self) -> None:
         self._port, self._database_port = free_ports(2)
-        super().__init__(folder, _ACCOUNTING.replace("{port}", str(self._port)))
+        super().__init__(_ACCOUNTING.replace("{port}", str(self._port)))
 
     def start(self) -> None:
         self._start_database()

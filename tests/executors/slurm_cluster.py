@@ -11,6 +11,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -76,8 +77,9 @@ def missing() -> str:
 class SlurmCluster:
     """The daemons and their configuration. `close` ends them."""
 
-    def __init__(self, folder: Path, accounting: str = _WITHOUT_ACCOUNTING) -> None:
-        self.folder = folder
+    def __init__(self, accounting: str = _WITHOUT_ACCOUNTING) -> None:
+        # Slurm puts sockets in here, whose names may have 108 characters: a test's own folder is too deep for them.
+        self.folder = folder = Path(tempfile.mkdtemp(prefix="slurm"))
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
         for name in ("conf", "run", "log", "state", *(f"spool/n{index}" for index in range(NODES))):
             (folder / name).mkdir(parents=True, exist_ok=True)
@@ -140,12 +142,17 @@ class SlurmCluster:
             self.run("scancel", "--full", "--signal=KILL", "--user", getpass.getuser())
         for name in reversed(list(self._daemons)):
             self._stop(name)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def wait_until(self, is_met: Callable[[], bool], what: str) -> None:
         deadline = time.monotonic() + _PATIENCE_S
         while not is_met():
-            assert time.monotonic() < deadline, f"waited in vain for {what}; see {self.folder}/log"
+            assert time.monotonic() < deadline, f"waited in vain for {what}: {self.last_words()}"
             time.sleep(0.05)
+
+    def last_words(self) -> str:
+        """The end of every daemon's log."""
+        return "\n".join(f"{log.name}: {log.read_text()[-1000:]}" for log in (self.folder / "log").iterdir())
 
     def _write_configuration(self, accounting: str) -> None:
         controller_port, *node_ports = free_ports(1 + NODES)

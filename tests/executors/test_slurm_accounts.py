@@ -169,11 +169,11 @@ def test_every_kind_of_difference_is_named() -> None:
 
 
 @pytest.fixture(scope="module")
-def accounted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AccountedCluster]:
+def accounted() -> Iterator[AccountedCluster]:
     """A real Slurm with its database."""
     if reason := slurm_accounting.missing():
         pytest.skip(reason)
-    with closing(AccountedCluster(tmp_path_factory.mktemp("slurm-accounted"))) as cluster:
+    with closing(AccountedCluster()) as cluster:
         cluster.start()
         yield cluster
 
