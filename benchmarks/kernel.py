@@ -15,7 +15,7 @@ from statistics import median
 from benchmarks.measurement import Measurement
 from dure.audit import Books
 from dure.kernel import decide
-from dure.model.events import AnyEvent, AttemptEnded, JobSubmitted, NationApplied, Planned, encode
+from dure.model.events import AttemptEnded, FleetEvent, JobSubmitted, NationApplied, Planned, encode
 from dure.model.fleet import GpuClass, NodeGroup, Site
 from dure.model.jobs import Outcome
 from dure.model.nation import Nation
@@ -66,7 +66,7 @@ def _figure(name: str, value: float, must: float | None, aim: float | None) -> M
 
 def fill(world: World, books: Books) -> None:
     """Two plans: the running jobs fill every GPU, then the waiting ones find none."""
-    events: list[AnyEvent] = [NationApplied(at_ms=0, by="bench", nation=_nation())]
+    events: list[FleetEvent] = [NationApplied(at_ms=0, by="bench", nation=_nation())]
     events += [_job(number, BUSY_MEMBERS, 0) for number in range(RUNNING)]
     _all_happen(world, books, events)
     waiting = range(RUNNING, RUNNING + WAITING)
@@ -74,7 +74,7 @@ def fill(world: World, books: Books) -> None:
     assert len(world.running()) - RUNNING in range(LEFT_OVER)
 
 
-def _all_happen(world: World, books: Books, events: Sequence[AnyEvent]) -> None:
+def _all_happen(world: World, books: Books, events: Sequence[FleetEvent]) -> None:
     for event in events:
         world.apply(event)
         books.apply(event)
@@ -82,7 +82,7 @@ def _all_happen(world: World, books: Books, events: Sequence[AnyEvent]) -> None:
     books.apply(Planned(at_ms=plan.at_ms, plan=plan))
 
 
-def _changes(world: World) -> Iterator[AnyEvent]:
+def _changes(world: World) -> Iterator[FleetEvent]:
     """By turns, one of the first jobs ends and a new one comes; far enough apart to be decided one by one."""
     at_ms, number = HOUR_MS // 2, RUNNING + WAITING
     for running in [card.job for card in world.running()][::37]:
@@ -93,7 +93,7 @@ def _changes(world: World) -> Iterator[AnyEvent]:
         number += 1
 
 
-def _timed(world: World, books: Books, event: AnyEvent) -> tuple[Plan, float, float]:
+def _timed(world: World, books: Books, event: FleetEvent) -> tuple[Plan, float, float]:
     began = time.perf_counter()
     world.apply(event)
     deciding = time.perf_counter()

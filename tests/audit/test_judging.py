@@ -9,10 +9,10 @@ from msgspec.structs import replace
 
 from dure.audit import Books
 from dure.model.events import (
-    AnyEvent,
     AttemptEnded,
     AttemptStarted,
     CancelRequested,
+    FleetEvent,
     JobSubmitted,
     NationApplied,
     NodeChanged,
@@ -52,7 +52,7 @@ def stop(name: str, reason: StopReason) -> Stop:
     return Stop(job=name, attempt=1, reason=reason, grace_ms=TIMING.grace_ms)
 
 
-def books(*happened: AnyEvent | Decision, declared: Nation = OWNED) -> Books:
+def books(*happened: FleetEvent | Decision, declared: Nation = OWNED) -> Books:
     """Books after these events; a decision stands for a plan of its own at time 0."""
     found = Books()
     found.apply(NationApplied(at_ms=0, by="test", nation=declared))

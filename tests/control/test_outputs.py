@@ -15,7 +15,7 @@ from dure.control.access import Role
 from dure.control.control import Control
 from dure.control.loop import Loop
 from dure.control.orders import LOCAL, Engines, ForgetOrder
-from dure.control.outputs import OUTPUTS_KEPT, Outputs
+from dure.control.outputs import OUTPUTS_KEPT
 from dure.control.ports import Ended
 from dure.control.requests import CancelJob, IssueToken, TokenIssuedOnce
 from dure.model.jobs import Retry
@@ -26,7 +26,7 @@ from .test_loop import job, running_loop, until
 
 def control_that_keeps(most: int) -> Control:
     control = small_control()
-    control.memory.outputs = Outputs(most)
+    control.memory.outputs.most = most
     return control
 
 
@@ -78,7 +78,7 @@ def test_folders_of_old_attempts_go_and_asking_for_their_output_is_answered_plai
     async def story() -> httpx.Response:
         engines = make_engines(state)
         async with running_loop(state, engines) as (loop, _):
-            loop.control.memory.outputs = Outputs(1)
+            loop.control.memory.outputs.most = 1
             for name in ("j1", "j2"):
                 await loop.ask(job(command=("echo", "hello")))
                 await until(lambda name=name: loop.control.world.jobs[name].state.is_final)  # type: ignore[misc]

@@ -10,9 +10,9 @@ from dure.audit import Books
 from dure.kernel import decide, explain
 from dure.model.blockers import Blocker, BlockerCode, Why
 from dure.model.events import (
-    AnyEvent,
     AttemptEnded,
     CancelRequested,
+    FleetEvent,
     JobReleased,
     JobSubmitted,
     NationApplied,
@@ -44,7 +44,7 @@ class Story:
     def __init__(self, declared: Nation, watch: Callable[[Story, Plan], None] | None = None) -> None:
         self.world = World()
         self.books = Books()
-        self.events: list[AnyEvent] = []
+        self.events: list[FleetEvent] = []
         self.steps: list[Step] = []
         """What happened and when it was decided: a scenario that `dure twin replay-scenario` plays again."""
         self.plans: list[Plan] = []
@@ -52,7 +52,7 @@ class Story:
         self._watch = watch
         self.happen(NationApplied(at_ms=0, by="test", nation=declared))
 
-    def happen(self, event: AnyEvent) -> None:
+    def happen(self, event: FleetEvent) -> None:
         self.events.append(event)
         self.steps.append(event)
         self.world.apply(event)

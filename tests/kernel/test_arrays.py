@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dure.model.blockers import BlockerCode
-from dure.model.events import CancelRequested, decode, encode
+from dure.model.events import CancelRequested, decode_fleet_event, encode
 from dure.model.jobs import JobState, Outcome
 from dure.world.cards import Copies
 from dure.world.columns import NONE, SPENT
@@ -35,7 +35,7 @@ def rows_in_use(world: World) -> int:
 def replayed(told: Story) -> World:
     again = World()
     for event in told.events:
-        again.apply(decode(encode(event)))
+        again.apply(decode_fleet_event(encode(event)))
     assert again.jobs == told.world.jobs
     assert (again.columns.jobs["number"] == told.world.columns.jobs["number"]).all()
     assert (again.columns.jobs["next"] == told.world.columns.jobs["next"]).all()

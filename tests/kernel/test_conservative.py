@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from dure.kernel import decide
 from dure.model.blockers import BlockerCode
-from dure.model.events import JobSubmitted, decode, encode
+from dure.model.events import JobSubmitted, decode_fleet_event, encode
 from dure.model.fleet import Topology
 from dure.model.nation import Nation
 from dure.model.plan import Plan
@@ -140,7 +140,7 @@ def test_what_is_reserved_is_in_the_ledger() -> None:
     story = one_of_two_busy()
     again = World()
     for event in story.events:
-        again.apply(decode(encode(event)))
+        again.apply(decode_fleet_event(encode(event)))
     assert [each.job for each in again.reserved] == ["first", "second"]
     assert again.newly_reserved() is None
 
@@ -266,7 +266,7 @@ def test_what_is_reserved_outlives_the_scheduler(declared: Nation, actions: list
     story = play(with_reservations(declared, most), actions)
     again = World()
     for event in story.events:
-        again.apply(decode(encode(event)))
+        again.apply(decode_fleet_event(encode(event)))
     assert again.reserved == story.world.reserved
     assert again.newly_reserved() is None
 

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dure.kernel import explain
-from dure.model.events import NodeChanged, decode, encode
+from dure.model.events import NodeChanged, decode_fleet_event, encode
 from dure.model.jobs import Outcome
 from dure.world.columns import NONE
 from dure.world.parts import CUT, LEVELS, next_level, next_node_at
@@ -147,7 +147,7 @@ def test_a_replay_and_a_fork_hold_the_same_slices(actions: list[tuple[Any, ...]]
     story = play(actions)
     again = World()
     for event in story.events:
-        again.apply(decode(encode(event)))
+        again.apply(decode_fleet_event(encode(event)))
     assert again.jobs == story.world.jobs
     for world in (again, story.world.fork()):
         np.testing.assert_array_equal(world.columns.gpu_slices, story.world.columns.gpu_slices)

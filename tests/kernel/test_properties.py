@@ -13,7 +13,7 @@ from dure.kernel import explain
 from dure.model.events import (
     CancelRequested,
     NodeChanged,
-    decode,
+    decode_fleet_event,
     encode,
 )
 from dure.model.jobs import JobState, Outcome
@@ -176,7 +176,7 @@ def test_a_replayed_ledger_gives_the_same_world(declared: Nation, actions: list[
     story = play(declared, actions)
     again = World()
     for event in story.events:
-        again.apply(decode(encode(event)))
+        again.apply(decode_fleet_event(encode(event)))
     assert again.jobs == story.world.jobs
     again.follow_profiles(story.now_ms)
     for world in (again, story.world):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dure.kernel import decide, explain
 from dure.model.blockers import Why
-from dure.model.events import AnyEvent, AttemptStarted, JobSubmitted, NationApplied
+from dure.model.events import AttemptStarted, FleetEvent, JobSubmitted, NationApplied
 from dure.model.fleet import GpuClass, NodeGroup, Site
 from dure.model.jobs import JobSpec
 from dure.model.nation import Nation
@@ -77,7 +77,7 @@ def submitted(job: str, project: str, milli: int = 1_000, nodes: int = 1, at_ms:
     )
 
 
-def world_after(*events: AnyEvent, now_ms: int = NOW_MS) -> World:
+def world_after(*events: FleetEvent, now_ms: int = NOW_MS) -> World:
     """The world after these events on the small nation, with every start that follows reported as started."""
     world = World()
     world.apply(NationApplied(at_ms=NOW_MS - 1_000, by="operator", nation=nation()))

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given, settings
 from msgspec.structs import replace
 
-from dure.model.events import AnyEvent, AttemptEnded, NationApplied, Planned, decode, encode
+from dure.model.events import AttemptEnded, FleetEvent, NationApplied, Planned, decode_fleet_event, encode
 from dure.model.fleet import GpuClass, Timing
 from dure.model.jobs import Outcome
 from dure.model.nation import Nation
@@ -24,7 +24,7 @@ from tests.kernel.test_properties import ACTIONS, play, trees
 OWNERS = [share("owner", guarantee=24), share("lab", guarantee=8), share("startup")]
 
 
-def totals_of(events: list[AnyEvent]) -> LendingTotals:
+def totals_of(events: list[FleetEvent]) -> LendingTotals:
     totals = LendingTotals()
     for event in events:
         totals.apply(event)
@@ -228,11 +228,11 @@ def test_what_was_lent_adds_up_to_what_was_borrowed_at_every_instant(
 @given(trees(), ACTIONS)
 def test_totals_made_anew_from_the_ledgers_bytes_are_the_same(declared: Nation, actions: list[tuple[Any, ...]]) -> None:
     story = play(declared, actions)
-    again = totals_of([decode(encode(event)) for event in story.events])
+    again = totals_of([decode_fleet_event(encode(event)) for event in story.events])
     assert again.days(story.now_ms) == totals_of(story.events).days(story.now_ms)
 
 
-def covered_by_hand(declared: Nation, events: list[AnyEvent], until_ms: int) -> Counter[str]:
+def covered_by_hand(declared: Nation, events: list[FleetEvent], until_ms: int) -> Counter[str]:
     """By parent: GPU time its children borrowed, as far as it was nobody's or idle and lent; instant by instant."""
     covered: Counter[str] = Counter()
     held: dict[str, tuple[str, int]] = {}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dure.model.events import decode
+from dure.model.events import decode_fleet_event
 from dure.model.jobs import ArrayRange, JobState, Replicas
 from dure.model.organisations import Share, ShareAmount
 from dure.model.units import DAY_MS, HOUR_MS, MINUTE_MS
@@ -68,7 +68,7 @@ def test_an_array_runs_to_its_last_task_in_as_many_rows_as_run_at_once(tmp_path:
     assert report.makespan_s == 13 * 3600
     world = World()
     for entry in (tmp_path / "ledger").read_bytes().splitlines():
-        world.apply(decode(entry))
+        world.apply(decode_fleet_event(entry))
     assert world.jobs["j1"].state is JobState.SUCCEEDED
     assert sum(job.startswith("j1_") for job in world.jobs) == 100
 
@@ -99,7 +99,7 @@ def test_a_service_lends_at_night_and_has_its_gpus_back_in_the_morning(tmp_path:
     assert report.reclaimed > 0
     world = World()
     for entry in (tmp_path / "ledger").read_bytes().splitlines():
-        world.apply(decode(entry))
+        world.apply(decode_fleet_event(entry))
     assert world.jobs["j1"].state is JobState.RUNNING
     assert sum(card.template == "j1" and not card.state.is_final for card in world.jobs.values()) == 1
 

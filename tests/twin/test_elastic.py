@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dure.model.events import decode
+from dure.model.events import decode_fleet_event
 from dure.model.jobs import JobState
 from dure.model.organisations import Share
 from dure.model.units import HOUR_MS, MINUTE_MS
@@ -77,7 +77,7 @@ def test_the_ledger_of_a_run_with_elastic_jobs_gives_the_same_world(tmp_path: Pa
     assert (report.finished, report.resized, report.audit_violations) == (2, 1, 0)
     world = World()
     for entry in (tmp_path / "ledger").read_bytes().splitlines():
-        world.apply(decode(entry))
+        world.apply(decode_fleet_event(entry))
     assert world.jobs["j2"].state is JobState.SUCCEEDED
     assert world.jobs["j2"].attempt == 2
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace as replace_struct
 
-from dure.model.events import NodeChanged, NodeReason, decode
+from dure.model.events import NodeChanged, NodeReason, decode_fleet_event
 from dure.model.jobs import JobState
 from dure.model.units import HOUR_MS, MINUTE_MS
 from dure.sources.faults import NEVER_BACK_MS, Faults, drawn_faults
@@ -142,7 +142,7 @@ def test_the_ledger_of_a_run_with_suspects_gives_the_same_nodes_to_a_world(tmp_p
     run_scene(made, ledger_file=tmp_path / "ledger")
     world = World()
     for entry in (tmp_path / "ledger").read_bytes().splitlines():
-        event = decode(entry)
+        event = decode_fleet_event(entry)
         if isinstance(event, NodeChanged) and event.reason is NodeReason.REPEATED_FAILURES:
             assert is_suspect(world.columns, world.atlas.node_index(event.node))
         if isinstance(event, NodeChanged) and event.reason is NodeReason.PROBATION_OVER:

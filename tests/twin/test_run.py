@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dure.model.events import decode
+from dure.model.events import decode_fleet_event
 from dure.model.jobs import JobState
 from dure.twin.events import DONE, advance
 from dure.twin.run import RunReport, run_scene
@@ -61,7 +61,7 @@ def test_a_runs_ledger_applied_to_a_world_gives_its_end(tmp_path: Path) -> None:
     report = run_scene(small_scene(), ledger_file=tmp_path / "ledger.jsonl")
     world = World()
     for entry in (tmp_path / "ledger.jsonl").read_bytes().splitlines():
-        world.apply(decode(entry))
+        world.apply(decode_fleet_event(entry))
     succeeded = [card for card in world.jobs.values() if card.state is JobState.SUCCEEDED]
     assert len(succeeded) == report.finished
     assert sum(card.preemptions for card in world.jobs.values()) == report.reclaimed

@@ -16,10 +16,10 @@ from dure.model.events import (
     AccountAdded,
     AccountChanged,
     AccountRemoved,
-    AnyEvent,
     AttemptEnded,
     AttemptStarted,
     CancelRequested,
+    FleetEvent,
     JobReleased,
     JobSubmitted,
     LedgerRestored,
@@ -43,7 +43,7 @@ class Books:
     def __init__(self) -> None:
         self._page = Page()
 
-    def apply(self, event: AnyEvent) -> None:
+    def apply(self, event: FleetEvent) -> None:
         """Write an event down."""
         page = self._page
         match event:

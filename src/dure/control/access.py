@@ -18,7 +18,7 @@ class Role(StrEnum):
     OPERATOR = "operator"
     AUDITOR = "auditor"
     STEWARD = "steward"
-    """Data steward: reads who used, or was refused, which data."""
+    """Data steward: sees who used, or was refused, which data; approves, stops and releases."""
     ADMINISTRATOR = "administrator"
     """Of one organisation: gives and takes its access."""
     MEMBER = "member"
@@ -31,13 +31,15 @@ class Permission(StrEnum):
     AUDIT = "audit"
     SUBMIT = "submit"
     ADMINISTER = "administer"
+    GOVERN = "govern"
+    """Decide about the use of data: agreements, stop orders, releases, and changes that need two people."""
     OPERATE = "operate"
 
 
 GRANTS: dict[Role, frozenset[Permission]] = {
     Role.OPERATOR: frozenset(Permission),
     Role.AUDITOR: frozenset({Permission.READ, Permission.AUDIT}),
-    Role.STEWARD: frozenset({Permission.READ, Permission.AUDIT}),
+    Role.STEWARD: frozenset({Permission.READ, Permission.AUDIT, Permission.GOVERN}),
     Role.ADMINISTRATOR: frozenset({Permission.READ, Permission.SUBMIT, Permission.ADMINISTER}),
     Role.MEMBER: frozenset({Permission.READ, Permission.SUBMIT}),
 }

@@ -10,7 +10,7 @@ import os
 from typing import assert_never
 
 from dure.control.ports import Ended, NeverStarted, Observation, Refused, Started
-from dure.model.events import AnyEvent, AttemptEnded, AttemptStarted
+from dure.model.events import AttemptEnded, AttemptStarted, FleetEvent
 from dure.model.jobs import JobState, Outcome
 from dure.model.plan import StopReason
 from dure.world.cards import JobCard
@@ -59,7 +59,7 @@ def outcome_of(card: JobCard, exit_code: int) -> Outcome:
     return Outcome.SUCCEEDED if exit_code == 0 else Outcome.FAILED
 
 
-def event_of(world: World, seen: Observation, false_starts: int, latest_ms: int, now_ms: int) -> AnyEvent | None:
+def event_of(world: World, seen: Observation, false_starts: int, latest_ms: int, now_ms: int) -> FleetEvent | None:
     """What an observation means for the world; None for what is already known or no longer matters.
 
     `latest_ms` is the time of the ledger's last entry.

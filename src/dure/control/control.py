@@ -110,7 +110,7 @@ class Control:
         memory = self.memory
         # The ledger's time never goes back, not even when the machine's clock was behind at a restart.
         now_ms = max(now_ms, memory.history.latest_ms)
-        draft = Draft(memory.world, memory.books, memory.lending, memory.outputs, now_ms)
+        draft = Draft(memory.history, now_ms)
         # 1. What engines saw has happened already, so it comes before what people want.
         for seen in sorted(observations, key=lambda each: each.what.at_ms):
             self._take_in(seen, draft)

@@ -8,17 +8,16 @@ from functools import partial
 import msgspec
 from msgspec import Struct
 
-from dure.audit import Books
 from dure.control.attempts import attempt_id
 from dure.control.feed import Change
+from dure.control.history import History
 from dure.control.orders import Order
-from dure.control.outputs import Outputs
 from dure.control.ports import Row
 from dure.control.requests import Reply
 from dure.model.events import AnyEvent, AttemptEnded, NationApplied, NodeChanged, Planned
+from dure.model.oversight import OversightEvent
 from dure.model.plan import Plan, Start
 from dure.reports.jobs import SpecOf, job_line
-from dure.reports.lending_totals import LendingTotals
 from dure.reports.usage import Attempt
 from dure.reports.viewer import EVERYTHING, PUBLIC, Viewer
 from dure.world.cards import JobCard
@@ -45,20 +44,21 @@ class Step(Struct, kw_only=True):
 
 
 class Draft:
-    """Collects a step. `record` is the only way to make an event: world, books, totals and outputs follow at once."""
+    """Collects a step. `record` is the only way to make an event: everything made from events follows at once."""
 
-    def __init__(self, world: World, books: Books, lending: LendingTotals, outputs: Outputs, now_ms: int) -> None:
-        self.world = world
-        self.books = books
-        self.lending = lending
-        self.outputs = outputs
+    def __init__(self, history: History, now_ms: int) -> None:
+        self.world = history.world
+        self.books = history.books
+        self.lending = history.lending
+        self.outputs = history.outputs
+        self.register = history.register
         self.now_ms = now_ms
         self.events: list[AnyEvent] = []
         self.rows: list[Row] = []
         self.orders: list[Order] = []
         self.answers: list[Reply] = []
         self._news: list[Change] = []
-        world.touched.clear()
+        self.world.touched.clear()
 
     def record(self, event: AnyEvent) -> None:
         """Something happened."""
@@ -66,6 +66,9 @@ class Draft:
             # The card forgets its GPUs when the attempt ends, so the record is made just before.
             self.rows.append(self._attempt_row(self.world.jobs[event.job], event))
         self.events.append(event)
+        if isinstance(event, OversightEvent):
+            self.register.apply(event)
+            return
         self.world.apply(event)
         self.books.apply(event)
         self.lending.apply(event)

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from dure.audit import Books
 from dure.control.outputs import Outputs
-from dure.model.events import AnyEvent, AttemptEnded, AttemptStarted, JobSubmitted, LedgerRestored, TokenIssued, decode
+from dure.governance.register import Register
+from dure.model.events import (
+    AttemptEnded,
+    AttemptStarted,
+    FleetEvent,
+    JobSubmitted,
+    LedgerRestored,
+    TokenIssued,
+    decode,
+)
 from dure.model.jobs import Outcome
+from dure.model.oversight import OversightEvent
 from dure.reports.lending_totals import LendingTotals
 from dure.world.world import World
 
@@ -21,6 +31,7 @@ class History:
         self.books = Books()
         self.lending = LendingTotals()
         self.outputs = Outputs()
+        self.register = Register()
         self.jobs_made = 0
         self.tokens_made = 0
         self.false_starts: dict[str, int] = {}
@@ -29,13 +40,19 @@ class History:
     def take_in(self, entry: bytes) -> None:
         """Apply the next entry of the ledger."""
         event = decode(entry)
+        self.latest_ms = event.at_ms
+        self.position += 1
+        if isinstance(event, OversightEvent):
+            self.register.apply(event)
+        else:
+            self._follow(event)
+
+    def _follow(self, event: FleetEvent) -> None:
         self.world.apply(event)
         self.books.apply(event)
         self.lending.apply(event)
         self.note(event)
         self.outputs.note(self.world)
-        self.latest_ms = event.at_ms
-        self.position += 1
         match event:
             case JobSubmitted():
                 self.jobs_made = max(self.jobs_made, int(event.job[1:]))
@@ -47,7 +64,7 @@ class History:
                 pass
         self.world.touched.clear()
 
-    def note(self, event: AnyEvent) -> None:
+    def note(self, event: FleetEvent) -> None:
         """Count what the next decisions of the loop depend on and no card has."""
         match event:
             case AttemptEnded(outcome=Outcome.NEVER_STARTED):

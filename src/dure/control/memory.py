@@ -42,6 +42,7 @@ class Memory:
         self.books = history.books
         self.lending = history.lending
         self.outputs = history.outputs
+        self.register = history.register
         self.specs = Specs(ledger, random.salts)
         self.vault = Vault(vault_key, random.nonces)
         self.secrets = Secrets(ledger, self.vault)

@@ -11,17 +11,12 @@ from collections.abc import Sequence
 from enum import StrEnum
 
 import msgspec
-from msgspec import Struct
 
+from dure.model.event import Event
 from dure.model.jobs import ArrayRange, Outcome, Replicas
 from dure.model.nation import Nation
+from dure.model.oversight import OversightEvent
 from dure.model.plan import Plan
-
-
-class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="event"):
-    """Something that happened at `at_ms` (milliseconds since the epoch; in the twin, since the start of the run)."""
-
-    at_ms: int
 
 
 class NationApplied(Event, frozen=True, kw_only=True, omit_defaults=True, tag="nation-applied"):
@@ -231,7 +226,7 @@ class LedgerRestored(Event, frozen=True, kw_only=True, omit_defaults=True, tag="
     first_job: int
 
 
-AnyEvent = (
+FleetEvent = (
     NationApplied
     | JobSubmitted
     | AccessRefused
@@ -250,9 +245,13 @@ AnyEvent = (
     | AccountRemoved
     | LedgerRestored
 )
+"""What the world and the books follow."""
+
+AnyEvent = FleetEvent | OversightEvent
 
 _ENCODER = msgspec.json.Encoder(order="sorted")
 _DECODER = msgspec.json.Decoder(AnyEvent)
+_FLEET_DECODER = msgspec.json.Decoder(FleetEvent)
 
 
 def encode(event: AnyEvent) -> bytes:
@@ -267,6 +266,12 @@ def decode(entry: bytes) -> AnyEvent:
     `RecursionError`.
     """
     event: AnyEvent = _DECODER.decode(entry)
+    return event
+
+
+def decode_fleet_event(entry: bytes) -> FleetEvent:
+    """As `decode`, for an entry of a ledger that only the fleet has a part in, such as a simulation's."""
+    event: FleetEvent = _FLEET_DECODER.decode(entry)
     return event
 
 

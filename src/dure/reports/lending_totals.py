@@ -14,9 +14,9 @@ import numpy as np
 from msgspec import Struct
 
 from dure.model.events import (
-    AnyEvent,
     AttemptEnded,
     CancelRequested,
+    FleetEvent,
     JobReleased,
     JobSubmitted,
     NationApplied,
@@ -135,7 +135,7 @@ class LendingTotals:
         self._today = Day(0, {}, {})
         self._use_nation(Nation())
 
-    def apply(self, event: AnyEvent) -> None:
+    def apply(self, event: FleetEvent) -> None:
         """Take an event in, in the order of the ledger."""
         self._advance(event.at_ms)
         match event:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dure.model.events import AnyEvent, AttemptEnded, JobSubmitted, NationApplied, NodeChanged, NodeReason, Planned
+from dure.model.events import AttemptEnded, FleetEvent, JobSubmitted, NationApplied, NodeChanged, NodeReason, Planned
 from dure.model.jobs import ArrayRange, Outcome, Replicas
 from dure.model.plan import Claim, Decision, Placement, Plan, Spare, Start, Stop, StopReason, Warn
 from dure.sources.trace import unpack_choices
@@ -55,7 +55,7 @@ class Diary:
         """The first entry."""
         return NationApplied(at_ms=0, by=BY, nation=self._scene.nation())
 
-    def write(self, run: log.Run) -> Iterator[AnyEvent]:
+    def write(self, run: log.Run) -> Iterator[FleetEvent]:
         """The events in the log so far, which is emptied."""
         clock = run.clock[0]
         for row in run.log[: clock.log_rows].tolist():

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from dure.audit import Books
 from dure.kernel.policies import Lending
 from dure.ledger.memory import MemoryLedger
-from dure.model.events import AnyEvent, Planned, encode
+from dure.model.events import FleetEvent, Planned, encode
 from dure.model.nation import Nation
 from dure.model.units import HOUR_MS, WHOLE_GPU_MILLI
 from dure.reports.lending import LendingReport, lending_report
@@ -145,7 +145,7 @@ class _Record:
         self._lending = LendingTotals() if lending else None
         self._file = path.open("wb") if path else None
 
-    def take(self, events: Iterator[AnyEvent]) -> None:
+    def take(self, events: Iterator[FleetEvent]) -> None:
         entries = []
         for event in events:
             if self._books is not None:

@@ -15,10 +15,10 @@ from msgspec import Struct
 from dure.audit import Books, Violation
 from dure.kernel import decide
 from dure.model.events import (
-    AnyEvent,
     AttemptEnded,
     AttemptStarted,
     CancelRequested,
+    FleetEvent,
     JobReleased,
     JobSubmitted,
     NationApplied,
@@ -36,7 +36,7 @@ class Decide(Struct, frozen=True, kw_only=True, tag="decide", tag_field="event")
     at_ms: int
 
 
-Step = AnyEvent | Decide
+Step = FleetEvent | Decide
 
 
 class Decided(Struct, frozen=True, kw_only=True):
@@ -87,7 +87,7 @@ def replay(steps: Sequence[Step], name: str) -> Iterator[Decided]:
         books.apply(step)
 
 
-def _problem(world: World, step: AnyEvent) -> str:
+def _problem(world: World, step: FleetEvent) -> str:
     """What makes an event impossible in this world; empty when it may happen."""
     match step:
         case JobSubmitted() if step.job in world.jobs:

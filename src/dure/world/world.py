@@ -16,10 +16,10 @@ from dure.model.events import (
     AccountAdded,
     AccountChanged,
     AccountRemoved,
-    AnyEvent,
     AttemptEnded,
     AttemptStarted,
     CancelRequested,
+    FleetEvent,
     JobReleased,
     JobSubmitted,
     LedgerRestored,
@@ -185,7 +185,7 @@ class World:
 
     # What changes the world.
 
-    def apply(self, event: AnyEvent) -> None:
+    def apply(self, event: FleetEvent) -> None:
         """Change the state as the event says."""
         self.ended = []
         self.now_ms = max(self.now_ms, event.at_ms)

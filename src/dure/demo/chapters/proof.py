@@ -10,7 +10,8 @@ from dure.demo.story import Proof, Story
 from dure.ledger.keys import load_verifier_key
 from dure.ledger.sqlite import read_stored
 from dure.ledger.verify import verify
-from dure.model.events import AccessRefused, AttemptEnded, Event, JobSubmitted, decode
+from dure.model.event import Event
+from dure.model.events import AccessRefused, AttemptEnded, JobSubmitted, decode
 from dure.model.jobs import JobState, Outcome
 
 KEY_FILE = "ledger.pub"

@@ -1,0 +1,115 @@
+"""Agreements, stop orders, the programme's own rules and open proposals, as of the ledger's last entry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import assert_never
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from dure.model.agreements import NEXT_STATES, Agreement, AgreementState
+from dure.model.oversight import (
+    AgreementAccepted,
+    AgreementDeclined,
+    AgreementEnded,
+    AgreementOffered,
+    ChangeApproved,
+    ChangeProposed,
+    ChangeWithdrawn,
+    OversightEvent,
+    StopOrdered,
+)
+from dure.model.proposals import PolicyChange, Proposal, ProposedChange, StopOrderLifting, TransferApproval
+from dure.model.stop_orders import StopOrder
+
+
+class Register(Struct):
+    """What was agreed, ordered and proposed. `apply` is the only way it changes."""
+
+    agreements: dict[str, Agreement] = {}
+    stop_orders: dict[str, StopOrder] = {}
+    """Those that hold."""
+    stop_orders_issued: int = 0
+    proposals: dict[str, Proposal] = {}
+    """Those that wait for a second person."""
+    proposals_made: int = 0
+    policies: tuple[tuple[str, str], ...] = ()
+    """The programme's own rules: texts by file name."""
+    version: int = 0
+    """Grows with whatever may change what is allowed."""
+
+    def apply(self, event: OversightEvent) -> None:
+        """Change the state as the event says."""
+        match event:
+            case AgreementOffered():
+                self._offer(event)
+            case AgreementAccepted():
+                self._move(event.agreement, AgreementState.AGREED)
+            case AgreementDeclined():
+                self._move(event.agreement, AgreementState.DECLINED)
+            case AgreementEnded():
+                self._move(event.agreement, AgreementState.ENDED)
+            case StopOrdered():
+                self.stop_orders[event.order.id] = event.order
+                self.stop_orders_issued += 1
+                self.version += 1
+            case ChangeProposed():
+                made = Proposal(id=event.proposal, change=event.change, by=event.by, proposed_at_ms=event.at_ms)
+                self.proposals[event.proposal] = made
+                self.proposals_made += 1
+            case ChangeApproved():
+                self._enact(self.proposals.pop(event.proposal).change)
+            case ChangeWithdrawn():
+                del self.proposals[event.proposal]
+            case _:
+                assert_never(event)
+
+    def agreements_in_force(self, at_ms: int) -> tuple[Agreement, ...]:
+        """Agreements that jobs may be run on at this moment, in the order in which they were offered."""
+        return tuple(each for each in self.agreements.values() if each.is_in_force(at_ms))
+
+    def next_change_ms(self, after_ms: int) -> int | None:
+        """When the next agreement comes into force or runs out by itself; None when none will."""
+        moments = (moment for each in self._agreed() for moment in (each.terms.from_ms, each.terms.until_ms))
+        return min((moment for moment in moments if moment > after_ms), default=None)
+
+    def _agreed(self) -> Iterable[Agreement]:
+        return (each for each in self.agreements.values() if each.state is AgreementState.AGREED)
+
+    def _offer(self, event: AgreementOffered) -> None:
+        before = self.agreements.get(event.agreement)
+        if before is not None:
+            _check_move(before, AgreementState.NEGOTIATING)
+        self.agreements[event.agreement] = Agreement(
+            id=event.agreement,
+            terms=event.terms,
+            state=AgreementState.NEGOTIATING if before else AgreementState.OFFERED,
+            offered_by=event.organisation,
+            version=before.version + 1 if before else 1,
+            needs_approval=event.needs_approval,
+        )
+
+    def _move(self, agreement: str, state: AgreementState) -> None:
+        before = self.agreements[agreement]
+        _check_move(before, state)
+        self.agreements[agreement] = replace(before, state=state)
+        self.version += 1
+
+    def _enact(self, change: ProposedChange) -> None:
+        match change:
+            case PolicyChange():
+                self.policies = change.policies
+            case StopOrderLifting():
+                self.stop_orders.pop(change.stop_order, None)
+            case TransferApproval():
+                agreement = self.agreements[change.agreement]
+                if agreement.version == change.version:
+                    self.agreements[change.agreement] = replace(agreement, approved=True)
+            case _:
+                assert_never(change)
+        self.version += 1
+
+
+def _check_move(agreement: Agreement, state: AgreementState) -> None:
+    assert state in NEXT_STATES[agreement.state], f"{agreement.id} is {agreement.state} and cannot be {state}"

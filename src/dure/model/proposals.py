@@ -1,0 +1,36 @@
+"""What one person alone may not do: it is proposed by one and approved by another."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class PolicyChange(Struct, frozen=True, kw_only=True, tag="policy", tag_field="change"):
+    """These are the programme's own rules from now on, beside those that are shipped: texts by file name."""
+
+    policies: tuple[tuple[str, str], ...]
+
+
+class StopOrderLifting(Struct, frozen=True, kw_only=True, tag="lift-stop-order", tag_field="change"):
+    """A stop order no longer holds."""
+
+    stop_order: str
+
+
+class TransferApproval(Struct, frozen=True, kw_only=True, tag="approve-transfer", tag_field="change"):
+    """An agreement may let data or results cross a border, on these terms and no others."""
+
+    agreement: str
+    version: int
+
+
+ProposedChange = PolicyChange | StopOrderLifting | TransferApproval
+
+
+class Proposal(Struct, frozen=True, kw_only=True):
+    """A change that waits for a second person. `by` is the account that proposed it."""
+
+    id: str
+    change: ProposedChange
+    by: str
+    proposed_at_ms: int
