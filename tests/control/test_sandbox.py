@@ -7,7 +7,7 @@ import pytest
 from dure.control.orders import LaunchOrder
 from dure.control.ports import Launch
 from dure.control.requests import ApplyNation, SubmitJob
-from dure.model.datasets import DataClass, Dataset, Purpose
+from dure.model.datasets import DataClass, DataClassDefinition, Dataset, Purpose
 from dure.policy import must_be_sandboxed
 
 from .builders import HANBIT, NATION, OPERATOR, ask, empty_control, nation, run, spec
@@ -45,13 +45,28 @@ def test_a_job_on_public_data_is_sandboxed_only_when_it_asks() -> None:
 
 @pytest.mark.parametrize("data_class", DataClass)
 def test_every_class_but_public_data_needs_a_sandbox(data_class: DataClass) -> None:
-    dataset = Dataset(
+    assert must_be_sandboxed([of_classes(DataClass.PUBLIC, data_class)]) == (data_class is not DataClass.PUBLIC)
+
+
+def test_a_programme_says_which_of_its_own_classes_need_a_sandbox() -> None:
+    own = [DataClassDefinition(name="grid", restricted=True), DataClassDefinition(name="weather", restricted=False)]
+    assert must_be_sandboxed([of_classes("grid")], own)
+    assert not must_be_sandboxed([of_classes("weather")], own)
+
+
+def test_a_class_that_nobody_declared_needs_a_sandbox_and_no_programme_frees_what_the_law_restricts() -> None:
+    own = [DataClassDefinition(name=DataClass.PERSONAL, restricted=False)]
+    assert must_be_sandboxed([of_classes("weather")], own)
+    assert must_be_sandboxed([of_classes(DataClass.PERSONAL)], own)
+
+
+def of_classes(*classes: str) -> Dataset:
+    return Dataset(
         name="d",
         owner="o",
-        classes=(DataClass.PUBLIC, data_class),
+        classes=classes,
         jurisdiction="KR",
         purposes=(Purpose.RESEARCH,),
         sites=(),
         readers=(),
     )
-    assert must_be_sandboxed([dataset]) == (data_class is not DataClass.PUBLIC)

@@ -84,7 +84,7 @@ class Launching:
             time_limit_ms=spec.time_ms,
             cpus=spec.cpus,
             memory_mib=spec.memory_mib,
-            sandbox=spec.sandbox or must_be_sandboxed(datasets),
+            sandbox=spec.sandbox or must_be_sandboxed(datasets, world.nation.data_classes),
             read_only=tuple(dict.fromkeys(filter(None, (each.paths.get(card.site) for each in datasets)))),
         )
         return LaunchOrder(engine=engine_of(world, card), attempt_id=name, launch=launch)

@@ -496,7 +496,7 @@ def _dataset_document(dataset: Dataset) -> Document:
         {
             "name": dataset.name,
             "owner": dataset.owner,
-            "classes": [each.value for each in dataset.classes],
+            "classes": [str(each) for each in dataset.classes],
             "jurisdiction": dataset.jurisdiction,
             "purposes": [each.value for each in dataset.purposes],
             "sites": list(dataset.sites),

@@ -64,6 +64,8 @@ class JobSubmitted(Event, frozen=True, kw_only=True, omit_defaults=True, tag="jo
     """It is a service: its replicas are `{job}_{number}`, numbered upwards. `time_ms` is 0: it has no time limit."""
     min_nodes: int = 0
     """It is elastic: it runs with so many nodes at least, and `nodes` at most; 0 for one that always wants `nodes`."""
+    agreements: tuple[str, ...] = ()
+    """The agreements by which it may read its data, where the data's owner granted it in no other way."""
 
 
 class AccessRefused(Event, frozen=True, kw_only=True, omit_defaults=True, tag="access-refused"):

@@ -88,6 +88,35 @@ class NodeGroup(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return [f"{self.name}-{index:04d}" for index in range(self.count)]
 
 
+class Assurance(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What somebody certified about a site, from one moment until before another (since the epoch; 0 is no end).
+
+    A fact with dates, not one of a fixed set of grades: schemes are reformed while a platform lives.
+    """
+
+    scheme: str
+    grade: str
+    valid_from_ms: int = 0
+    valid_to_ms: int = 0
+
+    def is_valid(self, at_ms: int) -> bool:
+        """True when it holds at this moment."""
+        return self.valid_from_ms <= at_ms and (self.valid_to_ms == 0 or at_ms < self.valid_to_ms)
+
+
+class AssuranceScheme(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A scheme under which sites are assured, and its grades, lowest first."""
+
+    name: str
+    grades: tuple[str, ...]
+    title_ko: str = ""
+    title_en: str = ""
+
+    def grades_from(self, lowest: str) -> tuple[str, ...]:
+        """This grade and those above it; none for a grade that the scheme does not have."""
+        return self.grades[self.grades.index(lowest) :] if lowest in self.grades else ()
+
+
 class Site(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A data centre with its own jurisdiction, owner and engine. `country` is ISO 3166-1 alpha-2."""
 
@@ -98,6 +127,7 @@ class Site(Struct, frozen=True, kw_only=True, omit_defaults=True):
     engine: Engine = Engine.LOCAL
     title_ko: str = ""
     title_en: str = ""
+    assurances: tuple[Assurance, ...] = ()
 
 
 MOST_RESERVATIONS = 64

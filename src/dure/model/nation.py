@@ -6,8 +6,8 @@ from functools import cached_property
 
 from msgspec import Struct
 
-from dure.model.datasets import Dataset
-from dure.model.fleet import GpuClass, NodeGroup, Site, Timing
+from dure.model.datasets import DataClassDefinition, Dataset
+from dure.model.fleet import AssuranceScheme, GpuClass, NodeGroup, Site, Timing
 from dure.model.organisations import Organisation, Share, ShareAmount
 from dure.model.reservations import Reservation
 
@@ -26,6 +26,9 @@ class Nation(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
     datasets: tuple[Dataset, ...] = ()
     reservations: tuple[Reservation, ...] = ()
     timing: Timing = Timing()
+    data_classes: tuple[DataClassDefinition, ...] = ()
+    """The programme's own classes of data, beside those that the law knows."""
+    assurance_schemes: tuple[AssuranceScheme, ...] = ()
 
     def organisation_of(self, project: str) -> Organisation | None:
         """The organisation that has this project."""

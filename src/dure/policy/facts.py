@@ -80,7 +80,7 @@ def _site(site: Site) -> CedarValue:
 def _dataset(dataset: Dataset) -> CedarValue:
     attributes = {
         "owner": _named("Organisation", dataset.owner),
-        "classes": [each.value for each in dataset.classes],
+        "classes": [str(each) for each in dataset.classes],
         "jurisdiction": dataset.jurisdiction,
         "purposes": [each.value for each in dataset.purposes],
         "sites": [_named("Site", each) for each in dataset.sites],
