@@ -1,7 +1,8 @@
 """Owners get what they are guaranteed, on time: watched for single GPUs, where no other question comes into it.
 
 A job that asks for one whole GPU, within what its share is guaranteed with all else that the share wants, starts
-within protected time, warning and grace, whoever borrows. A watch ends without a verdict when something happens that
+within protected time, warning and grace, whoever borrows. That is watched while the GPUs in service are enough for all
+guarantees: no scheduler gives a GPU that is out of service. A watch ends without a verdict when something happens that
 the promise does not cover: a fault, a change of nation or nodes, more demand of the share, or parts of GPUs in use.
 """
 
@@ -17,6 +18,7 @@ from dure.model.events import (
     NationApplied,
     NodeChanged,
     Planned,
+    SiteContact,
     SiteContactChanged,
 )
 from dure.model.jobs import Outcome
@@ -49,6 +51,9 @@ class GuaranteeWatch:
         self._watched: dict[str, Watch] = {}
         self._wanted: dict[str, JobSubmitted] = {}
         """Jobs that want GPUs or have them."""
+        self._out_of_service: set[str] = set()
+        """Nodes that take no new work."""
+        self._lost_sites: set[str] = set()
 
     def void(self) -> None:
         """Something happened that the promise does not cover."""
@@ -59,8 +64,15 @@ class GuaranteeWatch:
         match event:
             case NationApplied():
                 self.nation = event.nation
+                self._out_of_service &= {node for _, group in self.nation.node_groups() for node in group.node_names()}
                 self.void()
-            case NodeChanged() | SiteContactChanged():
+            case NodeChanged():
+                self._out_of_service -= {event.node}
+                self._out_of_service |= {event.node} if event.state != "up" else set()
+                self.void()
+            case SiteContactChanged():
+                self._lost_sites -= {event.site}
+                self._lost_sites |= {event.site} if event.contact is SiteContact.LOST else set()
                 self.void()
             case JobSubmitted():
                 self._wanted[event.job] = event
@@ -92,7 +104,8 @@ class GuaranteeWatch:
         gpu_class = job.gpus[0][0]
         share = self._share(job)
         everywhere = {site.name for site in self.nation.sites}
-        if self._is_covered(share, gpu_class) and everywhere <= set(job.sites):
+        may_have_it = self._is_covered(share, gpu_class) and everywhere <= set(job.sites)
+        if may_have_it and self._guaranteed_milli(gpu_class) <= self._in_service_milli(gpu_class):
             timing = self.nation.timing
             within_ms = timing.protected_ms + timing.warning_ms + timing.grace_ms + SLACK_MS
             self._watched[job.job] = Watch(share=share, gpu_class=gpu_class, by_ms=job.at_ms + within_ms)
@@ -115,6 +128,18 @@ class GuaranteeWatch:
                 wanted += job.nodes * job.gpus[0][1]
         amounts = [self.nation.amount(each, gpu_class) for each in self.nation.shares if each.name == share]
         return bool(amounts) and wanted <= amounts[0].guarantee_milli
+
+    def _guaranteed_milli(self, gpu_class: str) -> int:
+        highest = [share for share in self.nation.shares if share.parent is None]
+        return sum(self.nation.amount(share, gpu_class).guarantee_milli for share in highest)
+
+    def _in_service_milli(self, gpu_class: str) -> int:
+        return sum(
+            group.gpus * WHOLE_GPU
+            for site, group in self.nation.node_groups()
+            for node in group.node_names()
+            if group.gpu_class == gpu_class and site.name not in self._lost_sites and node not in self._out_of_service
+        )
 
     def _share(self, job: JobSubmitted) -> str:
         share = self.nation.share_of(job.project)

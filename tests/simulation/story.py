@@ -121,9 +121,15 @@ class Story:
         if strikes("node-fails"):
             engine.fail_node(self.chance.choice(self._nodes()), self.chance.randint(1, 30 * SECOND_US))
         if strikes("stray-attempt"):
-            engine.run_stray(f"j{self.chance.randint(500, 999)}.{self.chance.randint(1, 3)}")
+            engine.run_stray(self._name_of_a_stray())
         self._clocks_go_wrong(engine)
         self.scheduler.after(round(self.chance.expovariate(1 / BETWEEN_FAULTS_US)), self._faults_strike)
+
+    def _name_of_a_stray(self) -> str:
+        """One that nothing had before: no two processes are the same attempt, not even of another platform."""
+        while (name := f"j{self.chance.randint(500, 999)}.{self.chance.randint(1, 3)}") in self.invariants.ran:
+            pass
+        return name
 
     def _clocks_go_wrong(self, engine: SimulatedEngine) -> None:
         if self.faults.strikes("clock-steps-back"):
