@@ -57,6 +57,12 @@ def test_a_range_of_entries_is_what_a_slice_would_be(ledger: Ledger, start: int,
     assert list(ledger.entries(start, stop)) == entries(0, 10)[start:stop]
 
 
+def test_leaf_hashes_are_given_out_by_position(ledger: Ledger) -> None:
+    ledger.append(0, entries(0, 10), [], NOON_MS)
+    assert list(ledger.leaf_hashes(3, 7)) == leaf_hashes(entries(3, 7))
+    assert list(ledger.leaf_hashes(8, 99)) == leaf_hashes(entries(8, 10))
+
+
 def test_an_append_at_the_wrong_size_is_fenced_and_changes_nothing(ledger: Ledger) -> None:
     ledger.append(0, entries(0, 2), [row("job-0", "queued")], NOON_MS)
     before = ledger.latest_checkpoint()

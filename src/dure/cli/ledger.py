@@ -137,7 +137,7 @@ class FetchedLog:
             yield [(entry.position, bytes(entry.body)) for entry in page.entries]
             position = page.next
 
-    def leaf_hashes(self, stop: int) -> Iterator[bytes]:
+    def leaf_hashes(self, stop: int, start: int = 0) -> Iterator[bytes]:
         """None: they could only help to point at an altered entry, and the server's word is not believed for that."""
         return iter(())
 

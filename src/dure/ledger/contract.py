@@ -70,8 +70,8 @@ class StoredLog(Protocol):
         """Batches of entries with their positions, in order of position."""
         ...
 
-    def leaf_hashes(self, stop: int) -> Iterator[bytes]:
-        """Recorded hashes of the entries before position `stop`, in order. They can point at an altered entry."""
+    def leaf_hashes(self, stop: int, start: int = 0) -> Iterator[bytes]:
+        """Recorded hashes of the entries from `start` to before `stop`, in order. They point at an altered entry."""
         ...
 
 
@@ -106,6 +106,10 @@ class Ledger(Protocol):
 
     def entries(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """Entries by position, oldest first."""
+        ...
+
+    def leaf_hashes(self, start: int, stop: int) -> Sequence[bytes]:
+        """Leaf hashes of entries `start` to `stop - 1`, as they were recorded: what proofs are made from."""
         ...
 
     def row(self, table: str, key: str) -> bytes | None:

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from itertools import islice
 
 from dure.ledger.contract import TABLES, Checkpoint, LedgerFenced, Row, StoredLog
-from dure.ledger.merkle import Frontier, leaf_hash, leaf_hashes
+from dure.ledger.large import entry_leaf, entry_leaves
+from dure.ledger.merkle import Frontier
 from dure.ledger.note import Signer, sign_checkpoint
 
 
@@ -58,6 +59,10 @@ class MemoryLedger:
         """Entries by position, oldest first; those that are there when the iteration begins."""
         yield from self._entries[start:stop]
 
+    def leaf_hashes(self, start: int, stop: int) -> list[bytes]:
+        """Leaf hashes of entries `start` to `stop - 1`."""
+        return entry_leaves(self._entries[start:stop])
+
     def row(self, table: str, key: str) -> bytes | None:
         """One row."""
         return self._tables[table].get(key)
@@ -79,7 +84,7 @@ class MemoryLedger:
     def root(self) -> bytes:
         """Root of the Merkle tree over all entries: equal roots are equal runs."""
         with self._guard:
-            self._frontier.extend(leaf_hashes(self._entries[self._frontier.size :]))
+            self._frontier.extend(entry_leaves(self._entries[self._frontier.size :]))
             return self._frontier.root()
 
     def latest_checkpoint(self) -> Checkpoint | None:
@@ -118,5 +123,5 @@ class _Snapshot:
     def entries(self, start: int = 0) -> Iterator[list[tuple[int, bytes]]]:
         yield list(enumerate(self._entries[start:], start))
 
-    def leaf_hashes(self, stop: int) -> Iterator[bytes]:
-        return map(leaf_hash, self._entries[:stop])
+    def leaf_hashes(self, stop: int, start: int = 0) -> Iterator[bytes]:
+        return map(entry_leaf, self._entries[start:stop])

@@ -17,6 +17,8 @@ from msgspec import Struct
 from dure.ledger.merkle import HASH_BYTES
 
 ED25519 = b"\x01"
+COSIGNATURE_V1 = b"\x04"
+_KINDS = {ED25519: "an Ed25519 key of a log", COSIGNATURE_V1: "an Ed25519 key of a witness (cosignature/v1)"}
 KEY_ID_BYTES = 4
 KEY_BYTES = 32
 MOST_NOTE_CHARACTERS = 1 << 20
@@ -30,6 +32,17 @@ class NoteError(ValueError):
     """A note, checkpoint or key that is malformed or not signed as it should be; the message says what is wrong."""
 
 
+class NoteSignature(Struct, frozen=True):
+    """One signature line of a note: who signed, by name and key id, and the signature's bytes. Not yet verified."""
+
+    name: str
+    id: bytes
+    signature: bytes
+
+    def __str__(self) -> str:
+        return f"{_SIGNATURE_MARK}{self.name} {to_base64(self.id + self.signature)}"
+
+
 class VerifierKey(Struct, frozen=True):
     """The public half of a log's key: the name it signs under and 32 bytes."""
 
@@ -39,36 +52,26 @@ class VerifierKey(Struct, frozen=True):
     @classmethod
     def parse(cls, text: str) -> VerifierKey:
         """From `NAME+ID+BASE64`, as C2SP tools print it. Raises `NoteError`."""
-        name, key = _parse_key(text.strip(), "verifier key")
-        parsed = cls(name, key)
-        if text.strip() != str(parsed):
-            raise NoteError(
-                f"the verifier key of {name} has an id that does not belong to it: was a character changed?"
-            )
-        return parsed
+        return cls(*parse_verifier_key(text, ED25519))
 
     @property
     def id(self) -> bytes:
         """Four bytes that, with the name, say which key made a signature."""
-        return sha256(self.name.encode() + b"\n" + ED25519 + self.public).digest()[:KEY_ID_BYTES]
+        return key_id(self.name, ED25519, self.public)
 
     def __str__(self) -> str:
-        return f"{self.name}+{self.id.hex()}+{_encode(ED25519 + self.public)}"
+        return key_text(self.name, ED25519, self.public)
 
     def verifies(self, text: str, signature: bytes) -> bool:
         """True when this key made `signature` over `text`."""
-        try:
-            Ed25519PublicKey.from_public_bytes(self.public).verify(signature, text.encode())
-        except InvalidSignature:
-            return False
-        return True
+        return is_signed(self.public, text.encode(), signature)
 
 
 class Signer:
     """A log's private key. Print it nowhere: `str` and `repr` show the public half."""
 
     def __init__(self, name: str, seed: bytes) -> None:
-        _check_name(name)
+        check_name(name)
         self._private = Ed25519PrivateKey.from_private_bytes(seed)
         self.verifier = VerifierKey(name, self._private.public_key().public_bytes_raw())
 
@@ -82,7 +85,7 @@ class Signer:
         """From what `to_text` gave. Raises `NoteError`, whose message never repeats the key."""
         if not text.startswith(_PRIVATE_KEY_MARK):
             raise NoteError(f"a private key starts with {_PRIVATE_KEY_MARK}")
-        signer = cls(*_parse_key(text.removeprefix(_PRIVATE_KEY_MARK).strip(), "private key"))
+        signer = cls(*_parse_key(text.removeprefix(_PRIVATE_KEY_MARK).strip(), "private key", ED25519))
         if text.strip() != signer.to_text():
             raise NoteError(f"the private key of {signer.name} has an id that does not belong to it")
         return signer
@@ -94,13 +97,13 @@ class Signer:
 
     def to_text(self) -> str:
         """The private key in the form Go's note package uses. Keep it secret."""
-        return f"{_PRIVATE_KEY_MARK}{self.name}+{self.verifier.id.hex()}+{_encode(ED25519 + self._seed())}"
+        return f"{_PRIVATE_KEY_MARK}{self.name}+{self.verifier.id.hex()}+{to_base64(ED25519 + self._seed())}"
 
     def sign(self, text: str) -> str:
         """A note over `text`, which must end in a newline."""
         _check_text(text)
         signature = self._private.sign(text.encode())
-        return f"{text}\n{_SIGNATURE_MARK}{self.name} {_encode(self.verifier.id + signature)}\n"
+        return f"{text}\n{NoteSignature(self.name, self.verifier.id, signature)}\n"
 
     def _seed(self) -> bytes:
         return self._private.private_bytes_raw()
@@ -114,10 +117,10 @@ def open_note(note: str, key: VerifierKey) -> str:
 
     Signatures by other keys are passed over, as the specification asks: they may be a witness's or an older key's.
     """
-    text, signatures = _split(note)
-    ours = [signature for name, id_, signature in signatures if name == key.name and id_ == key.id]
+    text, signatures = split_note(note)
+    ours = [each.signature for each in signatures if (each.name, each.id) == (key.name, key.id)]
     if not ours:
-        signers = ", ".join(sorted({f"{name}+{id_.hex()}" for name, id_, _ in signatures}))
+        signers = ", ".join(sorted({f"{each.name}+{each.id.hex()}" for each in signatures}))
         raise NoteError(f"it is signed by {signers}, not by {key.name}+{key.id.hex()}")
     if not all(key.verifies(text, signature) for signature in ours):
         raise NoteError(f"the signature of {key.name} does not fit the text: one of them was altered")
@@ -133,7 +136,7 @@ class TreeHead(Struct, frozen=True):
 
     def text(self) -> str:
         """The checkpoint's text, ready to be signed."""
-        return f"{self.origin}\n{self.size}\n{_encode(self.root)}\n"
+        return f"{self.origin}\n{self.size}\n{to_base64(self.root)}\n"
 
 
 def sign_checkpoint(signer: Signer, size: int, root: bytes) -> str:
@@ -157,11 +160,11 @@ def parse_tree_head(text: str) -> TreeHead:
     origin, size, root = lines[:3]
     if not (size.isascii() and size.isdigit()) or str(int(size[:20])) != size:
         raise NoteError("the second line of a checkpoint is the size of the log, in decimal")
-    return TreeHead(origin, int(size), _decode(root, HASH_BYTES, "root"))
+    return TreeHead(origin, int(size), from_base64(root, HASH_BYTES, "root"))
 
 
-def _split(note: str) -> tuple[str, list[tuple[str, bytes, bytes]]]:
-    """Text and signatures (name, key id, signature) of a note, not yet verified."""
+def split_note(note: str) -> tuple[str, list[NoteSignature]]:
+    """Text and signatures of a note, not yet verified. Raises `NoteError`."""
     if len(note) > MOST_NOTE_CHARACTERS:
         raise NoteError("it is too long for a signed note")
     body, blank_line, tail = note.rpartition("\n\n")
@@ -170,33 +173,62 @@ def _split(note: str) -> tuple[str, list[tuple[str, bytes, bytes]]]:
         raise NoteError("a signed note ends in a blank line and signature lines")
     text = body + "\n"
     _check_text(text)
-    return text, [_parse_signature(line) for line in lines]
+    return text, [parse_signature(line) for line in lines]
 
 
-def _parse_signature(line: str) -> tuple[str, bytes, bytes]:
+def parse_signature(line: str) -> NoteSignature:
+    """One signature line, without its newline. Raises `NoteError`."""
     name, space, encoded = line.removeprefix(_SIGNATURE_MARK).partition(" ")
     if not line.startswith(_SIGNATURE_MARK) or not space:
         raise NoteError("a signature line is a dash, a name and a signature")
-    _check_name(name)
-    raw = _decode(encoded, None, "signature")
+    check_name(name)
+    raw = from_base64(encoded, None, "signature")
     if len(raw) <= KEY_ID_BYTES:
         raise NoteError("a signature line holds a key id and a signature")
-    return name, raw[:KEY_ID_BYTES], raw[KEY_ID_BYTES:]
+    return NoteSignature(name, raw[:KEY_ID_BYTES], raw[KEY_ID_BYTES:])
 
 
-def _parse_key(text: str, kind: str) -> tuple[str, bytes]:
+def key_id(name: str, algorithm: bytes, public: bytes) -> bytes:
+    """Four bytes that, with the name, say which key made a signature (C2SP signed-note)."""
+    return sha256(name.encode() + b"\n" + algorithm + public).digest()[:KEY_ID_BYTES]
+
+
+def key_text(name: str, algorithm: bytes, public: bytes) -> str:
+    """A public key as C2SP tools print it."""
+    return f"{name}+{key_id(name, algorithm, public).hex()}+{to_base64(algorithm + public)}"
+
+
+def is_signed(public: bytes, message: bytes, signature: bytes) -> bool:
+    """True when the Ed25519 key made this signature over this message."""
+    try:
+        Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
+    except InvalidSignature:
+        return False
+    return True
+
+
+def parse_verifier_key(text: str, algorithm: bytes) -> tuple[str, bytes]:
+    """Name and 32 bytes of a public key of this algorithm from `NAME+ID+BASE64`. Raises `NoteError`."""
+    name, public = _parse_key(text.strip(), "verifier key", algorithm)
+    if text.strip() != key_text(name, algorithm, public):
+        raise NoteError(f"the verifier key of {name} has an id that does not belong to it: was a character changed?")
+    return name, public
+
+
+def _parse_key(text: str, kind: str, algorithm: bytes) -> tuple[str, bytes]:
     """Name and 32 bytes from `NAME+ID+BASE64`; whoever calls checks the id."""
     parts = text.split("+", maxsplit=2)
     if len(parts) != 3:
         raise NoteError(f"a {kind} is written NAME+ID+BASE64")
-    _check_name(parts[0])
-    raw = _decode(parts[2], 1 + KEY_BYTES, kind)
-    if raw[:1] != ED25519:
-        raise NoteError(f"the {kind} of {parts[0]} is not an Ed25519 key")
+    check_name(parts[0])
+    raw = from_base64(parts[2], 1 + KEY_BYTES, kind)
+    if raw[:1] != algorithm:
+        raise NoteError(f"the {kind} of {parts[0]} is not {_KINDS[algorithm]}")
     return parts[0], raw[1:]
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Raises `NoteError` for what cannot name a key."""
     if not name or "+" in name or any(character.isspace() or character < " " for character in name):
         raise NoteError(
             f"{name!r} cannot name a key: use something like dure.example/ledger, without spaces or plus signs"
@@ -210,15 +242,17 @@ def _check_text(text: str) -> None:
         raise NoteError("a note holds no control characters")
 
 
-def _encode(raw: bytes) -> str:
+def to_base64(raw: bytes) -> str:
+    """Bytes as notes hold them."""
     return base64.b64encode(raw).decode("ascii")
 
 
-def _decode(encoded: str, length: int | None, what: str) -> bytes:
+def from_base64(encoded: str, length: int | None, what: str) -> bytes:
+    """The bytes of standard base64, of this length; `what` names them in the `NoteError` that is raised otherwise."""
     try:
         raw = base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError):
         raw = None
-    if raw is None or _encode(raw) != encoded or (length is not None and len(raw) != length):
+    if raw is None or to_base64(raw) != encoded or (length is not None and len(raw) != length):
         raise NoteError(f"the {what} is not the base64 it should be")
     return raw

@@ -29,8 +29,8 @@ from dure.ledger.contract import (
     StoredLog,
 )
 from dure.ledger.head import Head, StoredHead, packed, proven_head
+from dure.ledger.large import entry_leaves
 from dure.ledger.leadership import Heartbeat, current_term, leader_of, leave, next_term, try_to_lead
-from dure.ledger.merkle import leaf_hashes
 from dure.ledger.note import Signer, VerifierKey
 from dure.ledger.postgres_reading import Readers, read_stored
 from dure.ledger.postgres_schema import format_of, prepare, refuse_other_log
@@ -54,6 +54,7 @@ _PUT_LEAVES = SQL(
 _FORGET_CHECKPOINT = SQL("DELETE FROM checkpoints WHERE size = %s")
 _PUT_CHECKPOINT = SQL("INSERT INTO checkpoints VALUES (%s, %s, %s)")
 _ENTRIES = SQL("SELECT entry FROM entries WHERE position >= %s AND position < %s ORDER BY position")
+_LEAVES = SQL("SELECT hash FROM leaves WHERE position >= %s AND position < %s ORDER BY position")
 _HEAD = SQL(
     "SELECT (SELECT coalesce(max(position) + 1, 0) FROM entries), frontier,"
     " (SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1),"
@@ -222,7 +223,7 @@ class PostgresLedger:
             if not self.is_leading:
                 raise LedgerWriteFailed(f"The {self.where} is not connected. Nothing was recorded.")
             statements = _row_statements(rows)
-            head = self._head.extended(leaf_hashes(entries), self._signer, at_ms)
+            head = self._head.extended(entry_leaves(entries), self._signer, at_ms)
             try:
                 self._commit([*self._log_statements(head, entries), *statements])
             except psycopg.Error as error:
@@ -246,6 +247,10 @@ class PostgresLedger:
         for first in range(start, end, READ_BATCH):
             for (entry,) in self._readers.read(_ENTRIES, (first, min(first + READ_BATCH, end))):
                 yield entry
+
+    def leaf_hashes(self, start: int, stop: int) -> list[bytes]:
+        """Leaf hashes of entries `start` to `stop - 1`, as they were recorded."""
+        return [leaf for (leaf,) in self._readers.read(_LEAVES, (start, min(stop, self.size)))]
 
     def row(self, table: str, key: str) -> bytes | None:
         """One row."""
@@ -286,7 +291,7 @@ class PostgresLedger:
         if not entries or head.checkpoint is None:
             return statements
         checkpoint = head.checkpoint
-        statements += [(_PUT_ENTRIES, (self.size, list(entries))), (_PUT_LEAVES, (self.size, leaf_hashes(entries)))]
+        statements += [(_PUT_ENTRIES, (self.size, list(entries))), (_PUT_LEAVES, (self.size, entry_leaves(entries)))]
         if (outdated := self._head.outdated_by(head)) is not None:
             statements.append((_FORGET_CHECKPOINT, (outdated,)))
         return [*statements, (_PUT_CHECKPOINT, (checkpoint.size, checkpoint.at_ms, checkpoint.note))]

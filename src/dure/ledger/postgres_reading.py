@@ -106,9 +106,11 @@ class StoredDatabase:
             SQL("SELECT position, entry FROM entries WHERE position >= %s OR %s = 0 ORDER BY position"), (start, start)
         )
 
-    def leaf_hashes(self, stop: int) -> Iterator[bytes]:
-        """Recorded hashes of the entries before position `stop`, in order."""
-        found = self.batches(SQL("SELECT hash FROM leaves WHERE position < %s ORDER BY position"), (stop,))
+    def leaf_hashes(self, stop: int, start: int = 0) -> Iterator[bytes]:
+        """Recorded hashes of the entries from `start` to before `stop`, in order."""
+        found = self.batches(
+            SQL("SELECT hash FROM leaves WHERE position >= %s AND position < %s ORDER BY position"), (start, stop)
+        )
         return (leaf for batch in found for (leaf,) in batch)
 
     def batches(self, statement: Statement, parameters: tuple[object, ...] = ()) -> Iterator[list[Any]]:

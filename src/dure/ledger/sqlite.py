@@ -26,8 +26,8 @@ from dure.ledger.contract import (
     StoredLog,
 )
 from dure.ledger.head import Head, StoredHead, packed, proven_head
+from dure.ledger.large import entry_leaves
 from dure.ledger.lock import WriterLock
-from dure.ledger.merkle import leaf_hashes
 from dure.ledger.note import Signer, VerifierKey
 from dure.ledger.sqlite_file import STATEMENTS, open_for_reading, open_for_writing, reading, transaction
 
@@ -90,7 +90,7 @@ class SqliteLedger:
         with self._writing:
             if expected_size != self.size:
                 raise LedgerFenced(f"{self.path} has {self.size} entries, not {expected_size}")
-            leaves = leaf_hashes(entries)
+            leaves = entry_leaves(entries)
             head = self._head.extended(leaves, self._signer, at_ms)
             try:
                 with transaction(self._writer, self.path):
@@ -128,6 +128,11 @@ class SqliteLedger:
             )
             for (entry,) in batch:
                 yield entry
+
+    def leaf_hashes(self, start: int, stop: int) -> list[bytes]:
+        """Leaf hashes of entries `start` to `stop - 1`, as they were recorded."""
+        statement = "SELECT hash FROM leaves WHERE position >= ? AND position < ? ORDER BY position"
+        return [leaf for (leaf,) in self._read(statement, (start, min(stop, self.size)))]
 
     def row(self, table: str, key: str) -> bytes | None:
         """One row."""
@@ -227,9 +232,11 @@ class _StoredFile:
             while batch := found.fetchmany(VERIFY_BATCH):
                 yield batch
 
-    def leaf_hashes(self, stop: int) -> Iterator[bytes]:
+    def leaf_hashes(self, stop: int, start: int = 0) -> Iterator[bytes]:
         with reading(self._path):
-            found = self._connection.execute("SELECT hash FROM leaves WHERE position < ? ORDER BY position", (stop,))
+            found = self._connection.execute(
+                "SELECT hash FROM leaves WHERE position >= ? AND position < ? ORDER BY position", (start, stop)
+            )
             yield from (leaf for (leaf,) in found)
 
 

@@ -277,6 +277,17 @@ def decode_fleet_event(entry: bytes) -> FleetEvent:
     return event
 
 
+def are_canonical(entries: Sequence[bytes]) -> bool:
+    """True when each of these ledger entries is an event in its canonical bytes."""
+    lines = b"\n".join(entries) + b"\n"
+    if lines.count(b"\n") != len(entries):
+        return False
+    try:
+        return _ENCODER.encode_lines(_DECODER.decode_lines(lines)) == lines
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+
+
 def encode_all(events: Sequence[AnyEvent]) -> list[bytes]:
     """Canonical bytes of several events, in order."""
     return [_ENCODER.encode(event) for event in events]
