@@ -48,6 +48,9 @@ WHO_MAY: dict[tuple[str, str], set[Role]] = {
     ("PUT", "/v1/nation"): OPERATORS,
     ("GET", "/v1/ledger/checkpoint"): EVERYBODY,
     ("GET", "/v1/ledger/entries"): AUDITORS,
+    ("GET", "/v1/ledger/log/checkpoint"): EVERYBODY,
+    ("GET", "/v1/ledger/log/tile/{tile:path}"): AUDITORS,
+    ("GET", "/v1/ledger/log/large/{number:path}"): AUDITORS,
     ("POST", "/v1/tokens"): ADMINISTRATORS,
     ("GET", "/v1/tokens"): ADMINISTRATORS,
     ("DELETE", "/v1/tokens/{token}"): ADMINISTRATORS,
@@ -85,7 +88,7 @@ def named(operation: Operation) -> str:
 
 def address(operation: Operation) -> str:
     """The path with names in it that nothing has."""
-    return re.sub(r"{\w+}", "nothing", operation.path)
+    return re.sub(r"{[\w:]+}", "nothing", operation.path)
 
 
 def send(http: httpx.Client, operation: Operation) -> httpx.Response:
@@ -156,7 +159,7 @@ def test_every_role_is_granted_something_and_only_the_operator_everything() -> N
 
 
 def test_a_method_that_is_not_offered_is_said_to_be_so(operator: httpx.Client) -> None:
-    patterns = [(re.sub(r"{\w+}", "[^/]+", operation.path), operation.method) for operation in OPERATIONS]
+    patterns = [(re.sub(r"{[\w:]+}", "[^/]+", operation.path), operation.method) for operation in OPERATIONS]
     for path in sorted({address(operation) for operation in OPERATIONS}):
         offered = {method for pattern, method in patterns if re.fullmatch(pattern, path)}
         for method in {"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"} - offered:

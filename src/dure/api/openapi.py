@@ -11,7 +11,8 @@ import msgspec
 from dure.api.operations import Operation
 from dure.api.problems import PROBLEM_JSON, Problem
 
-_PATH_PARAMETER = re.compile(r"{(\w+)}")
+_PATH_PARAMETER = re.compile(r"{(\w+)(?::path)?}")
+"""One with `:path` is several parts of the path; OpenAPI has no word for that."""
 _REFERENCE = "#/components/schemas/{name}"
 
 
@@ -22,7 +23,8 @@ def openapi_document(operations: Sequence[Operation], version: str) -> dict[str,
     schema_of = {id(kind): schema for kind, schema in zip(types, schemas, strict=True)}
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
-        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, schema_of)
+        path = _PATH_PARAMETER.sub(r"{\1}", operation.path)
+        paths.setdefault(path, {})[operation.method.lower()] = _operation(operation, schema_of)
     return {
         "openapi": "3.1.0",
         "info": {

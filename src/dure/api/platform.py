@@ -18,6 +18,7 @@ from dure.api.admission import Admission
 from dure.api.expectations import Expectations
 from dure.api.metrics import Metrics
 from dure.api.sessions import Sessions
+from dure.api.tiles import Tiles
 from dure.control.access import Grant
 from dure.control.attempts import attempt_id
 from dure.control.feed import EVERYTHING
@@ -93,6 +94,7 @@ class Platform:
         self.admission = Admission(loop.control, clock, sessions, self.settings.limits)
         self.expectations = expectations
         self.metrics = Metrics()
+        self.tiles = Tiles(lambda: loop.control.ledger)
 
     @property
     def world(self) -> World:

@@ -66,6 +66,15 @@ class Server:
         """The body of an answer."""
         return self.send("GET", path, params=params)
 
+    def find(self, path: str) -> bytes | None:
+        """The body of an answer; None when there is nothing at this address."""
+        with self._worded():
+            answer = self._http.get(path)
+            if answer.status_code == 404:
+                return None
+            _raise_for(answer)
+            return answer.content
+
     def send(
         self,
         method: str,

@@ -39,18 +39,28 @@ def ledger() -> None:
 @click.option(
     "--remote", is_flag=True, help="Fetch entries and checkpoint from the server instead of reading its files."
 )
+@click.option("--tiles", metavar="PLACE", help="Folder or address of a published log (C2SP tlog-tiles) to verify.")
 @as_json
 def verify(
-    state: str, database: str | None, key_file: str | None, held: tuple[str, ...], remote: bool, json_wanted: bool
+    state: str,
+    database: str | None,
+    key_file: str | None,
+    held: tuple[str, ...],
+    remote: bool,
+    tiles: str | None,
+    json_wanted: bool,
 ) -> None:
     """Recompute the ledger from its entries and compare it with every signed checkpoint.
 
     Nothing that is stored is believed but the public key. Needs no server, and works beside a running one. Exit code 1,
     and the first bad entry, if anything does not fit.
     """
-    key = _load_key(Path(key_file) if key_file else Path(state) / KEY_FILE)
+    key = load_key(Path(key_file) if key_file else Path(state) / KEY_FILE)
     notes = [_held_note(name) for name in held]
-    verdict, seconds = _verify_remote(key, notes) if remote else _verify_stored(Path(state), database, key, notes)
+    if tiles:
+        verdict, seconds = _verify_tiles(tiles, key, notes)
+    else:
+        verdict, seconds = _verify_remote(key, notes) if remote else _verify_stored(Path(state), database, key, notes)
     if json_wanted:
         _print_verdict_json(verdict, key, seconds)
     else:
@@ -58,7 +68,8 @@ def verify(
     sys.exit(0 if verdict.is_sound else 1)
 
 
-def _load_key(path: Path) -> VerifierKey:
+def load_key(path: Path) -> VerifierKey:
+    """The public key of a log. Raises `BadInput`."""
     from dure.cli.errors import BadInput
     from dure.ledger.keys import KeyFileError, load_verifier_key
 
@@ -95,6 +106,15 @@ def _verify_stored(state: Path, database: str | None, key: VerifierKey, held: Se
 
 def _verify_remote(key: VerifierKey, held: Sequence[str]) -> tuple[Verdict, float]:
     return _timed(FetchedLog(), key, held)
+
+
+def _verify_tiles(place: str, key: VerifierKey, held: Sequence[str]) -> tuple[Verdict, float]:
+    from dure.cli.log_source import opened_tiles
+    from dure.ledger.tiled import verify_tiles
+
+    began = time.perf_counter()
+    verdict = verify_tiles(opened_tiles(place), key, held)
+    return verdict, time.perf_counter() - began
 
 
 def _timed(log: StoredLog, key: VerifierKey, held: Sequence[str]) -> tuple[Verdict, float]:

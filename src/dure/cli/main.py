@@ -15,6 +15,7 @@ from dure.cli import (
     ledger,
     lending,
     nation,
+    proof,
     queue,
     reconcile,
     serve,
@@ -23,6 +24,8 @@ from dure.cli import (
 )
 
 ledger.ledger.add_command(reconcile.reconcile)
+for proof_command in (proof.export, proof.prove, proof.check, proof.consistent):
+    ledger.ledger.add_command(proof_command)
 
 SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "Jobs": (jobs.submit, follow.run, jobs.plan, queue.queue, queue.why, follow.logs, jobs.cancel),

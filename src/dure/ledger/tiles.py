@@ -73,6 +73,18 @@ def _number(index: int) -> str:
     return "/".join(groups)
 
 
+def large_path(position: int) -> str:
+    """Where the whole of a large entry lies, of which the bundle has only the stand-in."""
+    return f"large/{_number(position)}"
+
+
+def large_position(path: str) -> int | None:
+    """The position in a path that `large_path` gave; None for any other."""
+    number = path.removeprefix("large/").replace("x", "").replace("/", "")
+    position = int(number) if number.isascii() and number.isdigit() and len(number) <= 18 else -1
+    return position if position >= 0 and large_path(position) == path else None
+
+
 def row_length(level: int, size: int) -> int:
     """How many hashes row `level` has in a tree of `size` leaves; entry bundles are as long as row 0."""
     return size >> 8 * max(level, 0)

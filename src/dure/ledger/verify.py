@@ -11,7 +11,7 @@ derived from the entries are not looked at; they can be rebuilt.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from itertools import islice
 
@@ -33,6 +33,7 @@ class FaultCode(StrEnum):
     """What can be wrong with a log."""
 
     ALTERED = "altered"
+    ALTERED_TILE = "altered-tile"
     MISSING = "missing"
     TRUNCATED = "truncated"
     UNSIGNED = "unsigned"
@@ -69,9 +70,17 @@ class Verdict(Struct, frozen=True, kw_only=True):
         return next((fault for fault in self.faults if fault.first_position is not None), None)
 
 
-def verify(log: StoredLog, key: VerifierKey, held: Sequence[str] = ()) -> Verdict:
-    """Judge a log by its own checkpoints and by those in `held`, all of which `key` must have signed."""
-    walk = _Walk(log)
+def verify(
+    log: StoredLog,
+    key: VerifierKey,
+    held: Sequence[str] = (),
+    on_leaves: Callable[[Sequence[bytes]], None] = lambda _: None,
+) -> Verdict:
+    """Judge a log by its own checkpoints and by those in `held`, all of which `key` must have signed.
+
+    `on_leaves` is told the leaf hashes as they are computed from the entries.
+    """
+    walk = _Walk(log, on_leaves)
     try:
         heads, faults = _open_checkpoints(list(dict.fromkeys([*log.checkpoints(), *held])), key)
         walk.expect(heads)
@@ -103,8 +112,9 @@ def _open_checkpoints(notes: Sequence[str], key: VerifierKey) -> tuple[list[Tree
 class _Walk:
     """One pass over the entries that rebuilds the tree and stops for a moment at the size of every checkpoint."""
 
-    def __init__(self, log: StoredLog) -> None:
+    def __init__(self, log: StoredLog, on_leaves: Callable[[Sequence[bytes]], None]) -> None:
         self._log = log
+        self._on_leaves = on_leaves
         self.frontier = Frontier()
         self.fitting: list[TreeHead] = []
         self.unfitting: list[TreeHead] = []
@@ -129,6 +139,7 @@ class _Walk:
         if not self.faults:
             self._check_canonical(entries)
         leaves = self._leaves(entries)
+        self._on_leaves(leaves)
         first = self.size
         while self.ahead and self.ahead[-1].size <= first + len(leaves):
             self.frontier.extend(leaves[self.size - first : self.ahead[-1].size - first])
