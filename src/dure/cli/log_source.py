@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
-from msgspec import Struct
 
 from dure.cli.options import with_database
 
@@ -24,7 +23,7 @@ KEY_FILE = "ledger.pub"
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-class Source(Struct, frozen=True):
+class Source(NamedTuple):
     """A log to make proofs from: its checkpoint, hashes of its tree, and its entries by position. None is believed."""
 
     note: str
