@@ -8,7 +8,8 @@ from dure.control.attempts import attempt_id, split_attempt_id
 from dure.control.launching import engine_of
 from dure.control.orders import EngineAddress, ForgetOrder
 from dure.world.cards import JobCard
-from dure.world.world import FINAL_JOBS_KEPT, World
+from dure.world.state import FINAL_JOBS_KEPT
+from dure.world.world import World
 
 OUTPUTS_KEPT = 1_000
 """Jobs that are over and whose output can still be read."""

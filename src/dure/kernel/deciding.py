@@ -5,7 +5,8 @@ from __future__ import annotations
 from dure.kernel.decide import decide_columns
 from dure.model.plan import Claim, Decision, Plan, Spare, Start, Stop, StopReason, Warn
 from dure.world.columns import DO_CLAIM, DO_SPARE, DO_START, DO_STOP, DO_WARN, DO_WARN_OF_RESIZE, NONE
-from dure.world.world import STOP_CODES, World
+from dure.world.enacting import STOP_CODES
+from dure.world.world import World
 
 _REASONS: dict[int, StopReason] = {code: reason for reason, code in STOP_CODES.items()}
 

@@ -16,8 +16,8 @@ from dure.twin import events as log
 from dure.twin.scene import Scene
 from dure.world.atlas import NODE_STATES, Atlas
 from dure.world.columns import MOST_GPUS
+from dure.world.enacting import STOP_CODES
 from dure.world.templates import copy_name
-from dure.world.world import STOP_CODES
 
 BY = "twin"
 _STOP_REASONS = {code: reason for reason, code in STOP_CODES.items()}
