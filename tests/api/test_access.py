@@ -31,6 +31,8 @@ WHO_MAY: dict[tuple[str, str], set[Role]] = {
     ("GET", "/v1/jobs/{job}"): EVERYBODY,
     ("GET", "/v1/jobs/{job}/why"): EVERYBODY,
     ("GET", "/v1/jobs/{job}/log"): EVERYBODY,
+    ("GET", "/v1/jobs/{job}/outputs"): EVERYBODY,
+    ("GET", "/v1/jobs/{job}/outputs/file"): EVERYBODY,
     ("POST", "/v1/jobs/{job}/cancel"): SUBMITTERS,
     ("POST", "/v1/plan"): SUBMITTERS,
     ("GET", "/v1/queue"): EVERYBODY,

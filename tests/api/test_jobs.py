@@ -255,3 +255,19 @@ def test_output_of_an_attempt_that_never_was_is_refused(operator: httpx.Client) 
     answer = operator.get(f"/v1/jobs/{job}/log", params={"attempt": 9})
     assert answer.status_code == 400
     assert answer.json()["problems"][0]["field"] == "attempt"
+
+
+def test_what_a_job_leaves_can_be_listed_and_fetched_by_its_organisation(
+    hanbit: httpx.Client, ministry: httpx.Client
+) -> None:
+    job = submit(hanbit, command=["bash", "-c", "mkdir $DURE_OUTPUT/m; echo weights > $DURE_OUTPUT/m/w.txt"])
+    until(lambda: state(hanbit, job) == "succeeded")
+    [file] = hanbit.get(f"/v1/jobs/{job}/outputs").json()["files"]
+    assert (file["path"], file["size_bytes"], file["media_type"]) == ("m/w.txt", 8, "text/plain")
+    fetched = hanbit.get(f"/v1/jobs/{job}/outputs/file", params={"path": "m/w.txt"})
+    assert fetched.content == b"weights\n"
+    assert fetched.headers["content-disposition"] == "attachment; filename*=UTF-8''w.txt"
+    assert hanbit.get(f"/v1/jobs/{job}/outputs/file", params={"path": "../rank0.log"}).status_code == 404
+    assert hanbit.get(f"/v1/jobs/{job}/outputs", params={"attempt": 7}).status_code == 400
+    assert ministry.get(f"/v1/jobs/{job}/outputs").status_code == 403
+    assert ministry.get(f"/v1/jobs/{job}/outputs/file", params={"path": "m/w.txt"}).status_code == 403

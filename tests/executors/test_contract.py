@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from dure.executors.contract import Ended, ExecutorError, NeverStarted, Started
+from dure.model.outputs import OutputFile, OutputProblem
 from dure.model.plan import Placement
 
 from .engines import Engine, eventually, launch, shell
@@ -190,6 +192,8 @@ def test_a_rank_sees_exactly_what_it_should(engine: Engine, monkeypatch: pytest.
     if not engine.chooses_gpus:
         assert seen["DURE_GPUS"] == "0,1"
     del seen["DURE_GPUS"]
+    output = seen["DURE_OUTPUT"]
+    assert output.endswith("/job-7.2/outputs")
     assert {name: value for name, value in seen.items() if not engine.adds(name)} == {
         "LANG": "C.UTF-8",
         "COLOUR": "blue",
@@ -201,6 +205,7 @@ def test_a_rank_sees_exactly_what_it_should(engine: Engine, monkeypatch: pytest.
         "DURE_GPU_CLASS": "H100",
         "DURE_NODE": "seoul-1",
         "DURE_CHECKPOINT_DIR": "",
+        "DURE_OUTPUT": output,
         "NNODES": "2",
         "NODE_RANK": "1",
     }
@@ -408,6 +413,23 @@ def test_an_attempt_that_vanishes_behind_our_back_is_over(engine: Engine) -> Non
 def test_an_attempt_that_was_never_ordered_never_started(engine: Engine) -> None:
     assert isinstance(engine.executor.recover(["job.1"])["job.1"], NeverStarted)
     assert engine.run(launch("job.1", "true")).exit_code == 0
+
+
+def test_what_an_attempt_leaves_in_its_output_folder_is_listed_and_read(engine: Engine) -> None:
+    leaves = "mkdir $DURE_OUTPUT/maps; echo a,b > $DURE_OUTPUT/maps/t.csv; echo 1,2 >> $DURE_OUTPUT/maps/t.csv"
+    engine.run(shell("job.1", f"{leaves}; ln -s /etc/passwd $DURE_OUTPUT/stolen"))
+    listing = engine.executor.outputs("job.1")
+    assert listing is not None
+    digest = hashlib.sha256(b"a,b\n1,2\n").hexdigest()
+    assert listing.files == (
+        OutputFile(path="maps/t.csv", size_bytes=8, media_type="text/csv", sha256=digest),
+        OutputFile(path="stolen", problem=OutputProblem.LINK),
+    )
+    assert b"".join(engine.executor.output("job.1", "maps/t.csv")) == b"a,b\n1,2\n"
+    for path in ("stolen", "../script", "/etc/passwd", "maps", "none", "", "maps/../maps/t.csv"):
+        with pytest.raises(ExecutorError, match="no file"):
+            b"".join(engine.executor.output("job.1", path))
+    assert engine.executor.outputs("job.2") is None
 
 
 def test_closing_with_kill_stops_everything(engine: Engine) -> None:

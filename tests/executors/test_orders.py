@@ -24,6 +24,7 @@ OWN_NAMES = {
     "DURE_NODE",
     "DURE_GPUS",
     "DURE_CHECKPOINT_DIR",
+    "DURE_OUTPUT",
     "DURE_NOTICE_FILE",
     "MASTER_ADDR",
     "NNODES",

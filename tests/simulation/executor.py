@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from dure.executors.contract import Contact, ExecutorError, Launch, NeverStarted, NodeCapacity, Observation
+from dure.model.outputs import OutputListing
 from tests.simulation.engine import Phase, SimulatedEngine
 
 
@@ -78,6 +79,12 @@ class SimulatedExecutor:
 
     def log_path(self, attempt_id: str, rank: int) -> str | None:
         return None
+
+    def outputs(self, attempt_id: str) -> OutputListing | None:
+        return None
+
+    def output(self, attempt_id: str, path: str) -> Iterator[bytes]:
+        raise ExecutorError("a simulated job leaves nothing")
 
     def over(self) -> list[str]:
         self._reach()

@@ -87,7 +87,7 @@ async def one(platform: Platform, call: Call) -> JobReport:
 
 async def why(platform: Platform, call: Call) -> Why:
     """All that keeps a job from starting."""
-    card = _own_card(platform, call)
+    card = own_card(platform, call)
     if platform.world.card_of(card.job) is None or not platform.world.waits(card):
         return Why(job=card.job, state=card.state.value, position=0, blockers=(), no_eta=NoEta.NOT_WAITING)
     found = platform.explain(card.job)
@@ -101,7 +101,7 @@ async def cancel(platform: Platform, call: Call) -> Answer:
 
 async def log(platform: Platform, call: Call) -> Response:
     """The output of one rank; as an event stream, it is followed until the job is over."""
-    card = _own_card(platform, call)
+    card = own_card(platform, call)
     rank = call.number("rank", 0, MOST_NODES)
     attempt = call.number("attempt", 0, 1 << 30)
     offset = call.number("offset", 0, 1 << 50)
@@ -110,7 +110,7 @@ async def log(platform: Platform, call: Call) -> Response:
     if attempt > max(1, card.attempt):
         raise bad_parameter("attempt", str(attempt), f"{card.job} has had {card.attempt} so far")
     if platform.control.memory.outputs.are_gone(card):
-        raise _no_longer_kept(card, platform.control.memory.outputs.most)
+        raise no_longer_kept(card, platform.control.memory.outputs.most)
     if EVENT_STREAM in call.request.headers.get("accept", ""):
         follower = Follower(platform, card.job, rank, attempt, offset)
         frames = platform.admission.while_accepted(call.caller, follower.frames())
@@ -182,8 +182,8 @@ def _frame(name: str, body: dict[str, object]) -> bytes:
     return b"event: %s\ndata: %s\n\n" % (name.encode(), msgspec.json.encode(body))
 
 
-def _own_card(platform: Platform, call: Call) -> JobCard:
-    """The job of the path, if the caller may see the whole of it."""
+def own_card(platform: Platform, call: Call) -> JobCard:
+    """The job of the path. Raises a problem unless the caller may see the whole of it."""
     card = platform.card(call.path("job"))
     if card is None:
         raise _unknown(call)
@@ -196,7 +196,8 @@ def _may_see(platform: Platform, call: Call, card: JobCard) -> bool:
     return call.caller.viewer.may_see(platform.world.nation, card.submitted.project)
 
 
-def _no_longer_kept(card: JobCard, most: int) -> Exception:
+def no_longer_kept(card: JobCard, most: int) -> Exception:
+    """The problem of a job whose output was deleted to make room."""
     message = f"The output of {card.job} is no longer kept; there is that of the latest {most:,} jobs to end."
     return problem(410, "output-no-longer-kept", message)
 

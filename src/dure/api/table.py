@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import Any
 
-from dure.api import access, batches, fleet, jobs, nation, provider_sign_in, records, signing_in
+from dure.api import access, batches, fleet, jobs, nation, outputs, provider_sign_in, records, signing_in
 from dure.api.bodies import FORM, JSON, LINES, OCTETS, SCRIPT, YAML
 from dure.api.jobs import EVENT_STREAM
 from dure.api.openapi import openapi_document
@@ -50,6 +50,8 @@ LOG_PARAMETERS = (
     ),
     Parameter(name="offset", type="integer", description="Byte to start from."),
 )
+ATTEMPT = Parameter(name="attempt", type="integer", description="Which attempt; the latest unless given.")
+OUTPUT_PATH = Parameter(name="path", description="The file, as it is listed.", required=True)
 JOB_FILTERS = (
     Parameter(name="state", description="Only jobs in this state; `active` for all that are not over."),
     Parameter(name="project", description="Only jobs of this project."),
@@ -159,6 +161,24 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="Read or follow a job's output",
         parameters=LOG_PARAMETERS,
         answer_media_type="text/plain",
+    ),
+    Operation(
+        method="GET",
+        path="/v1/jobs/{job}/outputs",
+        permission=READ,
+        handler=outputs.listing,
+        summary="List what a job left in its output folder",
+        parameters=(ATTEMPT,),
+        answer=outputs.OutputsReport,
+    ),
+    Operation(
+        method="GET",
+        path="/v1/jobs/{job}/outputs/file",
+        permission=READ,
+        handler=outputs.fetch,
+        summary="Fetch a file from a job's output folder",
+        parameters=(ATTEMPT, OUTPUT_PATH),
+        answer_media_type="application/octet-stream",
     ),
     Operation(
         method="POST",

@@ -108,6 +108,25 @@ class Server:
             _raise_for(answer)
             return answer.content.decode(errors="replace"), int(answer.headers.get("Dure-Log-Offset", "0"))
 
+    def save(self, path: str, params: Params, target: str) -> int:
+        """Write what is answered to a new file; its size. What broke off leaves no file."""
+        with self._worded(), self._http.stream("GET", path, params=_given(params)) as answer:
+            if answer.is_error:
+                answer.read()
+            _raise_for(answer)
+            try:
+                with open(target, "xb") as file:
+                    for piece in answer.iter_bytes():
+                        file.write(piece)
+                    return file.tell()
+            except FileExistsError:
+                raise BadInput(f"{target} is there already; name another file with --to") from None
+            except OSError as error:
+                raise BadInput(f"{target} cannot be written: {error.strerror}") from None
+            except BaseException:
+                os.unlink(target)
+                raise
+
     def events(self, path: str, params: Params | None = None) -> Iterator[tuple[str, str]]:
         """Name and data of server-sent events as they come, until the server ends the stream."""
         headers = {"Accept": "text/event-stream"}

@@ -15,6 +15,7 @@ from dure.cli import (
     ledger,
     lending,
     nation,
+    outputs,
     proof,
     queue,
     reconcile,
@@ -28,7 +29,7 @@ for proof_command in (proof.export, proof.prove, proof.check, proof.consistent):
     ledger.ledger.add_command(proof_command)
 
 SECTIONS: dict[str, tuple[click.Command, ...]] = {
-    "Jobs": (jobs.submit, follow.run, jobs.plan, queue.queue, queue.why, follow.logs, jobs.cancel),
+    "Jobs": (jobs.submit, follow.run, jobs.plan, queue.queue, queue.why, follow.logs, outputs.outputs, jobs.cancel),
     "Sharing": (sites.sites, fleet.nodes, fleet.shares, fleet.usage, lending.lending),
     "Proof": (ledger.ledger,),
     "Planning": (twin.twin,),

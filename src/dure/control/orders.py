@@ -7,7 +7,7 @@ failed call the same order is simply sent again.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import assert_never
 
 from msgspec import Struct
@@ -24,6 +24,7 @@ from dure.control.ports import (
 )
 from dure.model.fleet import Engine, Site
 from dure.model.jobs import GpuUse
+from dure.model.outputs import OutputListing
 
 log = logging.getLogger(__name__)
 
@@ -173,6 +174,18 @@ class Engines:
         """Where a rank's output lies on this machine, once there is any."""
         executor = self._executors.get(engine)
         return executor.log_path(attempt_id, rank) if executor else None
+
+    def outputs(self, engine: EngineAddress, attempt_id: str) -> OutputListing | None:
+        """What lies in an attempt's output folder; None where there is none. May take long."""
+        executor = self._executors.get(engine)
+        return executor.outputs(attempt_id) if executor else None
+
+    def output(self, engine: EngineAddress, attempt_id: str, path: str) -> Iterator[bytes]:
+        """The content of a file in an attempt's output folder. Raises `ExecutorError` if it has none."""
+        executor = self._executors.get(engine)
+        if executor is None:
+            raise ExecutorError(f"no way to the engine {engine} is set up")
+        return executor.output(attempt_id, path)
 
     def close(self, kill: bool) -> None:
         """Let go of all engines, with or without what they run."""

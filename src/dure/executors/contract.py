@@ -6,12 +6,13 @@ The loop in `dure.control` knows an engine only by `Executor`; each engine here 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Protocol
 
 from msgspec import Struct
 
 from dure.model.jobs import GpuUse
+from dure.model.outputs import OutputListing
 from dure.model.plan import Placement
 
 
@@ -166,6 +167,17 @@ class Executor(Protocol):
 
     def log_path(self, attempt_id: str, rank: int) -> str | None:
         """Where the output of a rank lies on this machine, once there is any."""
+        ...
+
+    def outputs(self, attempt_id: str) -> OutputListing | None:
+        """What lies in the attempt's output folder; None where there is none. May take long: it reads all of it.
+
+        Once the attempt has ended, that is for good, and comes with types and digests.
+        """
+        ...
+
+    def output(self, attempt_id: str, path: str) -> Iterator[bytes]:
+        """The content of a file in the attempt's output folder, in pieces; raises `ExecutorError` if it has none."""
         ...
 
     def over(self) -> list[str]:

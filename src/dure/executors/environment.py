@@ -52,6 +52,7 @@ def identity(launch: Launch, rank: int, folder: str) -> dict[str, str]:
         "DURE_GPUS": gpu_list(placement),
         **_gpu_fraction(placement),
         "DURE_CHECKPOINT_DIR": launch.checkpoint_dir,
+        "DURE_OUTPUT": os.path.join(folder, records.OUTPUTS),
         "DURE_NOTICE_FILE": os.path.join(folder, records.NOTICE),
         "NNODES": str(len(launch.placements)),
         "NODE_RANK": str(rank),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 from enum import StrEnum
 
 from dure.executors.contract import Ended, Launch, Started
 from dure.executors.environment import PLAIN_NAME, split_attempt_id
 from dure.executors.local import folders, processes, records, shim
 from dure.executors.local.environment import marker
+from dure.executors.local.folders import open_up_and_retry
 
 LOST_EXIT_CODE = -9
 """What an attempt counts as when its processes were killed, or lost with the machine, and nobody saw how they ended."""
@@ -128,7 +130,8 @@ class AttemptFolder:
         parent, name = os.path.split(self.path)
         aside = os.path.join(parent, f"{_GIVEN_UP}{name}-{os.stat(self.path).st_ino}")
         os.rename(self.path, aside)
-        shutil.rmtree(aside, ignore_errors=True)
+        with suppress(OSError):
+            shutil.rmtree(aside, onerror=open_up_and_retry)
 
     def end_orphans(self, patience_s: float) -> bool:
         """Kill what a dead shim left behind, and record the end; False while it is not proven gone."""

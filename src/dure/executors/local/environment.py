@@ -14,7 +14,13 @@ from dure.executors.contract import Launch
 from dure.executors.environment import JOB_PATH, command_line, gpu_list, identity
 from dure.executors.local import folders, records
 from dure.executors.local.gpus import Gpu
-from dure.executors.local.limits import MEBIBYTE, USUAL_LOG_BYTES, Limits
+from dure.executors.local.limits import (
+    MEBIBYTE,
+    USUAL_LOG_BYTES,
+    USUAL_OUTPUT_BYTES,
+    USUAL_OUTPUT_FILES,
+    Limits,
+)
 from dure.executors.local.order import Order
 from dure.executors.local.sandbox import Sandboxes
 from dure.model.plan import Placement
@@ -34,6 +40,9 @@ class Terms(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How much of a rank's output is kept, besides its end."""
     disk_bytes: int = 0
     """How much the files of an attempt may take; in any case not more than they leave free."""
+    output_bytes: int = USUAL_OUTPUT_BYTES
+    """How much an attempt may leave in its output folder, and in how many files."""
+    output_files: int = USUAL_OUTPUT_FILES
     shown_in_sandboxes: tuple[str, ...] = ()
     """Paths of software, besides the system's own, that sandboxed jobs see."""
 
@@ -66,6 +75,8 @@ def limits_of(launch: Launch, terms: Terms) -> Limits:
     return Limits(
         log_bytes=terms.log_bytes,
         disk_bytes=terms.disk_bytes,
+        output_bytes=terms.output_bytes,
+        output_files=terms.output_files,
         memory_bytes=launch.memory_mib * MEBIBYTE,
         processes=_MOST_SANDBOXED_PROCESSES if launch.sandbox else 0,
         time_ms=launch.time_limit_ms + _SERVERS_TURN_MS if launch.time_limit_ms else 0,

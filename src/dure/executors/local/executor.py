@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import assert_never
 
@@ -29,7 +29,9 @@ from dure.executors.local.limits import MEBIBYTE
 from dure.executors.local.link import Link
 from dure.executors.local.metering import Metering, gpu_use
 from dure.executors.local.sandbox import Sandboxes, objection_to_data
+from dure.executors.outputs import OutputFolder
 from dure.model.jobs import GpuUse
+from dure.model.outputs import OutputListing
 
 _LOG = logging.getLogger(__name__)
 _SERVER_LOCK = "server.lock"
@@ -196,6 +198,17 @@ class LocalExecutor:
         """Where the output of a rank lies on this machine, once there is any."""
         path = os.path.join(AttemptFolder(self._root, attempt_id).path, records.log_name(rank))
         return path if os.path.exists(path) else None
+
+    def outputs(self, attempt_id: str) -> OutputListing | None:
+        """What lies in the attempt's output folder; with types and digests once it has ended."""
+        folder = AttemptFolder(self._root, attempt_id)
+        return OutputFolder(folder.path, self._terms.output_bytes, self._terms.output_files).listing(
+            is_over=folder.fate() is Fate.ENDED
+        )
+
+    def output(self, attempt_id: str, path: str) -> Iterator[bytes]:
+        """The content of a file in the attempt's output folder; raises `ExecutorError` if it has none."""
+        return OutputFolder(AttemptFolder(self._root, attempt_id).path).read(path)
 
     def over(self) -> list[str]:
         """Attempts that ended and whose folders, with their output, are still there."""

@@ -30,6 +30,7 @@ def private_name(rank: int, name: str) -> str:
 def make(order: Order) -> None:
     """Make what the ranks will find."""
     os.makedirs(records.SCRATCH, exist_ok=True)
+    os.makedirs(records.OUTPUTS, mode=0o700, exist_ok=True)
     if order.checkpoint_dir:
         os.makedirs(order.checkpoint_dir, exist_ok=True)
     for rank in range(len(order.sandboxes)):
@@ -43,7 +44,7 @@ def make(order: Order) -> None:
 
 
 def wipe(folder: str) -> None:
-    """Delete what a sandboxed attempt worked with, if it was one; its logs and checkpoints stay.
+    """Delete what a sandboxed attempt worked with, if it was one; its outputs, logs and checkpoints stay.
 
     Follows no link that the job left. Raises `OSError` when something cannot be deleted.
     """
@@ -56,10 +57,10 @@ def wipe(folder: str) -> None:
     for name in (records.SCRATCH, records.PRIVATE):
         path = os.path.join(folder, name)
         if os.path.lexists(path):
-            shutil.rmtree(path, onerror=_open_up_and_retry)
+            shutil.rmtree(path, onerror=open_up_and_retry)
 
 
-def _open_up_and_retry(remove: Callable[..., object], path: str, problem: object) -> None:
+def open_up_and_retry(remove: Callable[..., object], path: str, problem: object) -> None:
     """A job may have closed a folder to its own user."""
     with suppress(OSError):
         os.chmod(os.path.dirname(path), 0o700)

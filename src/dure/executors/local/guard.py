@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from typing import NamedTuple
 
 from dure.executors.local import records
 from dure.executors.local.limits import Limits
@@ -20,7 +21,7 @@ class Guard:
         self._limits = limits
         self._end_at = time.monotonic() + limits.time_ms / 1000 if limits.time_ms else None
         self._look_at = time.monotonic() + _LOOK_AT_DISK_S
-        self._folders = [records.SCRATCH, records.PRIVATE]
+        self._folders = [records.SCRATCH, records.PRIVATE, records.OUTPUTS]
         if checkpoint_dir and os.stat(checkpoint_dir).st_dev == os.stat(os.curdir).st_dev:
             self._folders.append(checkpoint_dir)
 
@@ -43,28 +44,42 @@ class Guard:
 
     def _objection_to_files(self) -> str:
         """An attempt may use as much disk as it leaves free, so that no number of them ever fills it."""
-        used = sum(_bytes_in(folder) for folder in self._folders)
+        sizes = {folder: _size_of(folder) for folder in self._folders}
+        used = sum(size.bytes for size in sizes.values())
         disk = os.statvfs(os.curdir)
         free = disk.f_bavail * disk.f_frsize
         if 0 < self._limits.disk_bytes < used:
             return f"its files take {used:,} bytes, and the limit of this engine is {self._limits.disk_bytes:,}"
         if used > free:
             return f"its files take {used:,} bytes, which is more than the {free:,} that they leave free on this disk"
+        return self._objection_to_outputs(sizes[records.OUTPUTS])
+
+    def _objection_to_outputs(self, outputs: _Size) -> str:
+        if 0 < self._limits.output_bytes < outputs.bytes:
+            return f"its outputs take {outputs.bytes:,} bytes, and the limit is {self._limits.output_bytes:,}"
+        if 0 < self._limits.output_files < outputs.files:
+            return f"its outputs are {outputs.files:,} files, and the limit is {self._limits.output_files:,}"
         return ""
 
 
-def _bytes_in(folder: str) -> int:
+class _Size(NamedTuple):
+    bytes: int
+    files: int
+
+
+def _size_of(folder: str) -> _Size:
     """Bytes on disk of all files in a folder; links are not followed, and what disappears meanwhile counts nothing."""
-    total = 0
+    total = files = 0
     waiting = [folder]
     while waiting:
         try:
             with os.scandir(waiting.pop()) as entries:
                 for entry in entries:
+                    files += 1
                     if entry.is_dir(follow_symlinks=False):
                         waiting.append(entry.path)
                     else:
                         total += entry.stat(follow_symlinks=False).st_blocks * 512
         except OSError:
             continue
-    return total
+    return _Size(total, files)

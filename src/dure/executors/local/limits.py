@@ -6,6 +6,8 @@ import resource
 
 MEBIBYTE = 1 << 20
 USUAL_LOG_BYTES = 256 * MEBIBYTE
+USUAL_OUTPUT_BYTES = 64 * 1024 * MEBIBYTE
+USUAL_OUTPUT_FILES = 10_000
 _MOST_OPEN_FILES = 65_536
 
 
@@ -17,7 +19,7 @@ class Limits:
     rank, and only in a sandbox: outside of one the kernel would count those of every job of the same user.
     """
 
-    __slots__ = ("disk_bytes", "log_bytes", "memory_bytes", "processes", "time_ms")
+    __slots__ = ("disk_bytes", "log_bytes", "memory_bytes", "output_bytes", "output_files", "processes", "time_ms")
 
     def __init__(
         self,
@@ -26,12 +28,16 @@ class Limits:
         memory_bytes: int = 0,
         processes: int = 0,
         time_ms: int = 0,
+        output_bytes: int = USUAL_OUTPUT_BYTES,
+        output_files: int = USUAL_OUTPUT_FILES,
     ) -> None:
         self.log_bytes = log_bytes
         self.disk_bytes = disk_bytes
         self.memory_bytes = memory_bytes
         self.processes = processes
         self.time_ms = time_ms
+        self.output_bytes = output_bytes
+        self.output_files = output_files
 
     def as_dict(self) -> dict[str, int]:
         """How they travel with an order."""

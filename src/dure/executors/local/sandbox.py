@@ -74,7 +74,8 @@ class Sandboxes:
         options += _private(folder, rank)
         options += [("--ro-bind", path, path) for path in (*self._shown, *launch.read_only)]
         scratch = os.path.join(folder, records.SCRATCH)
-        options += [("--ro-bind", folder, folder), ("--bind", scratch, scratch)]
+        outputs = os.path.join(folder, records.OUTPUTS)
+        options += [("--ro-bind", folder, folder), ("--bind", scratch, scratch), ("--bind", outputs, outputs)]
         if launch.checkpoint_dir:
             options.append(("--bind", launch.checkpoint_dir, launch.checkpoint_dir))
         options.append(("--remount-ro", "/"))

@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Generic, TypeVar
 
 from msgspec import structs
@@ -25,11 +25,13 @@ from dure.executors.contract import (
 )
 from dure.executors.environment import objection, signal_number
 from dure.executors.local import records
+from dure.executors.outputs import OutputFolder
 from dure.executors.shared import folder as folders
 from dure.executors.shared.agent import files
 from dure.executors.shared.folder import Fate, SharedFolder
 from dure.executors.shared.installing import install_agent
 from dure.executors.shared.polling import Pace
+from dure.model.outputs import OutputListing
 
 _LOG = logging.getLogger(__name__)
 _CHECKPOINTS = "checkpoints"
@@ -221,6 +223,15 @@ class SharedFolderExecutor(ABC, Generic[Jobs, Job]):
         folder = files.rank_folder(SharedFolder(self._root, attempt_id).path, rank)
         path = os.path.join(folder, records.log_name(0))
         return path if os.path.exists(path) else None
+
+    def outputs(self, attempt_id: str) -> OutputListing | None:
+        """What lies in the attempt's output folder; with types and digests once it has ended."""
+        folder = SharedFolder(self._root, attempt_id)
+        return OutputFolder(folder.path).listing(is_over=folder.fate() is Fate.ENDED)
+
+    def output(self, attempt_id: str, path: str) -> Iterator[bytes]:
+        """The content of a file in the attempt's output folder; raises `ExecutorError` if it has none."""
+        return OutputFolder(SharedFolder(self._root, attempt_id).path).read(path)
 
     def over(self) -> list[str]:
         """Attempts that ended and whose folders, with their output, are still there."""

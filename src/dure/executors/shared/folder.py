@@ -6,11 +6,13 @@ import json
 import os
 import shutil
 import time
+from contextlib import suppress
 from enum import StrEnum
 
 from dure.executors.contract import Ended, Launch, Started
 from dure.executors.environment import PLAIN_NAME, command_line, identity, split_attempt_id
 from dure.executors.local import records
+from dure.executors.local.folders import open_up_and_retry
 from dure.executors.shared.agent import files
 
 STOPPED_EXIT_CODE = -15
@@ -47,6 +49,7 @@ class SharedFolder:
     def prepare(self, launch: Launch, path: str, nodes: list[str]) -> None:
         """Put in all that the agents need; harmless when it is there already. Secrets are no part of it."""
         os.makedirs(self.path, mode=0o700, exist_ok=True)
+        os.makedirs(os.path.join(self.path, records.OUTPUTS), mode=0o700, exist_ok=True)
         for rank in range(len(launch.placements)):
             os.makedirs(files.rank_folder(self.path, rank), mode=0o700, exist_ok=True)
         for name, text in ((records.SCRIPT, launch.script), (records.SETUP, launch.setup)):
@@ -182,7 +185,8 @@ class SharedFolder:
         parent, name = os.path.split(self.path)
         aside = os.path.join(parent, f"{_GIVEN_UP}{name}-{os.stat(self.path).st_ino}")
         os.rename(self.path, aside)
-        shutil.rmtree(aside, ignore_errors=True)
+        with suppress(OSError):
+            shutil.rmtree(aside, onerror=open_up_and_retry)
 
     def complaint(self) -> str:
         """The last line that the agents or the engine left, for somebody who asks why nothing runs."""
