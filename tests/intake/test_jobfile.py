@@ -305,7 +305,7 @@ def test_gpus_that_cannot_be_are_refused(written: object, message: str) -> None:
         ({"depends": "12"}, "depends: must be the id of a job, like j12 or j12_0 (got 12)"),
         ({"depends": ["j1", "j1"]}, "depends[1]: appears twice (got j1); keep one"),
         ({"data": ["../etc"]}, "data[0]: must be lower-case letters, digits and '-', at most 63 (got ../etc)"),
-        ({"outputs": ["x"]}, "outputs: is not offered yet"),
+        ({"outputs": ["x"]}, "outputs: is not needed"),
         ({"gpu": "H100:8"}, "gpu: is not a known field; did you mean gpus?"),
         ({"xyzzy": 1}, f"xyzzy: is not a known field; known fields: {', '.join(FIELDS)}"),
         ({"gpus": None}, "gpus: has no value (got nothing); give it one or remove the line"),

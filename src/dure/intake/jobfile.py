@@ -103,8 +103,8 @@ def job_from_document(document: object, defaults: Mapping[str, object] | None = 
 
 def _refuse_field(problems: Problems, field: str) -> None:
     if field == "outputs":
-        hint = "write results to a path that your project keeps, and remove the field"
-        problems.add_about_field(field, "is not offered yet", hint)
+        hint = "write results to the folder $DURE_OUTPUT, where they stay, and remove the field"
+        problems.add_about_field(field, "is not needed", hint)
     else:
         refuse_unknown(problems, "", (field,), FIELDS)
 
