@@ -8,7 +8,7 @@ from typing import assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
-from dure.model.agreements import NEXT_STATES, Agreement, AgreementState
+from dure.model.agreements import NEXT_STATES, Agreement, AgreementMove, AgreementState
 from dure.model.oversight import (
     AgreementAccepted,
     AgreementDeclined,
@@ -22,6 +22,9 @@ from dure.model.oversight import (
 )
 from dure.model.proposals import PolicyChange, Proposal, ProposedChange, StopOrderLifting, TransferApproval
 from dure.model.stop_orders import StopOrder
+
+
+_Moved = AgreementAccepted | AgreementDeclined | AgreementEnded
 
 
 class Register(Struct):
@@ -45,11 +48,11 @@ class Register(Struct):
             case AgreementOffered():
                 self._offer(event)
             case AgreementAccepted():
-                self._move(event.agreement, AgreementState.AGREED)
+                self._move(event, AgreementState.AGREED)
             case AgreementDeclined():
-                self._move(event.agreement, AgreementState.DECLINED)
+                self._move(event, AgreementState.DECLINED)
             case AgreementEnded():
-                self._move(event.agreement, AgreementState.ENDED)
+                self._move(event, AgreementState.ENDED, event.reason)
             case StopOrdered():
                 self.stop_orders[event.order.id] = event.order
                 self.stop_orders_issued += 1
@@ -79,21 +82,25 @@ class Register(Struct):
 
     def _offer(self, event: AgreementOffered) -> None:
         before = self.agreements.get(event.agreement)
+        state = AgreementState.NEGOTIATING if before else AgreementState.OFFERED
         if before is not None:
-            _check_move(before, AgreementState.NEGOTIATING)
+            _check_move(before, state)
+        version = before.version + 1 if before else 1
         self.agreements[event.agreement] = Agreement(
             id=event.agreement,
             terms=event.terms,
-            state=AgreementState.NEGOTIATING if before else AgreementState.OFFERED,
+            state=state,
             offered_by=event.organisation,
-            version=before.version + 1 if before else 1,
+            version=version,
             needs_approval=event.needs_approval,
+            history=(*(before.history if before else ()), _moved(event, state, version)),
         )
 
-    def _move(self, agreement: str, state: AgreementState) -> None:
-        before = self.agreements[agreement]
+    def _move(self, event: _Moved, state: AgreementState, reason: str = "") -> None:
+        before = self.agreements[event.agreement]
         _check_move(before, state)
-        self.agreements[agreement] = replace(before, state=state)
+        history = (*before.history, _moved(event, state, before.version, reason))
+        self.agreements[before.id] = replace(before, state=state, history=history)
         self.version += 1
 
     def _enact(self, change: ProposedChange) -> None:
@@ -109,6 +116,14 @@ class Register(Struct):
             case _:
                 assert_never(change)
         self.version += 1
+
+
+def _moved(
+    event: AgreementOffered | _Moved, state: AgreementState, version: int, reason: str = ""
+) -> AgreementMove:
+    return AgreementMove(
+        at_ms=event.at_ms, state=state, organisation=event.organisation, by=event.by, version=version, reason=reason
+    )
 
 
 def _check_move(agreement: Agreement, state: AgreementState) -> None:

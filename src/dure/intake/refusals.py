@@ -65,6 +65,17 @@ class RefusalCode(StrEnum):
     DATASET_IN_USE = "dataset-in-use"
     RESERVATION_IN_THE_PAST = "reservation-in-the-past"
     RESERVATION_CLASHES = "reservation-clashes"
+    COPY_NOT_AGREED = "copy-not-agreed"
+    AGREEMENT_PARTY_UNKNOWN = "agreement-party-unknown"
+    AGREEMENT_WITH_ITSELF = "agreement-with-itself"
+    AGREEMENT_NOT_THE_OWNER = "agreement-not-the-owner"
+    AGREEMENT_PURPOSE_NOT_HELD = "agreement-purpose-not-held"
+    AGREEMENT_SITE_UNKNOWN = "agreement-site-unknown"
+    AGREEMENT_SITE_WITHOUT_COPY = "agreement-site-without-copy"
+    AGREEMENT_OPERATIONS_INCOMPLETE = "agreement-operations-incomplete"
+    AGREEMENT_ALREADY_OVER = "agreement-already-over"
+    AGREEMENT_TRANSFER_WITHOUT_BASIS = "agreement-transfer-without-basis"
+    AGREEMENT_EXPORT_WITHOUT_CLEARANCE = "agreement-export-without-clearance"
 
 
 class Refusal(Struct, frozen=True, kw_only=True):

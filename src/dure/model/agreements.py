@@ -44,6 +44,13 @@ class ExportClearance(StrEnum):
     """Any other export needs a report beforehand."""
 
 
+class Condition(StrEnum):
+    """What an agreement asks of every job that runs on it. Only what the platform sees to by itself is a condition."""
+
+    SANDBOX = "sandbox"
+    """It runs without network, changes no data and leaves no copy behind, whatever class the data is of."""
+
+
 class Terms(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What two organisations agree on. Nothing that is not named here is granted."""
 
@@ -60,6 +67,7 @@ class Terms(Struct, frozen=True, kw_only=True, omit_defaults=True):
     clearance: ExportClearance | None = None
     clearance_reference: str = ""
     """The authority's number of the approval or report."""
+    conditions: tuple[Condition, ...] = ()
 
 
 class AgreementState(StrEnum):
@@ -87,6 +95,18 @@ NEXT_STATES: dict[AgreementState, frozenset[AgreementState]] = {
 """Every move an agreement can make. Whoever offered the latest terms can end the talk; the other side declines it."""
 
 
+class AgreementMove(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One step of an agreement's life: for which side it was made, and by whom (the opaque id of a token)."""
+
+    at_ms: int
+    state: AgreementState
+    organisation: str
+    """The party on whose side it was done; empty when the programme itself did it."""
+    by: str
+    version: int
+    reason: str = ""
+
+
 class Agreement(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An agreement as it stands. `version` counts the terms that were offered; `offered_by` offered the latest."""
 
@@ -98,6 +118,8 @@ class Agreement(Struct, frozen=True, kw_only=True, omit_defaults=True):
     needs_approval: bool = False
     """It lets data or results cross a border, so two people of the programme must approve it before it counts."""
     approved: bool = False
+    history: tuple[AgreementMove, ...] = ()
+    """How it came to where it stands, oldest first."""
 
     def is_in_force(self, at_ms: int) -> bool:
         """True when jobs may be run on it at this moment."""

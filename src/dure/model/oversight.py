@@ -41,6 +41,8 @@ class AgreementEnded(Event, frozen=True, kw_only=True, omit_defaults=True, tag="
     agreement: str
     by: str
     reason: str = ""
+    organisation: str = ""
+    """On which side it was ended; empty for the programme."""
 
 
 class StopOrdered(Event, frozen=True, kw_only=True, omit_defaults=True, tag="stop-ordered"):
