@@ -23,6 +23,7 @@ AUDITORS = {Role.OPERATOR, Role.AUDITOR, Role.STEWARD}
 ADMINISTRATORS = {Role.OPERATOR, Role.ADMINISTRATOR}
 OPERATORS = {Role.OPERATOR}
 NEEDS_NO_TOKEN: set[Role] = set()
+PARTIES = {Role.OPERATOR, Role.STEWARD, Role.ADMINISTRATOR}
 
 WHO_MAY: dict[tuple[str, str], set[Role]] = {
     ("POST", "/v1/jobs"): SUBMITTERS,
@@ -48,6 +49,14 @@ WHO_MAY: dict[tuple[str, str], set[Role]] = {
     ("GET", "/v1/lending"): EVERYBODY,
     ("GET", "/v1/nation"): EVERYBODY,
     ("PUT", "/v1/nation"): OPERATORS,
+    ("GET", "/v1/agreements"): EVERYBODY,
+    ("POST", "/v1/agreements"): PARTIES,
+    ("GET", "/v1/agreements/{agreement}"): EVERYBODY,
+    ("GET", "/v1/agreements/{agreement}/odrl"): EVERYBODY,
+    ("POST", "/v1/agreements/{agreement}/counter"): PARTIES,
+    ("POST", "/v1/agreements/{agreement}/accept"): PARTIES,
+    ("POST", "/v1/agreements/{agreement}/decline"): PARTIES,
+    ("POST", "/v1/agreements/{agreement}/end"): PARTIES,
     ("GET", "/v1/ledger/checkpoint"): EVERYBODY,
     ("GET", "/v1/ledger/entries"): AUDITORS,
     ("GET", "/v1/ledger/log/checkpoint"): EVERYBODY,

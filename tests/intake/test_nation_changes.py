@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 
-from dure.intake.nation_changes import GUARDS, difference, refuse_nation_change
+from dure.intake.nation_changes import GUARDS, difference, refuse_nation_change, refuse_new_copies
 from dure.intake.nationfile import nation_from_yaml
 from dure.intake.refusals import RefusalCode
+from dure.model.agreements import Agreement, AgreementState, Operation, Terms
+from dure.model.datasets import Purpose
 from dure.model.events import JobSubmitted
 from dure.model.jobs import JobState
 from dure.model.nation import Nation
@@ -50,6 +52,10 @@ def changes(*replacements: tuple[str, str]) -> list[str]:
          ["~ dataset fab-yield path at pyeongtaek: /data/fab-yield -> /d"]),
         ("title: {ko: 세종, en: Sejong}", "title: {ko: 세종시}",
          ["~ site sejong Korean title: 세종 -> 세종시", "~ site sejong English title: Sejong -> (none)"]),
+        ("readers: [haneul]", "readers: [haneul]\n    state_funded: true\n    size_bytes: 4096",
+         ["~ dataset fab-yield size: (none) -> 4,096 bytes", "~ dataset fab-yield state-funded: no -> yes"]),
+        ("datasets:\n", "data_classes: [{name: own, restricted: false}]\ndatasets:\n", ["+ data class own"]),
+        ("sites:\n", "assurance_schemes: [{name: isms, grades: [p]}]\nsites:\n", ["+ assurance scheme isms"]),
         ("organisations:\n", "organisations:\n  - {name: new, kind: sme, country: KR, projects: [p]}\n",
          ["+ organisation new", "+ project p"]),
         ("      - {name: ptc, count: 2, cpus: 256, memory: 512GB}\n", "", ["- node group ptc"]),
@@ -190,3 +196,56 @@ def test_a_refusal_names_three_jobs_and_counts_the_rest(nation: Nation) -> None:
     assert answer is not None
     assert "in use by j0, j1, j2 and 2 more; cancel them" in answer.message
     assert len(GUARDS) == 6
+
+
+def agreement(*operations: Operation, datasets: tuple[str, ...] = ("fab-yield",), site: str = "sejong") -> Agreement:
+    terms = Terms(
+        provider="samsung",
+        recipient="government",
+        datasets=datasets,
+        purposes=(Purpose.RESEARCH,),
+        operations=operations,
+        sites=(site,),
+        from_ms=0,
+        until_ms=1,
+    )
+    return Agreement(id="a1", terms=terms, state=AgreementState.AGREED, offered_by="samsung")
+
+
+@pytest.mark.parametrize(
+    ("agreements", "is_allowed"),
+    [
+        ([], False),
+        ([agreement(Operation.COPY)], True),
+        ([agreement(Operation.COMPUTE)], False),
+        ([agreement(Operation.COPY, datasets=("texts",))], False),
+        ([agreement(Operation.COPY, site="pyeongtaek")], False),
+    ],
+)
+def test_data_is_copied_only_where_an_agreement_says_so(agreements: list[Agreement], is_allowed: bool) -> None:
+    wider = changed(("sites: [pyeongtaek]", "sites: [pyeongtaek, sejong]"))
+    refusal = refuse_new_copies(nation_from_yaml(NATION), wider, agreements)
+    assert (refusal is None) == is_allowed
+    if refusal is not None:
+        assert refusal.code is RefusalCode.COPY_NOT_AGREED
+
+
+def test_an_owner_copies_its_data_among_its_own_sites_and_new_data_is_where_it_is() -> None:
+    own = changed(("sites: [sejong],", "sites: [sejong, pyeongtaek],"))
+    to_samsung = refuse_new_copies(nation_from_yaml(NATION), own, [])
+    assert to_samsung is not None
+    text = NATION.replace("owner: samsung\n    nodes", "owner: government\n    nodes")
+    before, after = (
+        nation_from_yaml(text),
+        nation_from_yaml(text.replace("sites: [sejong],", "sites: [sejong, pyeongtaek],")),
+    )
+    assert refuse_new_copies(before, after, []) is None
+    assert refuse_new_copies(Nation(), own, []) is None
+
+
+def test_a_new_owner_in_the_same_file_gets_no_copy_of_what_was_anothers() -> None:
+    taken = changed(
+        ("owner: samsung\n    classes", "owner: government\n    classes"),
+        ("sites: [pyeongtaek]", "sites: [pyeongtaek, sejong]"),
+    )
+    assert refuse_new_copies(nation_from_yaml(NATION), taken, []) is not None

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from dure.intake.nation_checks import AMOUNT_CHECKS, NAME_CHECKS, check_nation
 from dure.intake.nationfile import nation_from_document, nation_from_yaml, nation_to_document, write_nation
 from dure.intake.refusals import BadInput
-from dure.model.datasets import DataClass, Dataset, Purpose
-from dure.model.fleet import GpuClass, NodeGroup, Site, Timing
+from dure.model.datasets import AssuranceNeed, DataClass, DataClassDefinition, Dataset, Purpose
+from dure.model.fleet import Assurance, AssuranceScheme, GpuClass, NodeGroup, Site, Timing
 from dure.model.nation import Nation
 from dure.model.organisations import Organisation, OrganisationKind, Share, ShareAmount
 
@@ -217,7 +217,7 @@ def test_more_than_sixty_sites_are_refused() -> None:
 
 
 def test_every_check_is_in_use(nation: Nation) -> None:
-    assert len({*NAME_CHECKS, *AMOUNT_CHECKS}) == 16
+    assert len({*NAME_CHECKS, *AMOUNT_CHECKS}) == 19
     assert check_nation(nation) == []
 
 
@@ -230,6 +230,12 @@ def test_norway_stays_a_country(nation: Nation) -> None:
 NAMES = st.from_regex(r"[a-z][a-z0-9]{0,5}", fullmatch=True)
 TITLES = st.text(st.characters(codec="utf-8", categories=["L", "N", "P"]), max_size=10)
 COUNTRIES = st.sampled_from(["KR", "NO", "US"])
+OWN_CLASS = DataClassDefinition(name="trade-secret", restricted=True, title_ko="영업비밀")
+CLASSES = [*list(DataClass)[1:], OWN_CLASS.name]
+ASSURANCES = [
+    (),
+    (Assurance(scheme="csap", grade="high"), Assurance(scheme="csap", grade="low", valid_from_ms=1, valid_to_ms=2)),
+]
 MILLI = st.integers(0, 1000) | st.integers(1, 40).map(lambda gpus: gpus * 1000)
 
 
@@ -250,17 +256,31 @@ def nations(draw: st.DrawFn) -> Nation:
     data = Dataset(
         name="data",
         owner=owners[0],
-        classes=tuple(draw(st.lists(st.sampled_from(list(DataClass)[1:]), min_size=1, max_size=3, unique=True))),
+        classes=tuple(draw(st.lists(st.sampled_from(CLASSES), min_size=1, max_size=3, unique=True))),
         jurisdiction=draw(COUNTRIES),
         purposes=tuple(draw(st.lists(st.sampled_from(Purpose), min_size=1, unique=True))),
         sites=(sites[0].name,),
         readers=tuple(draw(st.lists(st.sampled_from([*owners, "*"]), max_size=2))),
         paths=draw(st.sampled_from([{}, {sites[0].name: "/data/ü 1"}])),
+        title_ko=draw(TITLES),
+        title_en=draw(TITLES),
+        size_bytes=draw(st.integers(0, 1 << 50)),
+        digest=draw(st.sampled_from(["", "0f" * 32])),
+        state_funded=draw(st.booleans()),
+        embargo_until_ms=draw(st.sampled_from([0, 1_900_000_000_000])),
+        assurance=draw(st.sampled_from([(), (AssuranceNeed(scheme="csap", grade="low"),)])),
     )
     timing = Timing(protected_ms=draw(st.integers(0, 86_400_000)), backfill_depth=draw(st.integers(0, 1000)))
     shares = draw(st.sampled_from([(), (top, *leaves)]))
     return Nation(
-        gpu_classes=classes, sites=sites, organisations=organisations, shares=shares, datasets=(data,), timing=timing
+        gpu_classes=classes,
+        sites=sites,
+        organisations=organisations,
+        shares=shares,
+        datasets=(data,),
+        timing=timing,
+        data_classes=(OWN_CLASS,),
+        assurance_schemes=(AssuranceScheme(name="csap", grades=("low", "high"), title_ko=draw(TITLES)),),
     )
 
 
@@ -294,6 +314,7 @@ def _site(draw: st.DrawFn, index: int, owner: str) -> Site:
         nodes=nodes,
         title_ko=draw(TITLES),
         title_en=draw(TITLES),
+        assurances=draw(st.sampled_from(ASSURANCES)),
     )
 
 
@@ -343,3 +364,70 @@ def test_a_large_nation_is_read_in_good_time() -> None:
     organisations = [{"name": f"o{n}", "kind": "sme", "country": "KR", "projects": [f"o{n}-p"]} for n in range(2_000)]
     text = yaml.safe_dump({"organisations": organisations, "shares": [{"name": f"o{n}"} for n in range(2_000)]})
     assert len(nation_from_yaml(text).shares) == 2_000
+
+
+DATA_LAW = """
+assurance_schemes:
+  - {name: csap, grades: [low, medium, high], title: {ko: 클라우드 보안인증, en: Cloud assurance}}
+data_classes:
+  - {name: trade-secret, restricted: true, title: {ko: 영업비밀, en: Trade secret}}
+"""
+SITE = "    owner: government\n"
+ASSURED = "    owner: government\n    assurances: [{scheme: csap, grade: high, valid_to: 2028-01-01T00:00:00+09:00}]\n"
+CLASSED = "classes: [trade-secret]\n    assurance: [{scheme: csap, grade: medium}]"
+
+
+def with_data_law(*replacements: tuple[str, str]) -> str:
+    text = NATION.replace(SITE, ASSURED, 1).replace("classes: [national-core-technology]", CLASSED, 1) + DATA_LAW
+    for old, new in replacements:
+        assert old in text
+        text = text.replace(old, new, 1)
+    return text
+
+
+def test_what_data_law_asks_for_is_read() -> None:
+    more = (
+        "size_bytes: 7\n    digest: " + "0a" * 32 + "\n    state_funded: true\n    embargo_until: 2027-01-01T00:00Z\n"
+    )
+    nation = nation_from_yaml(with_data_law(("    readers: [haneul]\n", "    " + more)))
+    assert nation.sites[0].assurances == (Assurance(scheme="csap", grade="high", valid_to_ms=1_830_265_200_000),)
+    assert nation.assurance_schemes[0].grades_from("medium") == ("medium", "high")
+    assert nation.data_classes == (
+        DataClassDefinition(name="trade-secret", restricted=True, title_ko="영업비밀", title_en="Trade secret"),
+    )
+    dataset = nation.datasets[0]
+    assert (dataset.classes, dataset.size_bytes, dataset.digest) == (("trade-secret",), 7, "0a" * 32)
+    assert (dataset.state_funded, dataset.embargo_until_ms) == (True, 1_798_761_600_000)
+    assert dataset.assurance == (AssuranceNeed(scheme="csap", grade="medium"),)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ("classes: [trade-secret]", "classes: [trade-secrets]",
+         "datasets[0].classes[0]: neither the law nor this file knows such a class (got trade-secrets); "
+         "did you mean trade-secret?"),
+        ("name: trade-secret, restricted: true", "name: personal, restricted: false",
+         "data_classes[0].name: is a class that the law knows, whose rules are fixed (got personal)"),
+        ("restricted: true, ", "", "data_classes[0].restricted: is missing; say whether its data may never be taken"),
+        ("restricted: true", "restricted: perhaps", "data_classes[0].restricted: must be true or false (got perhaps)"),
+        ("grades: [low, medium, high]", "grades: []", "assurance_schemes[0].grades: a scheme has at least one grade"),
+        ("grades: [low, medium, high]", "grades: [low, high, low, medium]",
+         "assurance_schemes[0].grades: has a grade twice (got low, high, low, medium); keep one"),
+        ("scheme: csap, grade: medium", "scheme: casp, grade: medium",
+         "datasets[0].assurance[0].scheme: there is no such scheme (got casp); did you mean csap?"),
+        ("scheme: csap, grade: high", "scheme: csap, grade: hihg",
+         "sites[0].assurances[0].grade: the scheme csap has no such grade (got hihg); did you mean high?"),
+        ("valid_to: 2028", "valid_from: 2029-01-01T00:00Z, valid_to: 2028",
+         "sites[0].assurances[0].valid_to: is not after valid_from (got 2028-01-01T00:00:00+09:00); swap the two"),
+        ("valid_to: 2028-01-01T00:00:00+09:00", "valid_to: soon",
+         "sites[0].assurances[0].valid_to: is not a date and time (got soon)"),
+        ("readers: [haneul]", "digest: ABC", "datasets[0].digest: must be 64 hexadecimal digits"),
+        ("readers: [haneul]", "size_bytes: 1GB", "datasets[0].size_bytes: must be a whole number (got 1GB)"),
+        ("- {name: trade", "- {name: trade-secret, restricted: false}\n  - {name: trade",
+         "data_classes[1].name: the class is already at data_classes[0].name (got trade-secret)"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_facts_of_data_law_is_said(old: str, new: str, line: str) -> None:
+    found = problems(with_data_law((old, new)))
+    assert any(each.startswith(line) for each in found), found

@@ -7,16 +7,20 @@ from pathlib import Path
 
 import pytest
 
+from dure.intake.agreements import FIELDS as AGREEMENT_FIELDS
+from dure.intake.agreements import terms_from_yaml
 from dure.intake.jobfile import FIELDS, job_from_json, job_from_yaml
 from dure.intake.nationfile import nation_from_yaml, write_nation
 from dure.intake.refusals import RefusalCode
 from dure.intake.sbatch import job_from_sbatch
+from dure.model.datasets import PURPOSE_WORDING, Purpose
 
 from .conftest import policy_set
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 JOB_PAGE = (REFERENCE / "job-file.md").read_text(encoding="utf-8")
 NATION_PAGE = (REFERENCE / "nation-file.md").read_text(encoding="utf-8")
+AGREEMENT_PAGE = (REFERENCE / "agreements.md").read_text(encoding="utf-8")
 
 
 def examples(page: str, language: str) -> list[str]:
@@ -46,6 +50,22 @@ def test_every_nation_on_the_page_is_read_and_written_back(example: str) -> None
     assert nation_from_yaml(write_nation(nation)) == nation
 
 
+@pytest.mark.parametrize("example", examples(AGREEMENT_PAGE, "yaml"))
+def test_every_agreement_on_the_page_is_read(example: str) -> None:
+    assert terms_from_yaml(example).provider == "samsung"
+
+
+@pytest.mark.parametrize("field", AGREEMENT_FIELDS)
+def test_every_field_of_an_agreement_is_on_the_page(field: str) -> None:
+    assert re.search(rf"^\|.*`{field}`.*\|", AGREEMENT_PAGE, re.MULTILINE)
+
+
+@pytest.mark.parametrize("purpose", Purpose)
+def test_every_purpose_is_on_the_page_in_both_languages(purpose: Purpose) -> None:
+    wording = PURPOSE_WORDING[purpose]
+    assert f"\n| `{purpose.value}` | {wording.ko} | {wording.en} |" in AGREEMENT_PAGE
+
+
 def test_the_pages_have_examples() -> None:
     assert len(examples(JOB_PAGE, "yaml")) >= 5
     assert examples(NATION_PAGE, "yaml")
@@ -58,7 +78,7 @@ def test_every_field_of_a_job_is_on_the_page(field: str) -> None:
 
 @pytest.mark.parametrize("code", RefusalCode)
 def test_every_refusal_code_is_on_a_page(code: RefusalCode) -> None:
-    assert f"| `{code.value}` |" in JOB_PAGE + NATION_PAGE
+    assert f"| `{code.value}` |" in JOB_PAGE + NATION_PAGE + AGREEMENT_PAGE
 
 
 def test_every_rule_is_on_the_page_with_its_title() -> None:

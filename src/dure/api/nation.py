@@ -32,7 +32,7 @@ async def apply(platform: Platform, call: Call) -> Answer:
     except BadInput as bad:
         raise bad_document("The nation file", bad) from None
     if call.flag("dry_run"):
-        compared = compare_nation(wanted, platform.world, platform.clock.now_ms())
+        compared = compare_nation(wanted, platform.world, platform.control.memory.register, platform.clock.now_ms())
         if isinstance(compared, Refusal):
             raise refused(compared)
         return compared

@@ -23,6 +23,12 @@ STATUS: dict[NotDoneCode, int] = {
     NotDoneCode.SCOPE_TOO_WIDE: 403,
     NotDoneCode.UNKNOWN_ACCOUNT: 404,
     NotDoneCode.ACCOUNT_EXISTS: 409,
+    NotDoneCode.UNKNOWN_AGREEMENT: 404,
+    NotDoneCode.NOT_YOUR_SIDE: 403,
+    NotDoneCode.OWN_OFFER: 409,
+    NotDoneCode.AGREEMENT_NOT_OPEN: 409,
+    NotDoneCode.TERMS_HAVE_CHANGED: 409,
+    NotDoneCode.PARTIES_ARE_FIXED: 409,
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import Any
 
-from dure.api import access, batches, fleet, jobs, nation, outputs, provider_sign_in, records, signing_in
+from dure.api import access, agreements, batches, fleet, jobs, nation, outputs, provider_sign_in, records, signing_in
 from dure.api.bodies import FORM, JSON, LINES, OCTETS, SCRIPT, YAML
 from dure.api.jobs import EVENT_STREAM
 from dure.api.openapi import openapi_document
@@ -13,6 +13,7 @@ from dure.api.operations import Call, Operation, Parameter
 from dure.api.platform import Health, Platform
 from dure.control.access import Permission
 from dure.control.accounts import AccountLine
+from dure.control.oversight.agreement_requests import AgreementStands
 from dure.control.preview import Preview
 from dure.control.requests import (
     Done,
@@ -25,6 +26,7 @@ from dure.control.requests import (
 )
 from dure.model.blockers import Why
 from dure.model.nation import Nation
+from dure.reports.agreements import AgreementReport, AgreementsReport
 from dure.reports.fleet import NodesReport, SitesReport
 from dure.reports.jobs import JobReport, JobsReport, QueueReport
 from dure.reports.ledger import LedgerEntries, LedgerReport
@@ -33,7 +35,7 @@ from dure.reports.shares import SharesReport
 from dure.reports.usage import UsageReport
 
 READ, AUDIT, SUBMIT = Permission.READ, Permission.AUDIT, Permission.SUBMIT
-ADMINISTER, OPERATE = Permission.ADMINISTER, Permission.OPERATE
+ADMINISTER, OPERATE, AGREE = Permission.ADMINISTER, Permission.OPERATE, Permission.AGREE
 
 JOB_BODIES = {YAML: None, JSON: dict[str, Any], SCRIPT: None}
 PROJECT = Parameter(name="project", description="Project of the job when the document names none.")
@@ -93,6 +95,9 @@ FROM_PROVIDER = (
     Parameter(name="code", description="The provider's code."),
     Parameter(name="error", description="Why the provider gave none."),
     Parameter(name="iss", description="Who the provider says it is."),
+)
+SIDE = Parameter(
+    name="organisation", description="The side it is offered for; the caller's own, or whose turn it is, unless given."
 )
 LAST_EVENT = Parameter(name="Last-Event-ID", place="header", description="Id of the last event that was seen.")
 
@@ -306,6 +311,78 @@ OPERATIONS: tuple[Operation, ...] = (
         bodies={YAML: None},
         parameters=(DRY_RUN,),
         answer=NationStands,
+    ),
+    Operation(
+        method="GET",
+        path="/v1/agreements",
+        permission=READ,
+        handler=agreements.listing,
+        summary="List agreements",
+        answer=AgreementsReport,
+    ),
+    Operation(
+        method="POST",
+        path="/v1/agreements",
+        permission=AGREE,
+        handler=agreements.offer,
+        summary="Offer an agreement",
+        bodies={YAML: None},
+        parameters=(SIDE,),
+        status=201,
+        answer=AgreementStands,
+    ),
+    Operation(
+        method="GET",
+        path="/v1/agreements/{agreement}",
+        permission=READ,
+        handler=agreements.one,
+        summary="Show an agreement and its use",
+        answer=AgreementReport,
+    ),
+    Operation(
+        method="GET",
+        path="/v1/agreements/{agreement}/odrl",
+        permission=READ,
+        handler=agreements.odrl,
+        summary="Export an agreement as ODRL",
+        answer_media_type=agreements.LD_JSON,
+    ),
+    Operation(
+        method="POST",
+        path="/v1/agreements/{agreement}/counter",
+        permission=AGREE,
+        handler=agreements.counter,
+        summary="Answer an offer with other terms",
+        bodies={YAML: None},
+        parameters=(SIDE,),
+        answer=AgreementStands,
+    ),
+    Operation(
+        method="POST",
+        path="/v1/agreements/{agreement}/accept",
+        permission=AGREE,
+        handler=agreements.accept,
+        summary="Accept an offer",
+        bodies={JSON: agreements.Acceptance},
+        answer=AgreementStands,
+    ),
+    Operation(
+        method="POST",
+        path="/v1/agreements/{agreement}/decline",
+        permission=AGREE,
+        handler=agreements.decline,
+        summary="Decline an offer",
+        bodies={JSON: agreements.Refusing},
+        answer=AgreementStands,
+    ),
+    Operation(
+        method="POST",
+        path="/v1/agreements/{agreement}/end",
+        permission=AGREE,
+        handler=agreements.end,
+        summary="End an agreement",
+        bodies={JSON: agreements.Ending},
+        answer=AgreementStands,
     ),
     Operation(
         method="GET",

@@ -11,7 +11,7 @@ import click
 from dure.cli.options import DURATION, as_json, quoted
 
 ROLES = ("operator", "auditor", "steward", "administrator", "member")
-PERMISSIONS = ("read", "audit", "submit", "administer", "operate")
+PERMISSIONS = ("read", "audit", "submit", "administer", "govern", "agree", "operate")
 
 
 @click.group()

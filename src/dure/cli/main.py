@@ -6,6 +6,7 @@ import click
 
 from dure.cli import (
     access,
+    agreement,
     backup,
     doctor,
     fleet,
@@ -31,6 +32,7 @@ for proof_command in (proof.export, proof.prove, proof.check, proof.consistent):
 SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "Jobs": (jobs.submit, follow.run, jobs.plan, queue.queue, queue.why, follow.logs, outputs.outputs, jobs.cancel),
     "Sharing": (sites.sites, fleet.nodes, fleet.shares, fleet.usage, lending.lending),
+    "Data": (agreement.agreement,),
     "Proof": (ledger.ledger,),
     "Planning": (twin.twin,),
     "Identity": (identity.login, identity.logout, identity.whoami),

@@ -33,14 +33,16 @@ class Permission(StrEnum):
     ADMINISTER = "administer"
     GOVERN = "govern"
     """Decide about the use of data: agreements, stop orders, releases, and changes that need two people."""
+    AGREE = "agree"
+    """Offer, answer and end agreements on data, for one's own organisation or for the programme."""
     OPERATE = "operate"
 
 
 GRANTS: dict[Role, frozenset[Permission]] = {
     Role.OPERATOR: frozenset(Permission),
     Role.AUDITOR: frozenset({Permission.READ, Permission.AUDIT}),
-    Role.STEWARD: frozenset({Permission.READ, Permission.AUDIT, Permission.GOVERN}),
-    Role.ADMINISTRATOR: frozenset({Permission.READ, Permission.SUBMIT, Permission.ADMINISTER}),
+    Role.STEWARD: frozenset({Permission.READ, Permission.AUDIT, Permission.GOVERN, Permission.AGREE}),
+    Role.ADMINISTRATOR: frozenset({Permission.READ, Permission.SUBMIT, Permission.ADMINISTER, Permission.AGREE}),
     Role.MEMBER: frozenset({Permission.READ, Permission.SUBMIT}),
 }
 

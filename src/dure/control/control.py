@@ -83,7 +83,9 @@ class Control:
         self.replayed_from = history.position
         """The position of the snapshot that it all was made from."""
         self.memory = Memory(self.ledger, self._policy_set, self._vault_key, self._random, history)
-        self.launching = Launching(self.memory.specs.of, self.memory.secrets.value, self._checkpoint_root)
+        self.launching = Launching(
+            self.memory.specs.of, self.memory.secrets.value, self._checkpoint_root, self.memory.register
+        )
 
     def step(self, requests: Sequence[Request], observations: Sequence[Seen], now_ms: int) -> Step:
         """One turn of the loop at `now_ms`. After an exception the world is spoilt: call `rebuild`."""

@@ -14,7 +14,7 @@ from dure.control.history import History
 from dure.control.orders import Order
 from dure.control.ports import Row
 from dure.control.requests import Reply
-from dure.model.events import AnyEvent, AttemptEnded, NationApplied, NodeChanged, Planned
+from dure.model.events import AnyEvent, AttemptEnded, JobSubmitted, NationApplied, NodeChanged, Planned
 from dure.model.oversight import OversightEvent
 from dure.model.plan import Plan, Start
 from dure.reports.jobs import SpecOf, job_line
@@ -73,6 +73,8 @@ class Draft:
         self.books.apply(event)
         self.lending.apply(event)
         self.orders.extend(self.outputs.note(self.world))
+        if isinstance(event, JobSubmitted):
+            self.register.note_use(event)
         if isinstance(event, NationApplied):
             self._tell("nation", {})
         elif isinstance(event, NodeChanged):

@@ -8,6 +8,14 @@ from dure.control.draft import Draft
 from dure.control.granting import add_account, issue_token, open_session, remove_account, revoke_token, sign_in
 from dure.control.memory import Memory
 from dure.control.nations import apply_nation
+from dure.control.oversight.agreement_requests import (
+    AcceptAgreement,
+    CounterAgreement,
+    DeclineAgreement,
+    EndAgreement,
+    OfferAgreement,
+)
+from dure.control.oversight.agreements import handle_agreement
 from dure.control.requests import (
     AddAccount,
     ApplyNation,
@@ -63,6 +71,8 @@ def handle(request: Request, memory: Memory, draft: Draft) -> Reply:
             return remove_account(request, memory, draft)
         case StoreSecret():
             return _store_secret(request, memory, draft)
+        case OfferAgreement() | CounterAgreement() | AcceptAgreement() | DeclineAgreement() | EndAgreement():
+            return handle_agreement(request, draft)
         case _:
             assert_never(request)
 

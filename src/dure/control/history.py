@@ -55,6 +55,7 @@ class History:
         self.outputs.note(self.world)
         match event:
             case JobSubmitted():
+                self.register.note_use(event)
                 self.jobs_made = max(self.jobs_made, int(event.job[1:]))
             case LedgerRestored():
                 self.jobs_made = max(self.jobs_made, event.first_job - 1)

@@ -18,6 +18,8 @@ from dure.control.orders import (
     address_of,
 )
 from dure.control.ports import Launch
+from dure.governance.register import Register
+from dure.model.agreements import Condition
 from dure.model.datasets import Dataset
 from dure.model.jobs import JobSpec
 from dure.model.plan import Claim, Decision, Spare, Start, Stop, Warn
@@ -35,7 +37,14 @@ _NOT_IN_VARIABLES = re.compile(r"[^A-Z0-9]+")
 class Launching:
     """Makes the orders for the jobs of a world."""
 
-    def __init__(self, spec_of: Callable[[str], JobSpec | None], secret_of: SecretOf, checkpoint_root: str) -> None:
+    def __init__(
+        self,
+        spec_of: Callable[[str], JobSpec | None],
+        secret_of: SecretOf,
+        checkpoint_root: str,
+        register: Register,
+    ) -> None:
+        self._register = register
         self._spec_of = spec_of
         self._secret_of = secret_of
         self._checkpoint_root = checkpoint_root
@@ -84,7 +93,9 @@ class Launching:
             time_limit_ms=spec.time_ms,
             cpus=spec.cpus,
             memory_mib=spec.memory_mib,
-            sandbox=spec.sandbox or must_be_sandboxed(datasets, world.nation.data_classes),
+            sandbox=spec.sandbox
+            or must_be_sandboxed(datasets, world.nation.data_classes)
+            or self._register.asks_for(Condition.SANDBOX, card.submitted.agreements),
             read_only=tuple(dict.fromkeys(filter(None, (each.paths.get(card.site) for each in datasets)))),
         )
         return LaunchOrder(engine=engine_of(world, card), attempt_id=name, launch=launch)

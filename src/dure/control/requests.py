@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from dure.control.access import Caller, Grant, Permission, Role
 from dure.control.accounts import AccountKind, AccountLine
+from dure.control.oversight.agreement_requests import AgreementRequest, AgreementStands
 from dure.control.tokens import TokenCard, TokenKind
 from dure.intake.refusals import Refusal
 from dure.model.jobs import ArrayRange, JobSpec, JobState
@@ -147,7 +148,17 @@ class StoreSecret(Struct, frozen=True, kw_only=True):
 
 
 AccessRequest = IssueToken | OpenSession | SignIn | RevokeToken | AddAccount | RemoveAccount
-Request = SubmitJob | SubmitJobs | CancelJob | ApplyNation | ChangeNode | ChangeContact | AccessRequest | StoreSecret
+Request = (
+    SubmitJob
+    | SubmitJobs
+    | CancelJob
+    | ApplyNation
+    | ChangeNode
+    | ChangeContact
+    | AccessRequest
+    | StoreSecret
+    | AgreementRequest
+)
 
 
 class Submitted(Struct, frozen=True, kw_only=True):
@@ -229,6 +240,12 @@ class NotDoneCode(StrEnum):
     SCOPE_TOO_WIDE = "scope-too-wide"
     UNKNOWN_ACCOUNT = "unknown-account"
     ACCOUNT_EXISTS = "account-exists"
+    UNKNOWN_AGREEMENT = "unknown-agreement"
+    NOT_YOUR_SIDE = "not-your-side"
+    OWN_OFFER = "own-offer"
+    AGREEMENT_NOT_OPEN = "agreement-not-open"
+    TERMS_HAVE_CHANGED = "terms-have-changed"
+    PARTIES_ARE_FIXED = "parties-are-fixed"
 
 
 class NotDone(Struct, frozen=True, kw_only=True):
@@ -239,6 +256,16 @@ class NotDone(Struct, frozen=True, kw_only=True):
     """What is wrong and what to do, in English."""
 
 
-Answer = Submitted | SubmittedJobs | JobStands | NodeStands | TokenIssuedOnce | AccountLine | NationStands | Done
+Answer = (
+    Submitted
+    | SubmittedJobs
+    | JobStands
+    | NodeStands
+    | TokenIssuedOnce
+    | AccountLine
+    | NationStands
+    | Done
+    | AgreementStands
+)
 Reply = Answer | Refusal | NotDone
 """An answer, or the reason why there is none."""

@@ -8,7 +8,8 @@ from typing import assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
-from dure.model.agreements import NEXT_STATES, Agreement, AgreementMove, AgreementState
+from dure.model.agreements import NEXT_STATES, Agreement, AgreementMove, AgreementState, Condition
+from dure.model.events import JobSubmitted
 from dure.model.oversight import (
     AgreementAccepted,
     AgreementDeclined,
@@ -23,7 +24,6 @@ from dure.model.oversight import (
 from dure.model.proposals import PolicyChange, Proposal, ProposedChange, StopOrderLifting, TransferApproval
 from dure.model.stop_orders import StopOrder
 
-
 _Moved = AgreementAccepted | AgreementDeclined | AgreementEnded
 
 
@@ -34,6 +34,8 @@ class Register(Struct):
     stop_orders: dict[str, StopOrder] = {}
     """Those that hold."""
     stop_orders_issued: int = 0
+    jobs_on: dict[str, list[str]] = {}
+    """Jobs by the agreement that lets them read their data, oldest first: how it was used."""
     proposals: dict[str, Proposal] = {}
     """Those that wait for a second person."""
     proposals_made: int = 0
@@ -68,9 +70,18 @@ class Register(Struct):
             case _:
                 assert_never(event)
 
+    def note_use(self, event: JobSubmitted) -> None:
+        """Remember on which agreements a job runs."""
+        for agreement in event.agreements:
+            self.jobs_on.setdefault(agreement, []).append(event.job)
+
     def agreements_in_force(self, at_ms: int) -> tuple[Agreement, ...]:
         """Agreements that jobs may be run on at this moment, in the order in which they were offered."""
         return tuple(each for each in self.agreements.values() if each.is_in_force(at_ms))
+
+    def asks_for(self, condition: Condition, agreements: Iterable[str]) -> bool:
+        """True when one of these agreements asks this of jobs that run on it."""
+        return any(condition in self.agreements[each].terms.conditions for each in agreements)
 
     def next_change_ms(self, after_ms: int) -> int | None:
         """When the next agreement comes into force or runs out by itself; None when none will."""
@@ -118,9 +129,7 @@ class Register(Struct):
         self.version += 1
 
 
-def _moved(
-    event: AgreementOffered | _Moved, state: AgreementState, version: int, reason: str = ""
-) -> AgreementMove:
+def _moved(event: AgreementOffered | _Moved, state: AgreementState, version: int, reason: str = "") -> AgreementMove:
     return AgreementMove(
         at_ms=event.at_ms, state=state, organisation=event.organisation, by=event.by, version=version, reason=reason
     )

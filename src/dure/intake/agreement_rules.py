@@ -26,7 +26,7 @@ KOREAN: dict[RefusalCode, str] = {
     RefusalCode.AGREEMENT_PURPOSE_NOT_HELD: "데이터를 보유한 목적 밖의 목적은 허락할 수 없습니다",
     RefusalCode.AGREEMENT_SITE_UNKNOWN: "협약의 사이트는 등록된 사이트여야 합니다",
     RefusalCode.AGREEMENT_SITE_WITHOUT_COPY: "사본이 없는 사이트는 복사를 허락해야 적을 수 있습니다",
-    RefusalCode.AGREEMENT_OPERATIONS_INCOMPLETE: "결과 열람에는 계산이, 결과 반출에는 결과 열람이 함께 허락되어야 합니다",
+    RefusalCode.AGREEMENT_OPERATIONS_INCOMPLETE: "결과 열람에는 계산을, 반출에는 열람을 함께 허락해야 합니다",
     RefusalCode.AGREEMENT_ALREADY_OVER: "이미 끝난 기간의 협약은 맺을 수 없습니다",
     RefusalCode.AGREEMENT_TRANSFER_WITHOUT_BASIS: "개인정보의 국외 이전에는 법적 근거가 있어야 합니다",
     RefusalCode.AGREEMENT_EXPORT_WITHOUT_CLEARANCE: "국가핵심기술의 수출에는 승인 또는 신고가 있어야 합니다",

@@ -93,5 +93,3 @@ def _operations(problems: Problems, field: str, value: object) -> tuple[Operatio
 
 def _conditions(problems: Problems, field: str, value: object) -> tuple[Condition, ...]:
     return one_or_more(problems, field, value, choice(Condition), len(Condition))
-
-

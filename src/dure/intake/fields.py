@@ -28,7 +28,7 @@ MOST_PROBLEMS = 100
 NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 GPU_CLASS = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,31}")
 COUNTRY = re.compile(r"[A-Z]{2}")
-_WHOLE = re.compile(r"[+-]?\d{1,15}")
+_WHOLE = re.compile(r"[+-]?\d{1,18}")
 _GPUS = re.compile(r"(?:(?P<gpu_class>[A-Za-z][A-Za-z0-9._-]{0,31}):)?(?P<count>\d{1,7}(?:\.\d{1,3})?)")
 _SLICE = re.compile(r"(?:(?P<gpu_class>[A-Z][A-Z0-9._-]{0,31}):)?(?P<profile>\d{1,2}g\.\d{1,4}gb(?:\+\w+)?)", re.I)
 
@@ -158,6 +158,12 @@ def title(problems: Problems, field: str, value: object) -> str:
     if line and (not line.isprintable() or line != line.strip()):
         problems.add(field, value, "must be one printable line without spaces around it")
     return line
+
+
+def titles(problems: Problems, field: str, value: object) -> tuple[str, str]:
+    """What people call a thing in Korean and in English: `{ko: ..., en: ...}`; empty where it is not said."""
+    entry = Entry(problems, field, value, ("ko", "en"))
+    return entry.optional("ko", title, ""), entry.optional("en", title, "")
 
 
 def name(problems: Problems, field: str, value: object) -> str:

@@ -7,9 +7,12 @@ from enum import StrEnum
 
 from msgspec import Struct, structs
 
+from dure.intake.assurances import assurance_scheme_facts, describe_assurances
+from dure.intake.datasets import data_class_facts, dataset_facts
 from dure.intake.fractions import describe_mig, describe_parts, why_not_offered
 from dure.intake.refusals import Refusal, RefusalCode
 from dure.intake.reservations import reservation_facts
+from dure.model.agreements import Agreement, Operation
 from dure.model.fleet import GpuClass, NodeGroup
 from dure.model.jobs import GpuRequest
 from dure.model.nation import Nation
@@ -82,7 +85,7 @@ def _facts(nation: Nation) -> Facts:
     facts |= _fleet_facts(nation)
     facts |= _people_facts(nation)
     facts |= _share_facts(nation)
-    facts |= _dataset_facts(nation)
+    facts |= _data_facts(nation)
     return facts | {f"reservation {each.name}": {**reservation_facts(each)} for each in nation.reservations}
 
 
@@ -94,6 +97,8 @@ def _order_of_everything(nation: Nation) -> Details:
         "order of organisations": tuple(each.name for each in nation.organisations),
         "order of shares": tuple(each.name for each in nation.shares),
         "order of datasets": tuple(each.name for each in nation.datasets),
+        "order of assurance schemes": tuple(each.name for each in nation.assurance_schemes),
+        "order of data classes": tuple(each.name for each in nation.data_classes),
     }
 
 
@@ -132,6 +137,7 @@ def _fleet_facts(nation: Nation) -> Facts:
             "engine": site.engine.value,
             "Korean title": site.title_ko,
             "English title": site.title_en,
+            "assurances": describe_assurances(site.assurances),
             "order of node groups": tuple(group.name for group in site.nodes),
         }
         facts |= {f"node group {group.name}": _group_facts(site.name, group) for group in site.nodes}
@@ -187,19 +193,12 @@ def _amount_facts(amount: ShareAmount) -> Details:
     }
 
 
-def _dataset_facts(nation: Nation) -> Facts:
-    facts: Facts = {}
-    for each in nation.datasets:
-        details: Details = {
-            "owner": each.owner,
-            "classes": _names(each.classes),
-            "jurisdiction": each.jurisdiction,
-            "purposes": _names(each.purposes),
-            "sites": _names(each.sites),
-            "readers": _names(each.readers),
-        }
-        facts[f"dataset {each.name}"] = details | {f"path at {site}": path for site, path in each.paths.items()}
-    return facts
+def _data_facts(nation: Nation) -> Facts:
+    facts: Facts = {
+        f"assurance scheme {each.name}": {**assurance_scheme_facts(each)} for each in nation.assurance_schemes
+    }
+    facts |= {f"data class {each.name}": {**data_class_facts(each)} for each in nation.data_classes}
+    return facts | {f"dataset {each.name}": {**dataset_facts(each)} for each in nation.datasets}
 
 
 def _names(names: Iterable[str]) -> str:
@@ -302,6 +301,34 @@ def datasets_with_jobs_stay(old: Nation, new: Nation, jobs: Sequence[JobCard]) -
     for dataset, names in _jobs_by(jobs, lambda card: card.submitted.data).items():
         if dataset not in declared:
             return _in_use(RefusalCode.DATASET_IN_USE, "datasets", f"dataset {dataset} cannot be removed", names)
+    return None
+
+
+def refuse_new_copies(old: Nation, new: Nation, agreements: Iterable[Agreement]) -> Refusal | None:
+    """A dataset gets another copy where its owner owns the site, or where an agreement in force lets it be copied to.
+
+    The owner is who owned the data before. Of a dataset that was not declared before, all copies are taken as they are.
+    """
+    allowed = {
+        (dataset, site)
+        for each in agreements
+        if Operation.COPY in each.terms.operations
+        for dataset in each.terms.datasets
+        for site in each.terms.sites
+    }
+    before = {each.name: each for each in old.datasets}
+    owners = {site.name: site.owner for site in new.sites}
+    for dataset in new.datasets:
+        known = before.get(dataset.name)
+        for site in dataset.sites if known is not None else ():
+            if known is None or site in known.sites or owners.get(site) == known.owner:
+                continue
+            if (dataset.name, site) not in allowed:
+                message = (
+                    f"dataset {dataset.name} cannot get a copy at {site}: {known.owner} does not own that site, and no "
+                    f"agreement in force lets it be copied there; offer one with the operation copy"
+                )
+                return Refusal(code=RefusalCode.COPY_NOT_AGREED, field="datasets", message=message)
     return None
 
 

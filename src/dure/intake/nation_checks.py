@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from dure.intake.assurances import assurance_schemes_are_sound, assurances_name_declared_grades
+from dure.intake.datasets import data_classes_are_the_programmes_own, datasets_are_classed
 from dure.intake.nation_index import NationIndex
 from dure.intake.refusals import Problem, did_you_mean, shown
 from dure.intake.reservations import reservations_fit_the_fleet, reservations_name_what_there_is
-from dure.model.datasets import DataClass
 from dure.model.fleet import MOST_SITES
 from dure.model.nation import Nation
 from dure.model.organisations import DEEPEST_SHARE_TREE, UNLIMITED_MILLI, Share
@@ -91,17 +92,6 @@ def sites_of_datasets_are_known(nation: Nation) -> Iterator[Problem]:
             if site not in dataset.sites:
                 message = "there is a path at a site that holds no copy"
                 yield _problem(f"datasets[{index}].paths.{site}", site, message, f"add {site} to sites")
-
-
-def datasets_are_classed(nation: Nation) -> Iterator[Problem]:
-    """What no law has a name for cannot be protected by one; and what is protected is not public as well."""
-    for index, dataset in enumerate(nation.datasets):
-        field = f"datasets[{index}].classes"
-        if not dataset.classes:
-            yield _problem(field, "", "a dataset has at least one class", "write [public] if anyone may have it")
-        if DataClass.PUBLIC in dataset.classes and set(dataset.classes) != {DataClass.PUBLIC}:
-            message = "public data can be of no other class"
-            yield _problem(field, ", ".join(dataset.classes), message, "remove public, or the others")
 
 
 def gpu_classes_are_known(nation: Nation) -> Iterator[Problem]:
@@ -216,7 +206,10 @@ NAME_CHECKS: tuple[Check, ...] = (
     projects_belong_to_one_organisation,
     owners_are_known,
     sites_of_datasets_are_known,
+    data_classes_are_the_programmes_own,
     datasets_are_classed,
+    assurance_schemes_are_sound,
+    assurances_name_declared_grades,
     gpu_classes_are_known,
     share_tree_is_not_too_deep,
     shares_take_jobs_at_the_leaves,

@@ -10,6 +10,13 @@ from collections.abc import Iterator, Mapping
 import yaml
 from msgspec import Struct
 
+from dure.intake.assurances import (
+    assurance_scheme_document,
+    assurances_document,
+    read_assurance_schemes,
+    read_assurances,
+)
+from dure.intake.datasets import data_class_document, dataset_document, read_data_classes, read_datasets
 from dure.intake.documents import read_yaml
 from dure.intake.fields import (
     COUNTRY,
@@ -26,13 +33,12 @@ from dure.intake.fields import (
     matching,
     memory,
     name,
-    title,
+    titles,
     whole_number,
 )
 from dure.intake.fractions import fractions_document, mig_names, mig_offered, parts_offered
 from dure.intake.nation_checks import check_nation
 from dure.intake.reservations import read_reservations, reservation_document
-from dure.model.datasets import DataClass, Dataset, Purpose
 from dure.model.fleet import (
     ANY_PART,
     MOST_GPUS_PER_NODE,
@@ -58,13 +64,22 @@ MOST_CPUS = 4_096
 LARGEST_WEIGHT = 1_000_000
 LARGEST_EXCHANGE_MILLI = 1_000_000
 
-_SECTIONS = ("gpu_classes", "timing", "sites", "organisations", "shares", "datasets", "reservations")
-_SITE = ("name", "title", "country", "owner", "engine", "nodes")
+_SECTIONS = (
+    "gpu_classes",
+    "timing",
+    "assurance_schemes",
+    "sites",
+    "organisations",
+    "shares",
+    "data_classes",
+    "datasets",
+    "reservations",
+)
+_SITE = ("name", "title", "country", "owner", "engine", "assurances", "nodes")
 _NODES = ("name", "count", "gpus", "cpus", "memory", "topology")
 _TOPOLOGY = ("domain", "rack", "block", "spare")
 _ORGANISATION = ("name", "kind", "country", "parent_country", "title", "projects")
 _SHARE = ("name", "guarantee", "lend", "limit", "reclaim_per_hour", "weight", "children")
-_DATASET = ("name", "owner", "classes", "jurisdiction", "purposes", "sites", "readers", "paths")
 _GPU_CLASS = ("exchange", "half_life", "fractions", "mig")
 _TIMING = (
     "protected",
@@ -102,8 +117,10 @@ def nation_from_document(document: object) -> Nation:
         sites=entry.optional("sites", _sites, ()),
         organisations=entry.optional("organisations", _organisations, ()),
         shares=tuple(share.in_order_of(classes) for share in shares),
-        datasets=entry.optional("datasets", _datasets, ()),
+        datasets=entry.optional("datasets", read_datasets, ()),
         reservations=entry.optional("reservations", read_reservations, ()),
+        data_classes=entry.optional("data_classes", read_data_classes, ()),
+        assurance_schemes=entry.optional("assurance_schemes", read_assurance_schemes, ()),
     )
     problems.extend(check_nation(nation, with_amounts=not problems.found))
     problems.raise_if_any()
@@ -120,10 +137,12 @@ def nation_to_document(nation: Nation) -> Document:
     sections: Document = {
         "gpu_classes": {each.name: _gpu_class_document(each) for each in nation.gpu_classes},
         "timing": _timing_document(nation.timing),
+        "assurance_schemes": [assurance_scheme_document(each) for each in nation.assurance_schemes],
         "sites": [_site_document(each) for each in nation.sites],
         "organisations": [_organisation_document(each) for each in nation.organisations],
         "shares": _share_documents(nation.shares),
-        "datasets": [_dataset_document(each) for each in nation.datasets],
+        "data_classes": [data_class_document(each) for each in nation.data_classes],
+        "datasets": [dataset_document(each) for each in nation.datasets],
         "reservations": [reservation_document(each) for each in nation.reservations],
     }
     return _without_empty(sections)
@@ -192,15 +211,16 @@ def _sites(problems: Problems, field: str, value: object) -> tuple[Site, ...]:
 
 def _site(problems: Problems, field: str, value: object) -> Site:
     entry = Entry(problems, field, value, _SITE)
-    titles = entry.optional("title", _titles, ("", ""))
+    title_ko, title_en = entry.optional("title", titles, ("", ""))
     return Site(
         name=entry.required("name", name, "give the site a name", ""),
         country=entry.required("country", _COUNTRY, "add its country, like KR", ""),
         owner=entry.required("owner", name, "add the organisation that owns it", ""),
         nodes=entry.optional("nodes", _node_groups, ()),
         engine=entry.optional("engine", choice(Engine), Engine.LOCAL),
-        title_ko=titles[0],
-        title_en=titles[1],
+        title_ko=title_ko,
+        title_en=title_en,
+        assurances=entry.optional("assurances", read_assurances, ()),
     )
 
 
@@ -256,18 +276,13 @@ def _gpus_of_a_node(problems: Problems, field: str, value: object) -> tuple[str,
     return request.gpu_class, gpus
 
 
-def _titles(problems: Problems, field: str, value: object) -> tuple[str, str]:
-    entry = Entry(problems, field, value, ("ko", "en"))
-    return entry.optional("ko", title, ""), entry.optional("en", title, "")
-
-
 def _organisations(problems: Problems, field: str, value: object) -> tuple[Organisation, ...]:
     return tuple(listing(problems, field, value, _organisation, MOST_ITEMS))
 
 
 def _organisation(problems: Problems, field: str, value: object) -> Organisation:
     entry = Entry(problems, field, value, _ORGANISATION)
-    titles = entry.optional("title", _titles, ("", ""))
+    title_ko, title_en = entry.optional("title", titles, ("", ""))
     country = entry.required("country", _COUNTRY, "add where it is established, like KR", "")
     return Organisation(
         name=entry.required("name", name, "give the organisation a name", ""),
@@ -275,8 +290,8 @@ def _organisation(problems: Problems, field: str, value: object) -> Organisation
         country=country,
         parent_country=entry.optional("parent_country", _COUNTRY, country),
         projects=entry.optional("projects", _names, ()),
-        title_ko=titles[0],
-        title_en=titles[1],
+        title_ko=title_ko,
+        title_en=title_en,
     )
 
 
@@ -348,51 +363,6 @@ def _amounts(problems: Problems, field: str, value: object) -> dict[str, int]:
     return {each: gpu_count(problems, inside(field, each), count) for each, count in amounts.items()}
 
 
-def _datasets(problems: Problems, field: str, value: object) -> tuple[Dataset, ...]:
-    return tuple(listing(problems, field, value, _dataset, MOST_ITEMS))
-
-
-def _dataset(problems: Problems, field: str, value: object) -> Dataset:
-    entry = Entry(problems, field, value, _DATASET)
-    return Dataset(
-        name=entry.required("name", name, "give the dataset a name", ""),
-        owner=entry.required("owner", name, "add the organisation that owns it", ""),
-        classes=entry.required("classes", _data_classes, "add what the law calls it, like [public]", ()),
-        jurisdiction=entry.required("jurisdiction", _COUNTRY, "add whose law it is under, like KR", ""),
-        purposes=entry.required("purposes", _purposes, "add what it may be used for, like [research]", ()),
-        sites=entry.required("sites", _names, "add the sites that hold a copy", ()),
-        readers=entry.optional("readers", _readers, ()),
-        paths=entry.optional("paths", _paths, {}),
-    )
-
-
-def _data_classes(problems: Problems, field: str, value: object) -> tuple[DataClass, ...]:
-    return tuple(listing(problems, field, value, choice(DataClass), MOST_ITEMS))
-
-
-def _purposes(problems: Problems, field: str, value: object) -> tuple[Purpose, ...]:
-    return tuple(listing(problems, field, value, choice(Purpose), MOST_ITEMS))
-
-
-def _readers(problems: Problems, field: str, value: object) -> tuple[str, ...]:
-    return tuple(listing(problems, field, value, _reader, MOST_ITEMS))
-
-
-def _reader(problems: Problems, field: str, value: object) -> str:
-    return "*" if value == "*" else name(problems, field, value)
-
-
-def _paths(problems: Problems, field: str, value: object) -> dict[str, str]:
-    return {each: _path(problems, inside(field, each), path) for each, path in mapping(problems, field, value).items()}
-
-
-def _path(problems: Problems, field: str, value: object) -> str:
-    if not isinstance(value, str) or not value.startswith("/") or not value.isprintable():
-        problems.add(field, value, "must be an absolute path", "start it with /")
-        return ""
-    return value
-
-
 _COUNTRY = matching(COUNTRY, "must be a country of two capital letters, like KR")
 _CLASS_NAME = matching(GPU_CLASS, "must be a GPU class: letters, digits, '.', '_' or '-', at most 32, a letter first")
 _UP_TO_A_DAY = duration(0, DAY_MS, "at most a day")
@@ -428,6 +398,7 @@ def _site_document(site: Site) -> Document:
             "country": site.country,
             "owner": site.owner,
             "engine": site.engine.value,
+            "assurances": assurances_document(site.assurances),
             "nodes": [_node_group_document(each) for each in site.nodes],
         }
     )
@@ -489,21 +460,6 @@ def _share_document(share: Share) -> Document:
 
 def _gpus_by_class(amounts: Mapping[str, int], unsaid: int) -> Document:
     return {each: _thousandths(milli) for each, milli in amounts.items() if milli != unsaid}
-
-
-def _dataset_document(dataset: Dataset) -> Document:
-    return _without_empty(
-        {
-            "name": dataset.name,
-            "owner": dataset.owner,
-            "classes": [str(each) for each in dataset.classes],
-            "jurisdiction": dataset.jurisdiction,
-            "purposes": [each.value for each in dataset.purposes],
-            "sites": list(dataset.sites),
-            "readers": list(dataset.readers),
-            "paths": dict(dataset.paths),
-        }
-    )
 
 
 def _without_empty(document: Document) -> Document:

@@ -1,0 +1,134 @@
+"""Agreements as people read them: the terms, where they stand, what they wait for, and how they were used."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from msgspec import Struct
+
+from dure.model.agreements import Agreement, AgreementMove, AgreementState, Terms
+from dure.model.datasets import PURPOSE_WORDING, Purpose, Wording
+from dure.model.units import HOUR_MS, WHOLE_GPU_MILLI
+from dure.reports.usage import Attempt
+from dure.reports.viewer import Viewer
+
+
+class AgreementLine(Struct, frozen=True, kw_only=True):
+    """One agreement. Between the same two organisations there may be many."""
+
+    id: str
+    state: AgreementState
+    in_force: bool
+    """Jobs may be run on it now."""
+    version: int
+    offered_by: str
+    """Who offered the latest terms; the other side answers."""
+    needs_approval: bool
+    approved: bool
+    terms: Terms
+    note: str
+    """Where it stands and what comes next, as an English phrase."""
+
+
+class AgreementsReport(Struct, frozen=True, kw_only=True):
+    """The agreements that the viewer may know of, in the order in which they were first offered."""
+
+    at_ms: int
+    agreements: tuple[AgreementLine, ...]
+
+
+class PurposeLine(Struct, frozen=True, kw_only=True):
+    """A purpose of the closed vocabulary, and what it means where it stands in an agreement."""
+
+    purpose: Purpose
+    wording: Wording
+
+
+class AgreementUse(Struct, frozen=True, kw_only=True):
+    """What was computed on an agreement so far."""
+
+    jobs: int
+    running: int
+    """Attempts among theirs that run now."""
+    gpu_hours: float
+    last_ms: int | None
+    """When an attempt on it last began; None when none did."""
+
+
+class AgreementReport(Struct, frozen=True, kw_only=True):
+    """All about one agreement."""
+
+    line: AgreementLine
+    purposes: tuple[PurposeLine, ...]
+    history: tuple[AgreementMove, ...]
+    use: AgreementUse
+
+
+def may_see(viewer: Viewer, agreement: Agreement) -> bool:
+    """The parties see an agreement, and whoever audits the programme; to all others it does not exist."""
+    if viewer.project:
+        return False
+    parties = (agreement.terms.provider, agreement.terms.recipient)
+    return viewer.sees_everything or (bool(viewer.organisation) and viewer.organisation in parties)
+
+
+def agreements_report(agreements: Iterable[Agreement], viewer: Viewer, now_ms: int) -> AgreementsReport:
+    """The agreements that this viewer may know of."""
+    lines = tuple(agreement_line(each, now_ms) for each in agreements if may_see(viewer, each))
+    return AgreementsReport(at_ms=now_ms, agreements=lines)
+
+
+def agreement_report(
+    agreement: Agreement, jobs: Collection[str], attempts: Iterable[Attempt], now_ms: int
+) -> AgreementReport:
+    """One agreement with its history and use. `jobs` ran on it; an array's tasks are found by their array."""
+    return AgreementReport(
+        line=agreement_line(agreement, now_ms),
+        purposes=tuple(PurposeLine(purpose=each, wording=PURPOSE_WORDING[each]) for each in agreement.terms.purposes),
+        history=agreement.history,
+        use=_use(frozenset(jobs), attempts, now_ms),
+    )
+
+
+def agreement_line(agreement: Agreement, now_ms: int) -> AgreementLine:
+    """One agreement as a line."""
+    return AgreementLine(
+        id=agreement.id,
+        state=agreement.state,
+        in_force=agreement.is_in_force(now_ms),
+        version=agreement.version,
+        offered_by=agreement.offered_by,
+        needs_approval=agreement.needs_approval,
+        approved=agreement.approved,
+        terms=agreement.terms,
+        note=_note(agreement, now_ms),
+    )
+
+
+def _note(agreement: Agreement, now_ms: int) -> str:
+    """Where it stands and what comes next."""
+    terms = agreement.terms
+    if agreement.state in (AgreementState.OFFERED, AgreementState.NEGOTIATING):
+        other = terms.recipient if agreement.offered_by == terms.provider else terms.provider
+        return f"{other} has to answer version {agreement.version}"
+    if agreement.state is not AgreementState.AGREED:
+        return agreement.state.value
+    if now_ms >= terms.until_ms:
+        return "expired"
+    if agreement.needs_approval and not agreement.approved:
+        return "agreed; two people of the programme have to approve it"
+    return "agreed; begins later" if now_ms < terms.from_ms else "in force"
+
+
+def _use(jobs: frozenset[str], attempts: Iterable[Attempt], now_ms: int) -> AgreementUse:
+    running = used = 0
+    last_ms: int | None = None
+    for attempt in attempts:
+        if attempt.job.partition("_")[0] not in jobs:
+            continue
+        ended_ms = now_ms if attempt.ended_at_ms is None else attempt.ended_at_ms
+        running += attempt.ended_at_ms is None
+        used += attempt.gpus_milli * max(0, ended_ms - attempt.started_at_ms)
+        last_ms = max(last_ms or 0, attempt.started_at_ms)
+    hours = round(used / (WHOLE_GPU_MILLI * HOUR_MS), 6)
+    return AgreementUse(jobs=len(jobs), running=running, gpu_hours=hours, last_ms=last_ms)
