@@ -8,8 +8,18 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.control.builders import NATION
+from tests.control.builders import NATION as SMALL_NATION
 from tests.control.server import ServerProcess, running_server
+
+NATION = (
+    SMALL_NATION.replace("shares:", "  - {name: kaist, kind: university, country: KR}\nshares:")
+    + """
+datasets:
+  - {name: swordfish, owner: ministry, classes: [personal], jurisdiction: KR, purposes: [research], sites: [daejeon]}
+  - {name: weather-maps, owner: ministry, classes: [public], jurisdiction: KR, purposes: [research], sites: [daejeon],
+     readers: ["*"]}
+"""
+)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,8 @@ import httpx
 
 from dure.api.table import OPERATIONS
 from dure.intake.nationfile import nation_from_yaml
-from tests.control.builders import NATION
+
+from .conftest import NATION
 
 YAML = {"Content-Type": "application/yaml"}
 

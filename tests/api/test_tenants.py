@@ -20,6 +20,17 @@ from tests.control.server import ServerProcess
 WITH_IDS = [operation for operation in OPERATIONS if "{" in operation.path and operation.permission is not None]
 PUBLIC = {"j", "gpus", "nodes", "share", "organisation", "state", "visible"}
 MARK = "swordfish"
+YAML = "application/yaml"
+OFFER = f"""
+provider: ministry
+recipient: kaist
+datasets: [{MARK}]
+purposes: [research]
+operations: [compute]
+sites: [daejeon]
+from: 2027-01-01T00:00Z
+until: 2099-01-01T00:00Z
+"""
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 NUMBERS = count()
 
@@ -38,12 +49,15 @@ def secrets(server: ServerProcess) -> Iterator[dict[str, str]]:
             until(lambda: ministry.get(f"/v1/jobs/{job}/log").text == f"{MARK}\n")
             headers = {"Content-Type": "application/octet-stream"}
             ministry.put(f"/v1/projects/weather/secrets/{MARK}", content=MARK, headers=headers).raise_for_status()
+            agreement = operator.post("/v1/agreements", content=OFFER, headers={"Content-Type": YAML}).json()
             yield {
                 "job": job,
                 "token": issued["card"]["id"],
                 "account": account["id"],
                 "project": "weather",
                 "name": MARK,
+                "agreement": agreement["agreement"],
+                "dataset": MARK,
             }
             assert state(ministry, job) == "running", "somebody stopped the ministry's job"
             assert ministry.get("/v1/whoami").json()["token"] == issued["card"]["id"]
@@ -106,6 +120,7 @@ def test_listings_show_of_others_only_what_the_queue_shows(
             "/v1/lending",
             "/",
             "/v1/nation",
+            "/v1/agreements",
         ):
             assert MARK not in http.get(path).text, path
 

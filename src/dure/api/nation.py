@@ -13,11 +13,13 @@ from dure.control.requests import Answer, ApplyNation
 from dure.intake.nationfile import nation_from_yaml, write_nation
 from dure.intake.refusals import BadInput, Refusal
 from dure.model.nation import Nation
+from dure.reports.datasets import visible_nation
 
 
 async def show(platform: Platform, call: Call) -> Nation | Response:
-    """The declared state; as a nation file for those who accept YAML."""
-    declared = platform.nation()
+    """The declared state; as a nation file for those who accept YAML. Others' data is left out."""
+    agreements = platform.control.memory.register.agreements.values()
+    declared = visible_nation(platform.nation(), agreements, call.caller.viewer)
     if YAML in call.request.headers.get("accept", ""):
         return Response(write_nation(declared), media_type=YAML)
     return declared
