@@ -50,7 +50,17 @@ def secrets(server: ServerProcess) -> Iterator[dict[str, str]]:
             headers = {"Content-Type": "application/octet-stream"}
             ministry.put(f"/v1/projects/weather/secrets/{MARK}", content=MARK, headers=headers).raise_for_status()
             agreement = operator.post("/v1/agreements", content=OFFER, headers={"Content-Type": YAML}).json()
+            until(lambda: state(ministry, job) == "running")
+            done = submit(ministry, name="done", project="weather", gpus=0, cpus=1)
+            until(lambda: state(ministry, done) == "succeeded")
+            model = "/v1/models/ministry/rain/versions"
+            ministry.post(model, json={"jobs": [done], "code": MARK}).raise_for_status()
+            incident = ministry.post(f"{model}/1/incidents", json={"kind": "other", "reference": MARK})
             yield {
+                "organisation": "ministry",
+                "model": "rain",
+                "version": "1",
+                "task": incident.json()["tasks"][0],
                 "job": job,
                 "token": issued["card"]["id"],
                 "account": account["id"],
@@ -121,6 +131,8 @@ def test_listings_show_of_others_only_what_the_queue_shows(
             "/",
             "/v1/nation",
             "/v1/agreements",
+            "/v1/models",
+            "/v1/tasks",
         ):
             assert MARK not in http.get(path).text, path
 

@@ -29,6 +29,11 @@ STATUS: dict[NotDoneCode, int] = {
     NotDoneCode.AGREEMENT_NOT_OPEN: 409,
     NotDoneCode.TERMS_HAVE_CHANGED: 409,
     NotDoneCode.PARTIES_ARE_FIXED: 409,
+    NotDoneCode.UNKNOWN_MODEL: 404,
+    NotDoneCode.JOB_NOT_OVER: 409,
+    NotDoneCode.MODEL_WITHDRAWN: 409,
+    NotDoneCode.GATE_NOT_PASSED: 409,
+    NotDoneCode.UNKNOWN_TASK: 404,
 }
 
 

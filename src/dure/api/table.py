@@ -8,6 +8,7 @@ from typing import Any
 from dure.api import access, agreements, batches, fleet, jobs, nation, outputs, provider_sign_in, records, signing_in
 from dure.api.bodies import FORM, JSON, LINES, OCTETS, SCRIPT, YAML
 from dure.api.jobs import EVENT_STREAM
+from dure.api.model_operations import MODEL_OPERATIONS
 from dure.api.openapi import openapi_document
 from dure.api.operations import Call, Operation, Parameter
 from dure.api.platform import Health, Platform
@@ -312,6 +313,7 @@ OPERATIONS: tuple[Operation, ...] = (
         parameters=(DRY_RUN,),
         answer=NationStands,
     ),
+    *MODEL_OPERATIONS,
     Operation(
         method="GET",
         path="/v1/agreements",

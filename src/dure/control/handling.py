@@ -16,6 +16,8 @@ from dure.control.oversight.agreement_requests import (
     OfferAgreement,
 )
 from dure.control.oversight.agreements import handle_agreement
+from dure.control.oversight.model_requests import ModelRequest
+from dure.control.oversight.models import handle_model_request
 from dure.control.requests import (
     AddAccount,
     ApplyNation,
@@ -73,6 +75,8 @@ def handle(request: Request, memory: Memory, draft: Draft) -> Reply:
             return _store_secret(request, memory, draft)
         case OfferAgreement() | CounterAgreement() | AcceptAgreement() | DeclineAgreement() | EndAgreement():
             return handle_agreement(request, draft)
+        case _ if isinstance(request, ModelRequest):
+            return handle_model_request(request, memory, draft)
         case _:
             assert_never(request)
 

@@ -9,6 +9,7 @@ from msgspec import Struct
 from dure.control.access import Caller, Grant, Permission, Role
 from dure.control.accounts import AccountKind, AccountLine
 from dure.control.oversight.agreement_requests import AgreementRequest, AgreementStands
+from dure.control.oversight.model_requests import ModelRequest, ModelStands
 from dure.control.tokens import TokenCard, TokenKind
 from dure.intake.refusals import Refusal
 from dure.model.jobs import ArrayRange, JobSpec, JobState
@@ -158,6 +159,7 @@ Request = (
     | AccessRequest
     | StoreSecret
     | AgreementRequest
+    | ModelRequest
 )
 
 
@@ -246,6 +248,11 @@ class NotDoneCode(StrEnum):
     AGREEMENT_NOT_OPEN = "agreement-not-open"
     TERMS_HAVE_CHANGED = "terms-have-changed"
     PARTIES_ARE_FIXED = "parties-are-fixed"
+    UNKNOWN_MODEL = "unknown-model"
+    JOB_NOT_OVER = "job-is-not-over"
+    MODEL_WITHDRAWN = "model-withdrawn"
+    GATE_NOT_PASSED = "gate-not-passed"
+    UNKNOWN_TASK = "unknown-task"
 
 
 class NotDone(Struct, frozen=True, kw_only=True):
@@ -266,6 +273,7 @@ Answer = (
     | NationStands
     | Done
     | AgreementStands
+    | ModelStands
 )
 Reply = Answer | Refusal | NotDone
 """An answer, or the reason why there is none."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import assert_never
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from dure.governance.models import ModelRegister
 from dure.model.agreements import NEXT_STATES, Agreement, AgreementMove, AgreementState, Condition
 from dure.model.events import JobSubmitted
+from dure.model.model_events import ModelEvent
 from dure.model.oversight import (
     AgreementAccepted,
     AgreementDeclined,
@@ -41,11 +44,15 @@ class Register(Struct):
     proposals_made: int = 0
     policies: tuple[tuple[str, str], ...] = ()
     """The programme's own rules: texts by file name."""
+    models: ModelRegister = msgspec.field(default_factory=ModelRegister)
     version: int = 0
     """Grows with whatever may change what is allowed."""
 
     def apply(self, event: OversightEvent) -> None:
         """Change the state as the event says."""
+        if isinstance(event, ModelEvent):
+            self.models.apply(event)
+            return
         match event:
             case AgreementOffered():
                 self._offer(event)

@@ -44,6 +44,7 @@ from dure.model.jobs import (
     Retry,
     Within,
 )
+from dure.model.model_versions import MODEL_NAME, Precision
 from dure.model.units import DAY_MS, LONGEST_DURATION_MS, SECOND_MS, WHOLE_GPU_MILLI, format_duration
 
 MOST_NODES = 100_000
@@ -338,6 +339,7 @@ def _data(problems: Problems, field: str, value: object) -> tuple[str, ...]:
 
 
 _JOB = matching(_JOB_ID, "must be the id of a job, like j12 or j12_0")
+_MODEL = matching(MODEL_NAME, "must be lower-case letters, digits, '.', '_' and '-', at most 63")
 _NODE_COUNT = whole_number(1, MOST_NODES)
 _RETRIES = whole_number(0, MOST_RETRIES)
 _BACKOFF = duration(0, DAY_MS, "at most a day")
@@ -369,6 +371,8 @@ _READERS: dict[str, tuple[str, Reader[Any]]] = {
     "depends": ("depends", _depends),
     "data": ("data", _data),
     "sandbox": ("sandbox", flag),
+    "trains": ("trains", _MODEL),
+    "precision": ("precision", choice(Precision)),
     "not_before": ("not_before_ms", moment),
     "not_after": ("not_after_ms", moment),
     "deadline": ("deadline_ms", moment),

@@ -95,7 +95,9 @@ def accept_job(
     return _event(submission, choices, by=by, job_id=job_id, at_ms=at_ms, commitment=commitment)
 
 
-UNJUDGED_FIELDS = frozenset({"name", "command", "script", "setup", "workdir", "env", "secrets", "sandbox"})
+UNJUDGED_FIELDS = frozenset(
+    {"name", "command", "script", "setup", "workdir", "env", "secrets", "sandbox", "trains", "precision"}
+)
 """What a job runs, and how, is nobody's business here; secrets are asked about elsewhere."""
 JUDGED_FIELDS = tuple(field for field in JobSpec.__struct_fields__ if field not in UNJUDGED_FIELDS)
 _judged = attrgetter(*JUDGED_FIELDS)

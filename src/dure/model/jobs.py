@@ -7,6 +7,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from dure.model.datasets import Purpose
+from dure.model.model_versions import Precision
 
 DEFAULT_TIME_MS = 3_600_000
 HIGHEST_PRIORITY = 100
@@ -104,6 +105,10 @@ class JobSpec(Struct, frozen=True, kw_only=True):
     data: tuple[str, ...] = ()
     sandbox: bool = False
     """It runs without network and sees only its data and its own folders, as jobs on restricted data always do."""
+    trains: str = ""
+    """The model of its organisation that it trains."""
+    precision: Precision | None = None
+    """The number format of most of the training's operations."""
     not_before_ms: int = 0
     """It starts at this moment (since the epoch) or later; 0 for no such bound, as below."""
     not_after_ms: int = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dure.model.agreements import Terms
 from dure.model.event import Event
+from dure.model.model_events import ModelEvent
 from dure.model.proposals import ProposedChange
 from dure.model.stop_orders import StopOrder
 
@@ -83,4 +84,5 @@ OversightEvent = (
     | ChangeProposed
     | ChangeApproved
     | ChangeWithdrawn
+    | ModelEvent
 )
