@@ -78,8 +78,17 @@ class _Standing:
         entries = CounterMetricFamily("dure_ledger_entries", "Entries in the ledger.")
         entries.add_metric((), health.entries)
         yield entries
+        yield from self._finality()
         working = {(status,): int(health.status == status) for status in ("ok", "halted", "failing")}
         yield _gauge("dure_health", "1 for the platform's present health.", ("status",), working)
+
+    def _finality(self) -> Iterable[Metric]:
+        found = self._platform.finality()
+        if found is None:
+            return
+        yield _gauge("dure_ledger_final_entries", "Entries that enough witnesses cosigned.", (), {(): found.size})
+        missing = {(name,): 1 for name, _ in found.problems}
+        yield _gauge("dure_witness_missing", "1 for a witness that did not cosign the newest.", ("witness",), missing)
 
     def _jobs(self) -> Metric:
         states = Counter(card.state.value for card in self._platform.world.jobs.values())

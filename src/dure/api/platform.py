@@ -47,6 +47,7 @@ from dure.world.world import World
 
 if TYPE_CHECKING:
     from dure.api.provider_sign_in import ProviderSignIn
+    from dure.ledger.cosigning import Cosigning, Finality
 
 LENDING_SHOWN_MS = 29 * DAY_MS
 """How far back the lender's ledger on the page goes: today and the 29 days before."""
@@ -89,12 +90,14 @@ class Platform:
         self.settings = settings or IdentitySettings()
         self.provider_sign_in: ProviderSignIn | None = None
         """Set when the identity file names a provider."""
+        self.cosigning: Cosigning | None = None
+        """Set when a witnesses file was given."""
         self.passwords = Passwords()
         self.backoff = Backoff()
         self.admission = Admission(loop.control, clock, sessions, self.settings.limits)
         self.expectations = expectations
         self.metrics = Metrics()
-        self.tiles = Tiles(lambda: loop.control.ledger)
+        self.tiles = Tiles(lambda: loop.control.ledger, self.finality)
 
     @property
     def world(self) -> World:
@@ -211,12 +214,27 @@ class Platform:
         """Every attempt there was, oldest first. May be called from any thread."""
         return (_ATTEMPT.decode(row) for _, row in self.control.ledger.rows("attempts"))
 
+    def finality(self) -> Finality | None:
+        """How far witnesses made the ledger final; None when it has none."""
+        return None if self.cosigning is None else self.cosigning.finality
+
     def ledger(self) -> LedgerReport:
-        """The ledger's size and last checkpoint."""
+        """The ledger's size, its last checkpoint, and how far it is final."""
         last = self.control.ledger.latest_checkpoint()
         if last is None:
             return ledger_report(self.control.ledger.size, 0, b"", None, "")
-        return ledger_report(self.control.ledger.size, last.size, last.root, last.at_ms, last.note)
+        report = ledger_report(self.control.ledger.size, last.size, last.root, last.at_ms, last.note)
+        found = self.finality()
+        if found is None:
+            return report
+        return replace(
+            report,
+            quorum=found.quorum,
+            witnesses=found.witnesses,
+            final_entries=found.size,
+            cosigned_by=found.cosigned_by,
+            not_cosigned_by=tuple(name for name, _ in found.problems),
+        )
 
     def ledger_entries(self, start: int, limit: int) -> LedgerEntries:
         """Entries from a position on."""

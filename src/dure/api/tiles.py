@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dure.ledger.contract import Ledger
+from dure.ledger.cosigning import Finality
 from dure.ledger.large import is_large, logged
 from dure.ledger.rows import LedgerRows
 from dure.ledger.tiles import ENTRIES, Tile, is_in, pack_entries, pack_hashes
@@ -13,16 +14,18 @@ from dure.ledger.tiles import ENTRIES, Tile, is_in, pack_entries, pack_hashes
 class Tiles:
     """Tiles of a ledger that is being appended to. May be asked from any thread."""
 
-    def __init__(self, ledger: Callable[[], Ledger]) -> None:
+    def __init__(self, ledger: Callable[[], Ledger], finality: Callable[[], Finality | None]) -> None:
         self._ledger = ledger
+        self._finality = finality
         self._rows = LedgerRows(ledger())
-        self.final_note: Callable[[], str] = lambda: ""
-        """The last checkpoint that enough witnesses cosigned; empty when there is none."""
 
     def checkpoint(self) -> str:
-        """The checkpoint that these tiles are for; empty before the first."""
+        """The last final checkpoint if there is one, else the newest; empty before the first."""
+        finality = self._finality()
+        if finality is not None and finality.note:
+            return finality.note
         latest = self._ledger().latest_checkpoint()
-        return self.final_note() or (latest.note if latest else "")
+        return latest.note if latest else ""
 
     def tile(self, tile: Tile) -> bytes | None:
         """What is in a tile; None when the signed log does not have all of it."""

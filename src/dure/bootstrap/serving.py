@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -32,6 +33,7 @@ from dure.bootstrap.state import (
     prepare_state,
     write_private,
 )
+from dure.bootstrap.witnessing import collecting, make_cosigning, read_witnesses_file
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
     from dure.executors.engines_file import EngineSite
     from dure.identity.settings import IdentitySettings
     from dure.ledger.contract import Ledger
+    from dure.ledger.cosigning import Cosigning
+    from dure.ledger.witnesses import Witnesses
 
 SHUTDOWN_S = 3
 """How long open connections may take to end when the platform stops."""
@@ -84,6 +88,7 @@ def serve(
     identity: Path | None = None,
     wire: Wire | None = None,
     log_format: str = "text",
+    witnesses_file: Path | None = None,
 ) -> int:
     """Run the platform until it is told to stop (SIGINT, SIGTERM). Returns the exit code.
 
@@ -103,6 +108,7 @@ def serve(
             prepare_state(state)
             location = locate_ledger(state, database)
             engine_sites = read_engines(engines_file)
+            witnesses = read_witnesses_file(witnesses_file)
             prepare_compilation()
             snapshots = SnapshotTaker(state, database, 0)
             stand_by = StandBy(listener, entrance.wire, snapshots)
@@ -119,6 +125,7 @@ def serve(
                     say_ready,
                     max(began, stand_by.until),
                     compiling,
+                    witnesses,
                 )
     except StartError as error:
         sys.stderr.write(f"Error: {error}\n")
@@ -171,6 +178,7 @@ def _serve(
     on_ready: Callable[[Ready], None],
     began: float,
     compiling: subprocess.Popen[bytes] | None,
+    witnesses: Witnesses | None,
 ) -> None:
     import uvloop
 
@@ -191,7 +199,8 @@ def _serve(
     url = f"{entrance.wire.scheme}://{name_of(listener)}"
     platform.provider_sign_in = _make_provider_sign_in(entrance.settings, url, clock)
     snapshots = SnapshotTaker(state, database, control.replayed_from)
-    loop.after_commit = snapshots.consider
+    platform.cosigning = make_cosigning(ledger, witnesses, state)
+    loop.after_commit = partial(_after_commit, snapshots, platform.cosigning)
     calm_garbage_collection()
 
     def say_ready() -> None:
@@ -203,6 +212,7 @@ def _serve(
         with (
             _preparing(expectations, compiling),
             keeping_accounts(engine_sites, control),
+            collecting(platform.cosigning),
             asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
         ):
             runner.run(server.serve(sockets=[listener]))
@@ -211,6 +221,12 @@ def _serve(
         platform.passwords.close()
         expectations.close()
         engines.close(kill_jobs)
+
+
+def _after_commit(snapshots: SnapshotTaker, cosigning: Cosigning | None, position: int) -> None:
+    snapshots.consider(position)
+    if cosigning is not None:
+        cosigning.wake()
 
 
 def _make_provider_sign_in(settings: IdentitySettings, url: str, clock: SystemClock) -> ProviderSignIn | None:

@@ -6,16 +6,18 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from dure.cli.log_source import with_witnesses
 from dure.cli.options import as_json, with_database
 
 if TYPE_CHECKING:
     from dure.ledger.contract import StoredLog
     from dure.ledger.note import VerifierKey
     from dure.ledger.verify import Verdict
+    from dure.reports.ledger import LedgerReport
 
 KEY_FILE = "ledger.pub"
 PAGE = 1_000
@@ -40,6 +42,7 @@ def ledger() -> None:
     "--remote", is_flag=True, help="Fetch entries and checkpoint from the server instead of reading its files."
 )
 @click.option("--tiles", metavar="PLACE", help="Folder or address of a published log (C2SP tlog-tiles) to verify.")
+@with_witnesses
 @as_json
 def verify(
     state: str,
@@ -48,6 +51,7 @@ def verify(
     held: tuple[str, ...],
     remote: bool,
     tiles: str | None,
+    witnesses_file: str | None,
     json_wanted: bool,
 ) -> None:
     """Recompute the ledger from its entries and compare it with every signed checkpoint.
@@ -57,15 +61,51 @@ def verify(
     """
     key = load_key(Path(key_file) if key_file else Path(state) / KEY_FILE)
     notes = [_held_note(name) for name in held]
+    final = _final(witnesses_file, key, _published_note(Path(state), remote, tiles)) if witnesses_file else None
+    if final and final.note:
+        notes.append(final.note)
     if tiles:
         verdict, seconds = _verify_tiles(tiles, key, notes)
     else:
         verdict, seconds = _verify_remote(key, notes) if remote else _verify_stored(Path(state), database, key, notes)
     if json_wanted:
-        _print_verdict_json(verdict, key, seconds)
+        _print_verdict_json(verdict, key, seconds, final)
     else:
-        _print_verdict(verdict, key, seconds)
-    sys.exit(0 if verdict.is_sound else 1)
+        _print_verdict(verdict, key, seconds, final)
+    sys.exit(0 if verdict.is_sound and (final is None or final.note) else 1)
+
+
+class _Final(NamedTuple):
+    """What witnesses say of a log: a checkpoint with enough cosignatures, or an empty one and why there is none."""
+
+    note: str
+    message: str
+    size: int = 0
+    cosigned_by: tuple[str, ...] = ()
+
+
+def _published_note(state: Path, remote: bool, tiles: str | None) -> str | None:
+    """The checkpoint that may have cosignatures."""
+    from dure.cli.log_source import fetched_tiles, opened_tiles
+    from dure.ledger.witnesses import cosigned_checkpoint
+
+    if tiles:
+        return opened_tiles(tiles).checkpoint
+    return fetched_tiles().checkpoint if remote else cosigned_checkpoint(state)
+
+
+def _final(witnesses_file: str, key: VerifierKey, note: str | None) -> _Final:
+    from dure.cli.log_source import read_witnesses_file
+    from dure.ledger.note import NoteError
+
+    witnesses = read_witnesses_file(witnesses_file)
+    if note is None:
+        return _Final("", f"there is no cosigned checkpoint, and {witnesses.quorum} witnesses are needed")
+    try:
+        size, names = witnesses.final(note, key)
+    except NoteError as error:
+        return _Final("", str(error))
+    return _Final(note, f"{size:,} entries, cosigned by {', '.join(names)} ({witnesses.quorum} needed)", size, names)
 
 
 def load_key(path: Path) -> VerifierKey:
@@ -162,12 +202,16 @@ class FetchedLog:
         return iter(())
 
 
-def _print_verdict(verdict: Verdict, key: VerifierKey, seconds: float) -> None:
+def _print_verdict(verdict: Verdict, key: VerifierKey, seconds: float, final: _Final | None) -> None:
     rate = verdict.size / seconds if seconds > 0 else 0.0
     click.echo(f"entries      {verdict.size:,}")
     click.echo(f"root         {verdict.root.hex()}")
     click.echo(f"checkpoints  {verdict.checkpoints:,} fit, signed by {key.name}")
+    if final is not None:
+        click.echo(f"final        {final.message if final.note else 'no'}")
     click.echo(f"speed        {rate:,.0f} entries/s")
+    if final is not None and not final.note:
+        click.echo(f"The ledger is NOT final: {final.message}.")
     if verdict.is_sound:
         click.echo("The ledger is sound: every entry is under a valid checkpoint.")
         return
@@ -182,7 +226,7 @@ def _span(first: int | None, last: int | None) -> str:
     return f"entry {first}" if first == last else f"between entries {first} and {last}"
 
 
-def _print_verdict_json(verdict: Verdict, key: VerifierKey, seconds: float) -> None:
+def _print_verdict_json(verdict: Verdict, key: VerifierKey, seconds: float, final: _Final | None) -> None:
     import json
 
     import msgspec
@@ -196,6 +240,8 @@ def _print_verdict_json(verdict: Verdict, key: VerifierKey, seconds: float) -> N
         "entries_per_s": round(verdict.size / seconds) if seconds > 0 else 0,
         "faults": msgspec.to_builtins(verdict.faults),
     }
+    if final is not None:
+        document |= {"final_entries": final.size, "cosigned_by": final.cosigned_by}
     click.echo(json.dumps(document))
 
 
@@ -224,6 +270,17 @@ def show(start: int | None, limit: int, json_wanted: bool) -> None:
         return
     entries = msgspec.json.decode(body, type=LedgerEntries).entries
     print_table(SHOW_HEADINGS, [_entry_row(entry.position, bytes(entry.body)) for entry in entries])
+    report = msgspec.json.decode(server.get("/v1/ledger/checkpoint"), type=LedgerReport)
+    if report.quorum:
+        click.echo(f"\n{_finality_line(report)}")
+
+
+def _finality_line(report: LedgerReport) -> str:
+    if not report.final_entries:
+        return f"Nothing is final yet: {report.quorum} of {report.witnesses} witnesses must cosign."
+    names = ", ".join(report.cosigned_by)
+    who = f"{len(report.cosigned_by)} of {report.witnesses} witnesses ({report.quorum} needed)"
+    return f"Final: {report.final_entries:,} entries, cosigned by {who}: {names}"
 
 
 def _entry_row(position: int, body: bytes) -> tuple[str, ...]:

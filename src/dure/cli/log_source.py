@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dure.ledger.note import VerifierKey
     from dure.ledger.tiled import TiledLog
     from dure.ledger.tree import HashRows
+    from dure.ledger.witnesses import Witnesses
 
 LOG = "/v1/ledger/log"
 KEY_FILE = "ledger.pub"
@@ -53,6 +54,23 @@ def with_key(command: Command) -> Command:
     return click.option("--key", "key_file", metavar="FILE", help=text)(command)
 
 
+def with_witnesses(command: Command) -> Command:
+    """Add `--witnesses`, which demands their cosignatures."""
+    text = "Witnesses file: demand a checkpoint that enough of them cosigned."
+    return click.option("--witnesses", "witnesses_file", metavar="FILE", help=text)(command)
+
+
+def read_witnesses_file(file: str) -> Witnesses:
+    """The witnesses in a file. Raises `BadInput`."""
+    from dure.cli.errors import BadInput
+    from dure.ledger.witnesses import WitnessesError, read_witnesses
+
+    try:
+        return read_witnesses(Path(file))
+    except (WitnessesError, OSError) as error:
+        raise BadInput(str(error)) from None
+
+
 def log_key(key_file: str | None, state: str) -> VerifierKey:
     """The log's public key. Raises `BadInput`."""
     from dure.cli.ledger import load_key
@@ -61,18 +79,21 @@ def log_key(key_file: str | None, state: str) -> VerifierKey:
 
 
 @contextmanager
-def opened_source(state: str, database: str | None, remote: bool, tiles: str | None) -> Iterator[Source]:
-    """The log that the options mean. Raises `BadInput`."""
+def opened_source(state: str, database: str | None, remote: bool, tiles: str | None, at_least: int) -> Iterator[Source]:
+    """The log that the options mean, under its last final checkpoint, or its newest if that has too few entries.
+
+    Raises `BadInput`.
+    """
     from dure.cli.errors import BadInput
     from dure.ledger.contract import LedgerError
 
     try:
         if tiles or remote:
-            log = opened_tiles(tiles) if tiles else fetched_tiles()
+            log = opened_tiles(tiles) if tiles else fetched_tiles(at_least)
             yield Source(log.checkpoint, log, log.entry)
             return
         with opened_stored(Path(state), database) as stored:
-            yield _stored_source(stored, Path(state))
+            yield _stored_source(stored, Path(state), at_least)
     except LedgerError as error:
         raise BadInput(str(error)) from None
 
@@ -105,31 +126,46 @@ def opened_tiles(place: str) -> TiledLog:
         raise BadInput(str(error)) from None
 
 
-def fetched_tiles() -> TiledLog:
-    """The server's log, as the tiles that it hands out. Raises `BadInput`."""
+def fetched_tiles(at_least: int = 0) -> TiledLog:
+    """The server's log, as the tiles that it hands out, with at least so many entries if it has them.
+
+    Raises `BadInput`.
+    """
+    import msgspec
+
     from dure.cli.client import connect
     from dure.cli.errors import BadInput
     from dure.ledger.contract import LedgerError
     from dure.ledger.tiled import TiledLog
+    from dure.reports.ledger import LedgerReport
 
     server = connect()
     try:
-        return TiledLog(lambda path: server.find(f"{LOG}/{path}"), server.url + LOG)
+        log = TiledLog(lambda path: server.find(f"{LOG}/{path}"), server.url + LOG)
+        if log.size >= at_least:
+            return log
+        newest = msgspec.json.decode(server.get("/v1/ledger/checkpoint"), type=LedgerReport).note
+        return TiledLog(lambda path: server.find(f"{LOG}/{path}"), server.url + LOG, newest)
     except (FileNotFoundError, LedgerError) as error:
         raise BadInput(str(error)) from None
 
 
-def _stored_source(log: StoredLog, state: Path) -> Source:
+def _stored_source(log: StoredLog, state: Path, at_least: int) -> Source:
     from dure.cli.errors import BadInput
     from dure.ledger.note import parse_tree_head, split_note
     from dure.ledger.tree import LeafRows
+    from dure.ledger.witnesses import cosigned_checkpoint
 
-    notes = log.checkpoints()
-    if not notes:
+    newest = log.checkpoints()[-1:]
+    if not newest:
         raise BadInput(f"the ledger of {state} has no entries yet, so there is nothing to prove")
-    size = parse_tree_head(split_note(notes[-1])[0]).size
+    note = cosigned_checkpoint(state) or newest[0]
+    size = parse_tree_head(split_note(note)[0]).size
+    if size < at_least:
+        note = newest[0]
+        size = parse_tree_head(split_note(note)[0]).size
 
     def entry(position: int) -> bytes:
         return next((body for batch in log.entries(position) for _, body in batch), b"")
 
-    return Source(notes[-1], LeafRows(list(log.leaf_hashes(size))), entry)
+    return Source(note, LeafRows(list(log.leaf_hashes(size))), entry)

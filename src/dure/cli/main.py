@@ -24,6 +24,7 @@ from dure.cli import (
     serve,
     sites,
     twin,
+    witness,
 )
 
 ledger.ledger.add_command(reconcile.reconcile)
@@ -35,7 +36,7 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "Sharing": (sites.sites, fleet.nodes, fleet.shares, fleet.usage, lending.lending),
     "Data": (agreement.agreement,),
     "Models": (model.model, model.tasks),
-    "Proof": (ledger.ledger,),
+    "Proof": (ledger.ledger, witness.witness),
     "Planning": (twin.twin,),
     "Identity": (identity.login, identity.logout, identity.whoami),
     "Operation": (

@@ -8,7 +8,15 @@ from typing import NoReturn
 
 import click
 
-from dure.cli.log_source import log_key, opened_source, opened_stored, with_key, with_log_source
+from dure.cli.log_source import (
+    log_key,
+    opened_source,
+    opened_stored,
+    read_witnesses_file,
+    with_key,
+    with_log_source,
+    with_witnesses,
+)
 from dure.cli.options import as_json, with_database
 
 
@@ -30,11 +38,12 @@ def export(folder: str, state: str, database: str | None, key_file: str | None, 
     from dure.cli.tables import print_json
     from dure.ledger.contract import LedgerError
     from dure.ledger.publishing import publish
+    from dure.ledger.witnesses import cosigned_checkpoint
 
     key = log_key(key_file, state)
     try:
         with opened_stored(Path(state), database) as log:
-            published = publish(log, key, Path(folder), None)
+            published = publish(log, key, Path(folder), cosigned_checkpoint(Path(state)))
     except LedgerError as error:
         raise BadInput(str(error)) from None
     except OSError as error:
@@ -64,7 +73,7 @@ def prove(
 
     key = log_key(key_file, state)
     try:
-        with opened_source(state, database, remote, tiles) as source:
+        with opened_source(state, database, remote, tiles, entry + 1) as source:
             size = open_checkpoint(source.note, key).size
             if entry >= size:
                 raise BadInput(f"entry {entry} is not under the last checkpoint, which is of {size} entries")
@@ -84,7 +93,8 @@ def prove(
 @click.option("--entry", "entry_file", metavar="FILE", help="The entry itself.  [default: what the proof has in it]")
 @click.option("--state", metavar="FOLDER", envvar="DURE_STATE", default=".dure", help="Folder with ledger.pub.")
 @with_key
-def check(proof: str, entry_file: str | None, state: str, key_file: str | None) -> None:
+@with_witnesses
+def check(proof: str, entry_file: str | None, state: str, key_file: str | None, witnesses_file: str | None) -> None:
     """Check a PROOF file offline: is its entry in the ledger that this key signs for?
 
     Prints the entry. Exit code 1, and the entry's number, if it is not proven.
@@ -94,16 +104,21 @@ def check(proof: str, entry_file: str | None, state: str, key_file: str | None) 
 
     key = log_key(key_file, state)
     text = read_document(proof).decode()
+    witnesses = read_witnesses_file(witnesses_file) if witnesses_file else None
+    demanded = (witnesses.keys, witnesses.quorum) if witnesses else ()
     try:
         body = Path(entry_file).read_bytes() if entry_file else TlogProof.parse(text).extra
         if body is None:
             raise ProofError("the proof holds no entry; name the entry's file with --entry")
-        proven = verify_proof(text, body, key)
+        proven = verify_proof(text, body, key, *demanded)
     except (ProofError, OSError) as error:
         click.echo(f"NOT proven: {error}")
         sys.exit(1)
     click.echo(body.decode(errors="replace"))
-    click.echo(f"Entry {proven.index} is in the ledger {proven.head.origin} of {proven.head.size:,} entries.", err=True)
+    seen = f", cosigned by {', '.join(proven.witnesses)}" if proven.witnesses else ""
+    click.echo(
+        f"Entry {proven.index} is in the ledger {proven.head.origin} of {proven.head.size:,} entries{seen}.", err=True
+    )
 
 
 @click.command()
@@ -124,7 +139,7 @@ def consistent(
     key = log_key(key_file, state)
     try:
         old = open_checkpoint(read_document(checkpoint).decode(), key)
-        with opened_source(state, database, remote, tiles) as source:
+        with opened_source(state, database, remote, tiles, old.size) as source:
             new = open_checkpoint(source.note, key)
             if old.size > new.size:
                 _not_consistent(f"the ledger has {new.size} entries, and the checkpoint was signed for {old.size}")

@@ -27,6 +27,12 @@ from dure.cli.options import with_database
     envvar="DURE_IDENTITY",
     help="Identity file: provider, roles, lives of tokens, limits.",
 )
+@click.option(
+    "--witnesses",
+    metavar="FILE",
+    envvar="DURE_WITNESSES",
+    help="Witnesses file: who cosigns the ledger, and how many must.",
+)
 @click.option("--tls-cert", metavar="FILE", help="Certificate (PEM), for TLS.")
 @click.option("--tls-key", metavar="FILE", help="Private key of the certificate (PEM).")
 @click.option("--trust-proxy", metavar="ADDRESS", default="", help="Reverse proxy that does TLS and tells who asks.")
@@ -42,6 +48,7 @@ def up(
     database: str | None,
     engines: str | None,
     identity: str | None,
+    witnesses: str | None,
     tls_cert: str | None,
     tls_key: str | None,
     trust_proxy: str,
@@ -78,6 +85,7 @@ def up(
         identity=Path(identity) if identity else None,
         wire=wire,
         log_format=log_format,
+        witnesses_file=Path(witnesses) if witnesses else None,
     )
     sys.exit(code)
 

@@ -21,7 +21,9 @@ from dure.ledger.note import (
     is_signed,
     key_id,
     key_text,
+    parse_private_key,
     parse_verifier_key,
+    private_key_text,
     split_note,
 )
 
@@ -64,6 +66,24 @@ class WitnessSigner:
         check_name(name)
         self._private = Ed25519PrivateKey.from_private_bytes(seed)
         self.verifier = WitnessKey(name, self._private.public_key().public_bytes_raw())
+
+    @classmethod
+    def generate(cls, name: str) -> WitnessSigner:
+        """A new key from the system's randomness."""
+        return cls(name, Ed25519PrivateKey.generate().private_bytes_raw())
+
+    @classmethod
+    def parse(cls, text: str) -> WitnessSigner:
+        """From what `to_text` gave. Raises `NoteError`, whose message never repeats the key."""
+        signer = cls(*parse_private_key(text, COSIGNATURE_V1))
+        if text.strip() != signer.to_text():
+            raise NoteError(f"the private key of {signer.verifier.name} has an id that does not belong to it")
+        return signer
+
+    def to_text(self) -> str:
+        """The private key as it is kept. Keep it secret."""
+        seed = self._private.private_bytes_raw()
+        return private_key_text(self.verifier.name, COSIGNATURE_V1, self.verifier.id, seed)
 
     def cosign(self, text: str, at_s: int) -> NoteSignature:
         """The signature line over a checkpoint's text, made at `at_s` seconds since 1970."""

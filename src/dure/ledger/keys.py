@@ -8,9 +8,14 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
+from dure.ledger.cosignature import WitnessSigner
 from dure.ledger.note import NoteError, Signer, VerifierKey
+
+Key = TypeVar("Key")
 
 PRIVATE_MODE = 0o600
 PUBLIC_MODE = 0o644
@@ -30,13 +35,7 @@ def load_or_create_signer(path: Path, name: str) -> Signer:
 
 def load_signer(path: Path) -> Signer:
     """The signer in a private key file. Raises `FileNotFoundError` or `KeyFileError`."""
-    mode = stat.S_IMODE(path.stat().st_mode)
-    if mode & 0o077:
-        raise KeyFileError(f"{path} can be read by other users (mode {mode:o}). Run: chmod 600 {path}")
-    try:
-        signer = Signer.parse(path.read_text(encoding="utf-8"))
-    except (NoteError, UnicodeDecodeError) as error:
-        raise KeyFileError(f"{path} does not hold a ledger key ({error}). Restore it from your backup.") from None
+    signer = _load_private(path, Signer.parse, "a ledger key")
     _write_once(public_path(path), f"{signer.verifier}\n", PUBLIC_MODE)
     return signer
 
@@ -56,12 +55,36 @@ def create_signer(path: Path, name: str) -> Signer:
     return signer
 
 
+def create_witness_signer(path: Path, name: str) -> WitnessSigner:
+    """A witness's new key, kept in `path` and `path` with the suffix `.pub`. Raises `KeyFileError` if it exists."""
+    signer = WitnessSigner.generate(name)
+    if not _write_once(path, f"{signer.to_text()}\n", PRIVATE_MODE):
+        raise KeyFileError(f"{path} exists already. Whoever trusts this witness trusts that key; keep it.")
+    _write_once(public_path(path), f"{signer.verifier}\n", PUBLIC_MODE)
+    return signer
+
+
+def load_witness_signer(path: Path) -> WitnessSigner:
+    """A witness's key. Raises `FileNotFoundError` or `KeyFileError`."""
+    return _load_private(path, WitnessSigner.parse, "a witness's key")
+
+
 def load_verifier_key(path: Path) -> VerifierKey:
     """The verifier key in a public key file. Raises `FileNotFoundError` or `KeyFileError`."""
     try:
         return VerifierKey.parse(path.read_text(encoding="utf-8"))
     except (NoteError, UnicodeDecodeError) as error:
         raise KeyFileError(f"{path} does not hold a verifier key ({error}).") from None
+
+
+def _load_private(path: Path, parse: Callable[[str], Key], kind: str) -> Key:
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077:
+        raise KeyFileError(f"{path} can be read by other users (mode {mode:o}). Run: chmod 600 {path}")
+    try:
+        return parse(path.read_text(encoding="utf-8"))
+    except (NoteError, UnicodeDecodeError) as error:
+        raise KeyFileError(f"{path} does not hold {kind} ({error}). Restore it from your backup.") from None
 
 
 def public_path(private_path: Path) -> Path:

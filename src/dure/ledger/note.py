@@ -83,9 +83,7 @@ class Signer:
     @classmethod
     def parse(cls, text: str) -> Signer:
         """From what `to_text` gave. Raises `NoteError`, whose message never repeats the key."""
-        if not text.startswith(_PRIVATE_KEY_MARK):
-            raise NoteError(f"a private key starts with {_PRIVATE_KEY_MARK}")
-        signer = cls(*_parse_key(text.removeprefix(_PRIVATE_KEY_MARK).strip(), "private key", ED25519))
+        signer = cls(*parse_private_key(text, ED25519))
         if text.strip() != signer.to_text():
             raise NoteError(f"the private key of {signer.name} has an id that does not belong to it")
         return signer
@@ -97,7 +95,7 @@ class Signer:
 
     def to_text(self) -> str:
         """The private key in the form Go's note package uses. Keep it secret."""
-        return f"{_PRIVATE_KEY_MARK}{self.name}+{self.verifier.id.hex()}+{to_base64(ED25519 + self._seed())}"
+        return private_key_text(self.name, ED25519, self.verifier.id, self._seed())
 
     def sign(self, text: str) -> str:
         """A note over `text`, which must end in a newline."""
@@ -213,6 +211,18 @@ def parse_verifier_key(text: str, algorithm: bytes) -> tuple[str, bytes]:
     if text.strip() != key_text(name, algorithm, public):
         raise NoteError(f"the verifier key of {name} has an id that does not belong to it: was a character changed?")
     return name, public
+
+
+def private_key_text(name: str, algorithm: bytes, id_: bytes, seed: bytes) -> str:
+    """A private key in the form Go's note package uses. Keep it secret."""
+    return f"{_PRIVATE_KEY_MARK}{name}+{id_.hex()}+{to_base64(algorithm + seed)}"
+
+
+def parse_private_key(text: str, algorithm: bytes) -> tuple[str, bytes]:
+    """Name and seed from `private_key_text`; whoever calls checks the id. Raises `NoteError`, never with the key."""
+    if not text.startswith(_PRIVATE_KEY_MARK):
+        raise NoteError(f"a private key starts with {_PRIVATE_KEY_MARK}")
+    return _parse_key(text.removeprefix(_PRIVATE_KEY_MARK).strip(), "private key", algorithm)
 
 
 def _parse_key(text: str, kind: str, algorithm: bytes) -> tuple[str, bytes]:

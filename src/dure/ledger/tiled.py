@@ -38,10 +38,11 @@ HTTP_TIMEOUT_S = 30.0
 class TiledLog:
     """A log in tiles, as of its checkpoint."""
 
-    def __init__(self, fetch: Fetch, where: str) -> None:
+    def __init__(self, fetch: Fetch, where: str, newer: str = "") -> None:
+        """The log that lies at a place; as of a `newer` checkpoint than the one there, if its tiles are there too."""
         self._fetch = fetch
         self.where = where
-        note = fetch(CHECKPOINT)
+        note = newer.encode() or fetch(CHECKPOINT)
         if note is None:
             raise FileNotFoundError(f"there is no log at {where}: it has no file {CHECKPOINT}")
         self.checkpoint = note.decode(errors="replace")

@@ -18,6 +18,15 @@ class LedgerReport(Struct, frozen=True, kw_only=True):
     at_ms: int | None
     key_name: str
     note: str
+    quorum: int = 0
+    """Witnesses that must cosign a checkpoint to make it final; 0 for a ledger without witnesses."""
+    witnesses: int = 0
+    final_entries: int = 0
+    """Entries under the last final checkpoint."""
+    cosigned_by: tuple[str, ...] = ()
+    """Who cosigned that one."""
+    not_cosigned_by: tuple[str, ...] = ()
+    """Who did not cosign the newest, when it was asked last."""
 
 
 class LedgerEntry(Struct, frozen=True, kw_only=True):
