@@ -22,6 +22,7 @@ SUBMITTERS = {Role.OPERATOR, Role.ADMINISTRATOR, Role.MEMBER}
 AUDITORS = {Role.OPERATOR, Role.AUDITOR, Role.STEWARD}
 ADMINISTRATORS = {Role.OPERATOR, Role.ADMINISTRATOR}
 OPERATORS = {Role.OPERATOR}
+GOVERNORS = {Role.OPERATOR, Role.STEWARD}
 NEEDS_NO_TOKEN: set[Role] = set()
 PARTIES = {Role.OPERATOR, Role.STEWARD, Role.ADMINISTRATOR}
 
@@ -75,6 +76,12 @@ WHO_MAY: dict[tuple[str, str], set[Role]] = {
     ("GET", "/v1/ledger/log/checkpoint"): EVERYBODY,
     ("GET", "/v1/ledger/log/tile/{tile:path}"): AUDITORS,
     ("GET", "/v1/ledger/log/large/{number:path}"): AUDITORS,
+    ("POST", "/v1/stop-orders"): GOVERNORS,
+    ("GET", "/v1/stop-orders"): AUDITORS,
+    ("POST", "/v1/proposals"): GOVERNORS,
+    ("GET", "/v1/proposals"): AUDITORS,
+    ("POST", "/v1/proposals/{proposal}/approve"): GOVERNORS,
+    ("POST", "/v1/proposals/{proposal}/withdraw"): GOVERNORS,
     ("POST", "/v1/tokens"): ADMINISTRATORS,
     ("GET", "/v1/tokens"): ADMINISTRATORS,
     ("DELETE", "/v1/tokens/{token}"): ADMINISTRATORS,

@@ -34,6 +34,11 @@ STATUS: dict[NotDoneCode, int] = {
     NotDoneCode.MODEL_WITHDRAWN: 409,
     NotDoneCode.GATE_NOT_PASSED: 409,
     NotDoneCode.UNKNOWN_TASK: 404,
+    NotDoneCode.BAD_STOP_ORDER: 422,
+    NotDoneCode.NEEDS_ACCOUNT: 403,
+    NotDoneCode.OWN_PROPOSAL: 403,
+    NotDoneCode.UNKNOWN_PROPOSAL: 404,
+    NotDoneCode.CANNOT_BE_PROPOSED: 409,
 }
 
 

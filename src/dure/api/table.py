@@ -5,7 +5,19 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import Any
 
-from dure.api import access, agreements, batches, fleet, jobs, nation, outputs, provider_sign_in, records, signing_in
+from dure.api import (
+    access,
+    agreements,
+    batches,
+    fleet,
+    jobs,
+    nation,
+    outputs,
+    oversight,
+    provider_sign_in,
+    records,
+    signing_in,
+)
 from dure.api.bodies import FORM, JSON, LINES, OCTETS, SCRIPT, YAML
 from dure.api.jobs import EVENT_STREAM
 from dure.api.model_operations import MODEL_OPERATIONS
@@ -15,6 +27,7 @@ from dure.api.platform import Health, Platform
 from dure.control.access import Permission
 from dure.control.accounts import AccountLine
 from dure.control.oversight.agreement_requests import AgreementStands
+from dure.control.oversight.requests import ProposalStands, StopOrderStands
 from dure.control.preview import Preview
 from dure.control.requests import (
     Done,
@@ -36,7 +49,8 @@ from dure.reports.shares import SharesReport
 from dure.reports.usage import UsageReport
 
 READ, AUDIT, SUBMIT = Permission.READ, Permission.AUDIT, Permission.SUBMIT
-ADMINISTER, OPERATE, AGREE = Permission.ADMINISTER, Permission.OPERATE, Permission.AGREE
+ADMINISTER, OPERATE = Permission.ADMINISTER, Permission.OPERATE
+AGREE, GOVERN = Permission.AGREE, Permission.GOVERN
 
 JOB_BODIES = {YAML: None, JSON: dict[str, Any], SCRIPT: None}
 PROJECT = Parameter(name="project", description="Project of the job when the document names none.")
@@ -426,6 +440,58 @@ OPERATIONS: tuple[Operation, ...] = (
         handler=records.log_large,
         summary="Read a large entry of the ledger",
         answer_media_type=OCTETS,
+    ),
+    Operation(
+        method="POST",
+        path="/v1/stop-orders",
+        permission=GOVERN,
+        handler=oversight.issue_stop_order,
+        summary="Stop a use of data",
+        bodies={JSON: oversight.WantedStopOrder},
+        answer=StopOrderStands,
+        status=201,
+    ),
+    Operation(
+        method="GET",
+        path="/v1/stop-orders",
+        permission=AUDIT,
+        handler=oversight.stop_orders,
+        summary="List the stop orders that hold",
+        answer=oversight.StopOrdersReport,
+    ),
+    Operation(
+        method="POST",
+        path="/v1/proposals",
+        permission=GOVERN,
+        handler=oversight.propose,
+        summary="Propose a change that takes two people",
+        bodies={JSON: oversight.WantedChange},
+        answer=ProposalStands,
+        status=201,
+    ),
+    Operation(
+        method="GET",
+        path="/v1/proposals",
+        permission=AUDIT,
+        handler=oversight.proposals,
+        summary="List the changes that wait for a second person",
+        answer=oversight.ProposalsReport,
+    ),
+    Operation(
+        method="POST",
+        path="/v1/proposals/{proposal}/approve",
+        permission=GOVERN,
+        handler=oversight.approve,
+        summary="Approve what somebody else proposed",
+        answer=ProposalStands,
+    ),
+    Operation(
+        method="POST",
+        path="/v1/proposals/{proposal}/withdraw",
+        permission=GOVERN,
+        handler=oversight.withdraw,
+        summary="Take a proposal back, or turn it down",
+        answer=ProposalStands,
     ),
     Operation(
         method="POST",

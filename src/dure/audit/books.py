@@ -29,6 +29,7 @@ from dure.model.events import (
     SecretStored,
     SiteContact,
     SiteContactChanged,
+    SitesChanged,
     TokenIssued,
     TokenRevoked,
 )
@@ -54,6 +55,8 @@ class Books:
                 page.jobs[event.job] = Entry(submitted=event, share=share.name if share else ROOT)
             case CancelRequested():
                 self._cancel(event)
+            case SitesChanged():
+                self._change_sites(event)
             case Planned():
                 for decision in event.plan.decisions:
                     page.enter(decision, event.plan.at_ms)
@@ -149,6 +152,12 @@ class Books:
         """What runs on a node is lost, or must leave, even if the node is back before anyone has decided."""
         for job in self._page.holders.get(node, ()):
             self._page.jobs[job] = replace(self._page.jobs[job], **marks)
+
+    def _change_sites(self, event: SitesChanged) -> None:
+        jobs = self._page.jobs
+        for job, submitted in event.changed((job, entry.submitted) for job, entry in jobs.items()):
+            jobs[job] = replace(jobs[job], submitted=submitted)
+        self._turn_over(self._page.nation)
 
     def _turn_over(self, nation: Nation) -> None:
         """A new declaration: open claims are given up, everything else is charged under the new tree."""

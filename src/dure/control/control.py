@@ -20,6 +20,7 @@ from dure.control.history import History
 from dure.control.launching import Launching, engine_of
 from dure.control.memory import Memory, RandomStreams
 from dure.control.orders import Seen, StopOrder
+from dure.control.oversight.redeciding import redecide
 from dure.control.ports import Ledger, Started
 from dure.control.requests import Request
 from dure.control.submission import remember_answers
@@ -116,10 +117,12 @@ class Control:
         # 1. What engines saw has happened already, so it comes before what people want.
         for seen in sorted(observations, key=lambda each: each.what.at_ms):
             self._take_in(seen, draft)
-        # 2. Each request sees the effects of those before it.
+        # 2. Each request sees the effects of those before it, and so do jobs that may not go on because of it.
         remember_answers(requests, memory)
+        redecide(memory, draft)
         for request in requests:
-            draft.answers.append(handle(request, self.memory, draft))
+            draft.answers.append(handle(request, memory, draft))
+            redecide(memory, draft)
         # 3. Held jobs whose time has come, or will never come.
         self._release(draft)
         # 4. Nodes that failed too often, and those that were set aside long enough.

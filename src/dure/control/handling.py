@@ -18,6 +18,9 @@ from dure.control.oversight.agreement_requests import (
 from dure.control.oversight.agreements import handle_agreement
 from dure.control.oversight.model_requests import ModelRequest
 from dure.control.oversight.models import handle_model_request
+from dure.control.oversight.proposals import approve, propose, withdraw
+from dure.control.oversight.requests import ApproveChange, IssueStopOrder, ProposeChange, WithdrawChange
+from dure.control.oversight.stop_orders import issue_stop_order
 from dure.control.requests import (
     AddAccount,
     ApplyNation,
@@ -77,6 +80,14 @@ def handle(request: Request, memory: Memory, draft: Draft) -> Reply:
             return handle_agreement(request, draft)
         case _ if isinstance(request, ModelRequest):
             return handle_model_request(request, memory, draft)
+        case IssueStopOrder():
+            return issue_stop_order(request, draft)
+        case ProposeChange():
+            return propose(request, memory, draft)
+        case ApproveChange():
+            return approve(request, memory, draft)
+        case WithdrawChange():
+            return withdraw(request, draft)
         case _:
             assert_never(request)
 

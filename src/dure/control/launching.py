@@ -62,7 +62,7 @@ class Launching:
             case Stop() if card.state.is_final:
                 return None  # A replica that waited for GPUs and is not wanted any more: no engine knows of it.
             case Stop():
-                return stop(world, card, decision.grace_ms)
+                return stop(world, card, grace_within(card, decision.grace_ms))
             case Claim():
                 return None
             case _:
@@ -114,6 +114,11 @@ class Launching:
 def stop(world: World, card: JobCard, grace_ms: int) -> StopOrder:
     """Terminate the job's running attempt."""
     return StopOrder(engine=engine_of(world, card), attempt_id=attempt_id(card.job, card.attempt), grace_ms=grace_ms)
+
+
+def grace_within(card: JobCard, grace_ms: int) -> int:
+    """How long a job may take to end. Of a stop order's limit half is left, for processes that have to be killed."""
+    return min(grace_ms, card.gone_within_ms // 2) if card.gone_within_ms else grace_ms
 
 
 def engine_of(world: World, card: JobCard) -> EngineAddress:

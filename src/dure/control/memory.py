@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 
 from msgspec import Struct
 
@@ -17,6 +17,7 @@ from dure.model.events import JobSubmitted
 from dure.policy import PolicyInForce, PolicySet
 
 MOST_LIKENESSES = 10_000
+NEVER_MS = 1 << 62
 
 
 class RandomStreams(Struct, frozen=True, kw_only=True):
@@ -50,16 +51,31 @@ class Memory:
         self.accounts = Accounts(ledger.rows("accounts"))
         self.kept_answers: dict[str, bytes] = {}
         """Bodies of `requests` rows that this step asks about, or that are not durable yet."""
-        self.accepted: dict[Hashable, JobSubmitted] = {}
-        """A job of each likeness that was accepted under this nation."""
         self._policy_set = policy_set
-        self.bind_nation()
+        self._all_were_asked = False
+        """After a start all are asked again, for the shipped rules may be others than before."""
+        self._bind(history.latest_ms)
 
-    def bind_nation(self) -> None:
-        """Have intake and policy judge by the nation as it is now."""
-        self.nation_index = NationIndex(self.world.nation)
-        self.policy = PolicyInForce(self._policy_set, self.world.nation)
-        self.accepted = {}
+    def bind_policy(self, now_ms: int) -> bool:
+        """Have intake and policy judge by what is known now; True when that is not what it was the last time."""
+        is_the_same = self._nation is self.world.nation and self._version == self.register.version
+        if self._all_were_asked and is_the_same and now_ms < self._until_ms:
+            return False
+        self._bind(now_ms)
+        self._all_were_asked = True
+        return True
+
+    def _bind(self, now_ms: int) -> None:
+        self._nation, self._version = self.world.nation, self.register.version
+        self.nation_index = NationIndex(self._nation)
+        self.policy = PolicyInForce(self.policy_set_with(self.register.policies), self._nation)
+        self._until_ms = NEVER_MS
+        self.accepted: dict[Hashable, JobSubmitted] = {}
+        """A job of each likeness that was accepted under these facts."""
+
+    def policy_set_with(self, policies: Sequence[tuple[str, str]]) -> PolicySet:
+        """The shipped rules with these of the programme's own. Raises `PolicyError` when they cannot be used."""
+        return self._policy_set.with_own(policies)
 
     def remember_accepted(self, alike: Hashable, event: JobSubmitted) -> None:
         """Jobs like this one are accepted as it was, until the nation changes."""

@@ -28,7 +28,6 @@ def apply_nation(request: ApplyNation, memory: Memory, draft: Draft) -> NationSt
     stands = _standing(settled, draft.world, draft.now_ms, applied=True)
     if stands.changes:
         draft.record(NationApplied(at_ms=draft.now_ms, by=request.caller.id, nation=settled))
-        memory.bind_nation()
     return stands
 
 

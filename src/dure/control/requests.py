@@ -10,6 +10,7 @@ from dure.control.access import Caller, Grant, Permission, Role
 from dure.control.accounts import AccountKind, AccountLine
 from dure.control.oversight.agreement_requests import AgreementRequest, AgreementStands
 from dure.control.oversight.model_requests import ModelRequest, ModelStands
+from dure.control.oversight.requests import OversightAnswer, OversightRequest
 from dure.control.tokens import TokenCard, TokenKind
 from dure.intake.refusals import Refusal
 from dure.model.jobs import ArrayRange, JobSpec, JobState
@@ -149,18 +150,8 @@ class StoreSecret(Struct, frozen=True, kw_only=True):
 
 
 AccessRequest = IssueToken | OpenSession | SignIn | RevokeToken | AddAccount | RemoveAccount
-Request = (
-    SubmitJob
-    | SubmitJobs
-    | CancelJob
-    | ApplyNation
-    | ChangeNode
-    | ChangeContact
-    | AccessRequest
-    | StoreSecret
-    | AgreementRequest
-    | ModelRequest
-)
+FleetRequest = SubmitJob | SubmitJobs | CancelJob | ApplyNation | ChangeNode | ChangeContact
+Request = FleetRequest | AccessRequest | StoreSecret | AgreementRequest | ModelRequest | OversightRequest
 
 
 class Submitted(Struct, frozen=True, kw_only=True):
@@ -253,6 +244,11 @@ class NotDoneCode(StrEnum):
     MODEL_WITHDRAWN = "model-withdrawn"
     GATE_NOT_PASSED = "gate-not-passed"
     UNKNOWN_TASK = "unknown-task"
+    BAD_STOP_ORDER = "bad-stop-order"
+    NEEDS_ACCOUNT = "needs-an-account"
+    OWN_PROPOSAL = "own-proposal"
+    UNKNOWN_PROPOSAL = "unknown-proposal"
+    CANNOT_BE_PROPOSED = "cannot-be-proposed"
 
 
 class NotDone(Struct, frozen=True, kw_only=True):
@@ -274,6 +270,7 @@ Answer = (
     | Done
     | AgreementStands
     | ModelStands
+    | OversightAnswer
 )
 Reply = Answer | Refusal | NotDone
 """An answer, or the reason why there is none."""

@@ -7,10 +7,11 @@ Its canonical bytes are JSON with sorted keys and integers only; the bytes that 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 
 import msgspec
+from msgspec.structs import replace
 
 from dure.model.event import Event
 from dure.model.jobs import ArrayRange, Outcome, Replicas
@@ -86,11 +87,31 @@ class TooLate(StrEnum):
 
 
 class CancelRequested(Event, frozen=True, kw_only=True, omit_defaults=True, tag="cancel-requested"):
-    """Someone wants a job gone. The platform itself wants it when the job is too late for a date of its own."""
+    """Someone wants a job gone. The platform itself does when it is too late for a date, or no longer allowed."""
 
     job: str
     by: str
     too_late: TooLate | None = None
+    rules: tuple[str, ...] = ()
+    """The rules of policy that forbid what they allowed before."""
+    stop_orders: tuple[str, ...] = ()
+    within_ms: int = 0
+    """How soon the stop orders want it gone; 0 for what stops as any cancelled job does."""
+
+
+class SitesChanged(Event, frozen=True, kw_only=True, omit_defaults=True, tag="sites-changed"):
+    """Policy lets jobs that are not over run at other sites than before.
+
+    It judges jobs of one project, purpose and data alike, so each case names these three and the sites.
+    """
+
+    cases: tuple[tuple[str, str, tuple[str, ...], tuple[str, ...]], ...]
+
+    def changed(self, jobs: Iterable[tuple[str, JobSubmitted]]) -> list[tuple[str, JobSubmitted]]:
+        """Those of these jobs that it is about, as if they had been submitted with these sites."""
+        sites_of = {(project, purpose, data): sites for project, purpose, data, sites in self.cases}
+        found = ((job, asked, sites_of.get((asked.project, asked.purpose, asked.data))) for job, asked in jobs)
+        return [(job, replace(asked, sites=sites)) for job, asked, sites in found if sites is not None]
 
 
 class JobReleased(Event, frozen=True, kw_only=True, omit_defaults=True, tag="job-released"):
@@ -233,6 +254,7 @@ FleetEvent = (
     | JobSubmitted
     | AccessRefused
     | CancelRequested
+    | SitesChanged
     | JobReleased
     | Planned
     | AttemptStarted

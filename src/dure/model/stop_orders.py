@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from dure.model.fleet import Site
+from dure.model.organisations import Organisation
+
 
 class StopOrder(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An order as it was issued. What runs against it is over `within_ms` after it was issued."""
@@ -21,3 +24,11 @@ class StopOrder(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Where the recipient is established, where its ultimate parent is, or where the site is; empty for everywhere."""
     dataset: str = ""
     """Data whose use stops; empty for every dataset."""
+
+    def hits(self, recipient: Organisation, site: Site, dataset: str) -> bool:
+        """True when the order stops this organisation's use of a dataset at this site."""
+        return (
+            self.recipient in ("", recipient.name)
+            and self.country in ("", recipient.country, recipient.parent_country, site.country)
+            and self.dataset in ("", dataset)
+        )

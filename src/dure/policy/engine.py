@@ -39,7 +39,8 @@ class PolicySet:
     """
 
     def __init__(self, schema: str, policies: Mapping[str, str]) -> None:
-        texts = dict(sorted(policies.items()))
+        self._texts = texts = dict(sorted(policies.items()))
+        self._schema_text = schema
         try:
             self._schema = cedarpy.Schema.from_str(schema)
         except ValueError as error:
@@ -51,6 +52,15 @@ class PolicySet:
         if problems:
             raise PolicyError("\n".join(problems))
         self._policies = cedarpy.PolicySet.from_str("\n".join(texts.values()))
+
+    def with_own(self, policies: Sequence[tuple[str, str]]) -> PolicySet:
+        """These rules and a programme's own, whose files have names of their own. Raises `PolicyError`."""
+        if not policies:
+            return self
+        taken = [f"{file}: this name is taken by a shipped file" for file, _ in policies if file in self._texts]
+        if taken:
+            raise PolicyError("\n".join(taken))
+        return PolicySet(self._schema_text, self._texts | dict(policies))
 
     def rule(self, rule_id: str) -> Rule | None:
         """The rule with this id."""

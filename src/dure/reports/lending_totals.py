@@ -24,6 +24,7 @@ from dure.model.events import (
     Planned,
     SiteContact,
     SiteContactChanged,
+    SitesChanged,
 )
 from dure.model.jobs import Outcome
 from dure.model.nation import Nation
@@ -145,6 +146,10 @@ class LendingTotals:
                 self._jobs[event.job] = _Job(event, event.at_ms)
             case JobReleased() if event.job in self._jobs:
                 self._jobs[event.job].waits_since_ms = event.at_ms
+            case SitesChanged():
+                for name, submitted in event.changed((name, each.submitted) for name, each in self._jobs.items()):
+                    self._jobs[name].submitted = submitted
+                self._turn_over(self._nation)
             case CancelRequested():
                 self._cancel_with_copies(event)
             case NodeChanged() if event.state != "up":

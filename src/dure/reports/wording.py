@@ -128,6 +128,7 @@ _HAPPENED = {
     MomentCode.ATTEMPT_FAILED_TRIES_AGAIN: "attempt {attempt} failed with exit code {exit_code}; will be tried again",
     MomentCode.SUCCEEDED: "succeeded",
     MomentCode.CANCELLED: "cancelled",
+    MomentCode.NO_LONGER_ALLOWED: "stopped: it is no longer allowed ({detail})",
     MomentCode.TOO_LATE_TO_START: "given up: it had to start by now",
     MomentCode.TOO_LATE_FOR_DEADLINE: "given up: it could no longer end by its deadline",
     MomentCode.TIME_LIMIT_REACHED: "ran into its time limit",

@@ -46,6 +46,7 @@ class MomentCode(StrEnum):
     ATTEMPT_FAILED_TRIES_AGAIN = "attempt-failed-tries-again"
     SUCCEEDED = "succeeded"
     CANCELLED = "cancelled"
+    NO_LONGER_ALLOWED = "no-longer-allowed"
     TOO_LATE_TO_START = "too-late-to-start"
     TOO_LATE_FOR_DEADLINE = "too-late-for-deadline"
     TIME_LIMIT_REACHED = "time-limit-reached"
@@ -167,6 +168,10 @@ class JobCard(Struct, kw_only=True):
     stop_at_ms: int | None = None
     stop_reason: StopReason | None = None
     cancel_requested: bool = False
+    forbidden_by: tuple[str, ...] = ()
+    """Rules and stop orders for whose sake it is cancelled."""
+    gone_within_ms: int = 0
+    """How soon a stop order wants it gone; 0 for no such order."""
     exit_code: int | None = None
     refused_at: tuple[str, ...] = ()
     """Sites whose engines will not run it."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from dure.model.events import NationApplied
+from dure.model.events import SitesChanged
+from dure.model.nation import Nation
 from dure.world import building, templates, transitions
 from dure.world.atlas import Atlas
 from dure.world.bookings import booked_until
@@ -45,15 +46,24 @@ _TEMPLATE_FIELDS = (
 )
 
 
-def declare(world: State, event: NationApplied) -> None:
-    """Build new columns for the new declaration and bring every job over, as it is."""
+def change_sites(world: State, event: SitesChanged) -> None:
+    """Have jobs look elsewhere. What was counted on their old sites is given up, as when a nation is declared."""
+    unfinished = ((card.job, card.submitted) for card in world.jobs.values() if not card.state.is_final)
+    for job, submitted in event.changed(unfinished):
+        world.card_to_change(job).submitted = submitted
+        world.touched.add(job)
+    declare(world, world.nation, event.at_ms)
+
+
+def declare(world: State, nation: Nation, at_ms: int) -> None:
+    """Build new columns for a declaration and bring every job over, as it is."""
     rows = world.taken_rows()
     for row in rows:
         if world.columns.jobs[row].state == CLAIMED:
-            give_up_claim(world, row, event.at_ms)
+            give_up_claim(world, row, at_ms)
     old, old_atlas = world.columns, world.atlas
     world.reserved = ()
-    world.atlas = Atlas(event.nation)
+    world.atlas = Atlas(nation)
     room = max(FIRST_ROOM, len(old.jobs))
     world.columns = building.with_allocations_for(building.build(world.atlas.shape(), room), world.ranks)
     world.columns.jobs[:] = building.empty_jobs(room)
@@ -63,7 +73,7 @@ def declare(world: State, event: NationApplied) -> None:
     _carry_over_nodes(world, old_atlas, old)
     _bring_rows_over(world, rows, old)
     for row in sorted(rows, key=lambda row: int(old.jobs[row].sequence)):
-        _bring_over(world, row, old, event.at_ms)
+        _bring_over(world, row, old, at_ms)
 
 
 def _bring_rows_over(world: State, taken: list[int], old: Columns) -> None:

@@ -181,6 +181,8 @@ class State:
 
     def finish(self, card: JobCard, moment: Moment) -> None:
         """A job is over: its row is free, and its card is kept for a while."""
+        if moment.what is MomentCode.CANCELLED and card.forbidden_by:
+            moment = replace(moment, what=MomentCode.NO_LONGER_ALLOWED, detail=", ".join(card.forbidden_by))
         card.ended_at_ms = moment.at_ms
         card.placements, card.claimant = (), ""
         self._held.pop(card.job, None)

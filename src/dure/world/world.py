@@ -23,6 +23,7 @@ from dure.model.events import (
     Planned,
     SecretStored,
     SiteContactChanged,
+    SitesChanged,
     TokenIssued,
     TokenRevoked,
 )
@@ -31,7 +32,7 @@ from dure.model.plan import Claim, Plan, Spare, Start, Stop, Warn
 from dure.world import building, templates, transitions
 from dure.world.cards import CANCELLED_AS, STOPPED, Copies, JobCard, Moment, MomentCode
 from dure.world.columns import GONE, HELD, NONE, STOP_CANCELLED
-from dure.world.declaring import declare
+from dure.world.declaring import change_sites, declare
 from dure.world.enacting import enact
 from dure.world.endings import end_attempt
 from dure.world.fleet_changes import note_contact_changed, note_node_changed
@@ -54,11 +55,13 @@ class World(Questions):
         self.now_ms = max(self.now_ms, event.at_ms)
         match event:
             case NationApplied():
-                declare(self, event)
+                declare(self, event.nation, event.at_ms)
             case JobSubmitted():
                 self._submit(event)
             case CancelRequested():
                 self._cancel(event)
+            case SitesChanged():
+                change_sites(self, event)
             case JobReleased():
                 self._release_held(event)
             case Planned():
@@ -186,6 +189,9 @@ class World(Questions):
     def _cancel(self, event: CancelRequested) -> None:
         card = self.card_to_change(event.job) if event.job in self.jobs else None
         moment = Moment(event.at_ms, JobState.CANCELLED, CANCELLED_AS[event.too_late])
+        if card is not None and event.rules:
+            card.forbidden_by = (*event.rules, *event.stop_orders)
+            card.gone_within_ms = event.within_ms
         if card is None:
             self._cancel_before_it_began(event.job, moment)
         elif card.state.is_final:
@@ -221,7 +227,9 @@ class World(Questions):
         if copies.active:
             self.move(card, Moment(moment.at_ms, JobState.STOPPING, MomentCode.STOPPED_CANCELLED))
         for job in self.active_copies(card):
-            self._withdraw(self.card_to_change(job), moment)
+            copy = self.card_to_change(job)
+            copy.forbidden_by, copy.gone_within_ms = card.forbidden_by, card.gone_within_ms
+            self._withdraw(copy, moment)
         self.finish_with_last_copy(card.job, moment.at_ms)
 
     def _cancel_before_it_began(self, job: str, moment: Moment) -> None:

@@ -1,0 +1,104 @@
+"""What takes two people: one proposes, another approves.
+
+Both must be signed in as a person: a token that belongs to nobody, or to a program, says nothing about who holds it.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from dure.control.access import Caller
+from dure.control.accounts import AccountKind
+from dure.control.draft import Draft
+from dure.control.memory import Memory
+from dure.control.oversight.requests import (
+    ApproveChange,
+    ProposalStands,
+    ProposalState,
+    ProposeChange,
+    WithdrawChange,
+)
+from dure.control.requests import NotDone, NotDoneCode, Reply
+from dure.model.oversight import ChangeApproved, ChangeProposed, ChangeWithdrawn
+from dure.model.proposals import PolicyChange, ProposedChange, StopOrderLifting, TransferApproval
+from dure.policy import PolicyError
+
+
+def propose(request: ProposeChange, memory: Memory, draft: Draft) -> Reply:
+    """Put a change up for approval, if it could be made."""
+    if not _is_a_person(request.caller, memory):
+        return _needs_account()
+    wrong = _why_not(request.change, memory, draft)
+    if wrong:
+        return NotDone(code=NotDoneCode.CANNOT_BE_PROPOSED, message=wrong)
+    name = f"p{draft.register.proposals_made + 1}"
+    draft.record(ChangeProposed(at_ms=draft.now_ms, proposal=name, change=request.change, by=request.caller.account))
+    return ProposalStands(proposal=draft.register.proposals[name], state=ProposalState.PROPOSED)
+
+
+def approve(request: ApproveChange, memory: Memory, draft: Draft) -> Reply:
+    """Make a proposed change, if it can still be made and somebody else proposed it."""
+    proposal = draft.register.proposals.get(request.proposal)
+    if proposal is None:
+        return _unknown(request.proposal)
+    if not _is_a_person(request.caller, memory):
+        return _needs_account()
+    if request.caller.account == proposal.by:
+        message = f"You proposed {proposal.id} yourself; somebody else must approve it."
+        return NotDone(code=NotDoneCode.OWN_PROPOSAL, message=message)
+    wrong = _why_not(proposal.change, memory, draft)
+    if wrong:
+        return NotDone(code=NotDoneCode.CANNOT_BE_PROPOSED, message=wrong)
+    draft.record(ChangeApproved(at_ms=draft.now_ms, proposal=proposal.id, by=request.caller.account))
+    return ProposalStands(proposal=proposal, state=ProposalState.APPROVED)
+
+
+def withdraw(request: WithdrawChange, draft: Draft) -> Reply:
+    """Take a proposal off the table. Turning down takes one person, for nothing changes by it."""
+    proposal = draft.register.proposals.get(request.proposal)
+    if proposal is None:
+        return _unknown(request.proposal)
+    draft.record(ChangeWithdrawn(at_ms=draft.now_ms, proposal=proposal.id, by=request.caller.account))
+    return ProposalStands(proposal=proposal, state=ProposalState.WITHDRAWN)
+
+
+def _why_not(change: ProposedChange, memory: Memory, draft: Draft) -> str:
+    """Why the change cannot be made as things are; empty when it can."""
+    register = draft.register
+    match change:
+        case PolicyChange():
+            try:
+                memory.policy_set_with(change.policies)
+            except PolicyError as error:
+                return f"These rules cannot be used:\n{error}"
+            return ""
+        case StopOrderLifting():
+            return "" if change.stop_order in register.stop_orders else f"No stop order {change.stop_order} holds."
+        case TransferApproval():
+            agreement = register.agreements.get(change.agreement)
+            if agreement is None:
+                return f"There is no agreement {change.agreement}."
+            if agreement.version != change.version:
+                return f"{change.agreement} has other terms now: version {agreement.version}."
+            return ""
+        case _:
+            assert_never(change)
+
+
+def _is_a_person(caller: Caller, memory: Memory) -> bool:
+    """A program's account is its owner's second hand, and so is a token without an account."""
+    account = memory.accounts.get(caller.account)
+    return account is not None and account.kind is not AccountKind.SERVICE
+
+
+def _needs_account() -> NotDone:
+    message = (
+        "This takes two people, and your token is no person's. Sign in with `dure login`, or use the token of a "
+        "local account (`dure account --help`)."
+    )
+    return NotDone(code=NotDoneCode.NEEDS_ACCOUNT, message=message)
+
+
+def _unknown(proposal: str) -> NotDone:
+    message = f"No proposal {proposal} waits for approval; `dure proposal list` lists those that do."
+    return NotDone(code=NotDoneCode.UNKNOWN_PROPOSAL, message=message)
