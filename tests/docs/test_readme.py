@@ -99,6 +99,8 @@ def comparable(text: str, folder: Path) -> str:
 
 def test_the_tour_goes_as_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`DURE_UPDATE=1` writes what was printed into the page."""
+    # The tour simulates a month, which takes hours with the kernel as plain Python.
+    monkeypatch.delenv("NUMBA_DISABLE_JIT", raising=False)
     warm_up()
     shutil.copytree(ROOT / "docs" / "tour", tmp_path / "docs" / "tour")
     readme = text_of(README)
