@@ -38,7 +38,6 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "Data": (agreement.agreement,),
     "Models": (model.model, model.tasks),
     "Proof": (ledger.ledger, witness.witness),
-    "Proof": (ledger.ledger,),
     "Oversight": (oversight.stop_order, oversight.proposal),
     "Planning": (twin.twin,),
     "Identity": (identity.login, identity.logout, identity.whoami),
