@@ -9,7 +9,7 @@ import msgspec
 from msgspec.structs import replace
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
-from dure.api.bodies import idempotency_key, read_job
+from dure.api.bodies import JobDocument, idempotency_key, read_job
 from dure.api.operations import Call, bad_parameter
 from dure.api.platform import Platform, with_expectation
 from dure.api.problems import problem
@@ -18,6 +18,7 @@ from dure.control.feed import EVERYTHING
 from dure.control.logs import Piece, read_piece
 from dure.control.preview import Preview, Trial, try_out
 from dure.control.requests import Answer, CancelJob, NotDoneCode, SubmitJob
+from dure.governance.library import shipped_library
 from dure.intake.jobfile import MOST_NODES
 from dure.model.blockers import NoEta, Why
 from dure.model.jobs import JobState
@@ -34,7 +35,7 @@ LOOK_AGAIN_S = 0.2
 
 async def submit(platform: Platform, call: Call) -> Answer:
     """Accept a job. With an Idempotency-Key, the same document sent again gives no second job."""
-    document = read_job(call)
+    document = await _document(call)
     request = SubmitJob(
         caller=call.caller,
         spec=document.spec,
@@ -47,7 +48,7 @@ async def submit(platform: Platform, call: Call) -> Answer:
 
 async def plan(platform: Platform, call: Call) -> Preview:
     """Say what would happen to a job, and change nothing."""
-    document = read_job(call)
+    document = await _document(call)
     tried = try_out(platform.control.memory, call.caller, document.spec, platform.clock.now_ms())
     if not isinstance(tried, Trial):
         raise refused(tried)
@@ -165,6 +166,14 @@ class Follower:
                 return
             else:
                 await asyncio.sleep(LOOK_AGAIN_S)
+
+
+async def _document(call: Call) -> JobDocument:
+    """The job in the body. The packs that a training is measured by are read on a thread, the first time."""
+    document = read_job(call)
+    if document.spec.trains:
+        await asyncio.to_thread(shipped_library)
+    return document
 
 
 async def _read(platform: Platform, card: JobCard, attempt: int, rank: int, offset: int) -> Piece:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from decimal import Decimal, InvalidOperation
 from functools import partial
 from typing import Annotated
@@ -27,6 +28,7 @@ from dure.control.oversight.model_requests import (
 )
 from dure.control.oversight.models import sees_model, unknown_model, unknown_task
 from dure.control.requests import Answer
+from dure.governance.library import shipped_library
 from dure.governance.models import Model, ModelRegister
 from dure.intake.refusals import Problem as FieldProblem
 from dure.model.model_versions import (
@@ -185,7 +187,9 @@ async def show(platform: Platform, call: Call) -> ModelReport:
 
 async def show_version(platform: Platform, call: Call) -> VersionReport:
     """One version."""
-    return version_report(version_in_path(platform, call), _register(platform))
+    version = version_in_path(platform, call)
+    await asyncio.to_thread(shipped_library)
+    return version_report(version, _register(platform))
 
 
 async def lineage(platform: Platform, call: Call) -> LineageReport:
@@ -198,6 +202,7 @@ async def register(platform: Platform, call: Call) -> Answer:
     """Make the next version of a model, from jobs that are over."""
     model = _own_name(platform, call)
     wanted = read_struct(call, WantedVersion)
+    await asyncio.to_thread(shipped_library)
     request = RegisterModel(
         caller=call.caller,
         model=model,

@@ -99,6 +99,8 @@ def _print_preview(preview: dict[str, Any]) -> None:
     from dure.cli.explaining import print_why
     from dure.model.blockers import Why
 
+    for warning in preview["warnings"]:
+        click.echo(f"warning: {warning}", err=True)
     click.echo(_outlook(preview))
     for rank, placement in enumerate(preview["placements"]):
         gpus = ",".join(str(index) for index in placement["gpus"])

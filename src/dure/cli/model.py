@@ -12,7 +12,7 @@ from dure.cli.options import as_json
 if TYPE_CHECKING:
     from dure.cli.client import Server
 
-PRECISIONS = ("fp64", "tf32", "fp32", "bf16", "fp16", "fp8", "fp4", "int8")
+PRECISIONS = ("tf32", "fp32", "bf16", "fp16", "fp8", "fp4")
 
 
 @click.group()

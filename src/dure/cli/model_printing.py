@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 import click
 
 from dure.cli.tables import print_table
+from dure.governance.compute import Comparison, RecordedRange
+from dure.governance.model_compute import Standing, VersionCompute
 from dure.model.model_versions import JobRun, Task
 from dure.model.units import HOUR_MS, WHOLE_GPU_MILLI
 from dure.reports.models import LineageLine, LineageReport, ModelReport, VersionReport
@@ -92,6 +94,7 @@ def _facts_of(report: VersionReport) -> Iterator[tuple[str, str]]:
     if making.claim is not None:
         experts = f", active {making.claim.active_parameters:.3g}" if making.claim.active_parameters else ""
         yield "claim", f"parameters {making.claim.parameters:.3g}, tokens {making.claim.tokens:.3g}{experts}"
+    yield from _compute(report.compute)
     for name, text in (("code", making.code), ("image", making.image), ("source", making.source)):
         if text:
             yield name, text
@@ -104,6 +107,25 @@ def _facts_of(report: VersionReport) -> Iterator[tuple[str, str]]:
         yield "incident", f"{incident.kind.value} {incident.reference}, {_day(incident.at_ms)} UTC"
     for digest in report.bundles:
         yield "bundle", digest
+
+
+def _compute(stated: VersionCompute) -> Iterator[tuple[str, str]]:
+    yield "compute", f"{_flop(stated.own.measured)} metered from hardware time"
+    if stated.own.claimed:
+        differs = "; they DIFFER by more than 2x" if stated.own.comparison is Comparison.DIFFERS else ""
+        yield "", f"{float(stated.own.claimed):.3g} FLOP claimed{differs}"
+    yield "", f"{_flop(stated.cumulative)} with all that it was made from"
+    for unknown in stated.own.unknown:
+        yield "", f"unknown: {unknown}"
+    for line in stated.thresholds:
+        if line.standing is not Standing.BELOW:
+            yield "threshold", f"{line.threshold} {line.standing.value} ({', '.join(line.provisions)})"
+
+
+def _flop(recorded: RecordedRange) -> str:
+    least, likely = float(recorded.least), float(recorded.likely)
+    most = f"{float(recorded.most):.3g}" if recorded.most else "unknown"
+    return f"{likely:.3g} FLOP ({least:.3g} to {most})"
 
 
 def _run(run: JobRun) -> str:

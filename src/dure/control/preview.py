@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from dure import kernel
 from dure.control.access import Caller
 from dure.control.memory import Memory
+from dure.control.oversight.training import foresee
 from dure.control.requests import NotDone
 from dure.control.submission import judge, missing_secret, out_of_scope
 from dure.intake.refusals import Refusal
@@ -41,6 +43,8 @@ class Preview(Struct, frozen=True, kw_only=True):
     allowed_sites: tuple[str, ...]
     why: Why | None
     """Everything that would keep it, or tasks of it, waiting; null when all would start at once."""
+    warnings: tuple[str, ...] = ()
+    """What to know before it is submitted: thresholds of the law that the model it trains may cross."""
 
 
 class Trial(NamedTuple):
@@ -72,7 +76,9 @@ def try_out(memory: Memory, caller: Caller, spec: JobSpec, now_ms: int) -> Trial
     warned = tuple(each.job for each in plan.decisions if isinstance(each, Warn) and each.claimant in ours)
     first = next((each for each in plan.decisions if each.job in ours), None)
     card = world.jobs[first.job if first else event.job]
-    return Trial(_preview(world, world.jobs[event.job], card, warned, now_ms), world, world.jobs[event.job])
+    shown = _preview(world, world.jobs[event.job], card, warned, now_ms)
+    shown = replace(shown, warnings=foresee(spec, event, memory, now_ms).warnings)
+    return Trial(shown, world, world.jobs[event.job])
 
 
 def _preview(world: World, card: JobCard, first: JobCard, warned: tuple[str, ...], now_ms: int) -> Preview:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -11,6 +12,7 @@ from msgspec.structs import replace
 from dure.control.access import Caller
 from dure.control.draft import Draft
 from dure.control.memory import Memory
+from dure.control.oversight.training import note_training
 from dure.control.ports import Row
 from dure.control.requests import (
     JobNotAccepted,
@@ -49,9 +51,10 @@ def submit(request: SubmitJob, memory: Memory, draft: Draft) -> Reply:
     if kept is not None:
         return kept.answer or _reused()
     job = _accept(request.spec, request.caller, memory, draft)
-    if not isinstance(job, str):
+    if not isinstance(job, _Accepted):
         return job
-    answer = Submitted(jobs=(job,), array=request.spec.array, warnings=request.warnings)
+    warnings = (*request.warnings, *job.warnings)
+    answer = Submitted(jobs=(job.job,), array=request.spec.array, warnings=warnings)
     _keep(request, Kept(digest=request.digest, answer=answer), memory, draft)
     return answer
 
@@ -64,7 +67,7 @@ def submit_all(request: SubmitJobs, memory: Memory, draft: Draft) -> Reply:
     if kept is not None:
         return kept.answers or _reused()
     jobs = (_accept(spec, request.caller, memory, draft) for spec in request.specs)
-    answers = SubmittedJobs(jobs=tuple(job if isinstance(job, str) else _why_not(job) for job in jobs))
+    answers = SubmittedJobs(jobs=tuple(job.job if isinstance(job, _Accepted) else _why_not(job) for job in jobs))
     _keep(request, Kept(digest=request.digest, answers=answers), memory, draft)
     return answers
 
@@ -74,8 +77,15 @@ def _why_not(no: Refusal | NotDone) -> JobNotAccepted:
     return JobNotAccepted(code=no.code.value, message=no.message, field=field)
 
 
-def _accept(spec: JobSpec, caller: Caller, memory: Memory, draft: Draft) -> str | Refusal | NotDone:
-    """The id of the accepted job, or why it is not accepted."""
+class _Accepted(NamedTuple):
+    """The id of a job that was accepted, and what to know about it."""
+
+    job: str
+    warnings: tuple[str, ...]
+
+
+def _accept(spec: JobSpec, caller: Caller, memory: Memory, draft: Draft) -> _Accepted | Refusal | NotDone:
+    """The accepted job, or why it is not accepted."""
     no = out_of_scope(spec, caller) or missing_secret(spec, memory)
     if no is not None:
         return no
@@ -88,7 +98,7 @@ def _accept(spec: JobSpec, caller: Caller, memory: Memory, draft: Draft) -> str 
         return event
     draft.record(event)
     draft.rows.append(row)
-    return job
+    return _Accepted(job, note_training(spec, event, memory, draft))
 
 
 def judge(

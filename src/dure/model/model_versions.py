@@ -20,14 +20,12 @@ MOST_PARENTS = 20
 class Precision(StrEnum):
     """The number format that most of a training's operations are done in; peaks of GPUs are listed by it."""
 
-    FP64 = "fp64"
     TF32 = "tf32"
     FP32 = "fp32"
     BF16 = "bf16"
     FP16 = "fp16"
     FP8 = "fp8"
     FP4 = "fp4"
-    INT8 = "int8"
 
 
 class ModelName(Struct, frozen=True, order=True):

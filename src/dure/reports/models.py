@@ -6,6 +6,10 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
+from dure.governance.accelerators import shipped_catalogue
+from dure.governance.forecast import thresholds
+from dure.governance.library import shipped_library
+from dure.governance.model_compute import VersionCompute, version_compute
 from dure.governance.models import Model, ModelRegister
 from dure.model.model_versions import (
     Evaluation,
@@ -73,6 +77,7 @@ class VersionReport(Struct, frozen=True, kw_only=True):
     registered_at_ms: int
     registered_by: str
     making: Making
+    compute: VersionCompute
     evaluations: tuple[Evaluation, ...]
     incidents: tuple[Incident, ...]
     withdrawn_because: str
@@ -131,6 +136,7 @@ def version_report(version: ModelVersion, register: ModelRegister) -> VersionRep
         registered_at_ms=version.registered_at_ms,
         registered_by=version.by,
         making=version.making,
+        compute=version_compute(version.name, register, shipped_catalogue(), thresholds(shipped_library())),
         evaluations=version.evaluations,
         incidents=version.incidents,
         withdrawn_because=version.withdrawn_because,

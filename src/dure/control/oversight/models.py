@@ -24,6 +24,8 @@ from dure.control.oversight.model_requests import (
     SetPromotionGate,
     WithdrawModel,
 )
+from dure.control.oversight.tasks import open_task
+from dure.control.oversight.training import open_tasks_of_new_version
 from dure.control.requests import NotDone, NotDoneCode, Reply
 from dure.governance.models import ModelRegister
 from dure.model.model_events import (
@@ -36,7 +38,6 @@ from dure.model.model_events import (
     ModelWithdrawn,
     PromotionGateSet,
     TaskClosed,
-    TaskOpened,
 )
 from dure.model.model_versions import (
     Evaluation,
@@ -45,7 +46,6 @@ from dure.model.model_versions import (
     Making,
     ModelName,
     ModelVersion,
-    Task,
     TaskKind,
     VersionName,
     VersionState,
@@ -93,27 +93,6 @@ def unknown_task(task: str) -> NotDone:
     return NotDone(code=NotDoneCode.UNKNOWN_TASK, message=message)
 
 
-def open_task(
-    kind: TaskKind, model: ModelName, draft: Draft, *, version: int = 0, about: str = "", due_at_ms: int = 0
-) -> str:
-    """Open a task, unless the same one is open already. Returns its id."""
-    models = draft.register.models
-    for each in models.tasks.values():
-        if (each.kind, each.model, each.version, each.about) == (kind, model, version, about):
-            return each.id
-    task = Task(
-        id=f"task{models.tasks_opened + 1}",
-        kind=kind,
-        model=model,
-        version=version,
-        about=about,
-        opened_at_ms=draft.now_ms,
-        due_at_ms=due_at_ms,
-    )
-    draft.record(TaskOpened(at_ms=draft.now_ms, task=task))
-    return task.id
-
-
 def _register(request: RegisterModel, memory: Memory, draft: Draft) -> Reply:
     runs: list[JobRun] = []
     for job in request.jobs:
@@ -140,7 +119,8 @@ def _register(request: RegisterModel, memory: Memory, draft: Draft) -> Reply:
         files=request.files,
     )
     draft.record(ModelRegistered(at_ms=draft.now_ms, version=name, making=making, by=request.caller.id))
-    return ModelStands(model=str(name), state=VersionState.REGISTERED.value)
+    tasks = open_tasks_of_new_version(name, draft)
+    return ModelStands(model=str(name), state=VersionState.REGISTERED.value, tasks=tasks)
 
 
 def _cannot_register(request: RegisterModel, models: ModelRegister, memory: Memory) -> NotDone | None:
