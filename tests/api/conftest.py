@@ -15,7 +15,8 @@ NATION = (
     SMALL_NATION.replace("shares:", "  - {name: kaist, kind: university, country: KR}\nshares:")
     + """
 datasets:
-  - {name: swordfish, owner: ministry, classes: [personal], jurisdiction: KR, purposes: [research], sites: [daejeon]}
+  - {name: rain-records, title: {en: swordfish}, owner: ministry, classes: [personal], jurisdiction: KR,
+     purposes: [research], sites: [daejeon]}
   - {name: weather-maps, owner: ministry, classes: [public], jurisdiction: KR, purposes: [research], sites: [daejeon],
      readers: ["*"]}
 """

@@ -24,12 +24,13 @@ YAML = "application/yaml"
 OFFER = f"""
 provider: ministry
 recipient: kaist
-datasets: [{MARK}]
+datasets: [rain-records]
 purposes: [research]
 operations: [compute]
 sites: [daejeon]
 from: 2027-01-01T00:00Z
 until: 2099-01-01T00:00Z
+clearance_reference: {MARK}
 """
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 NUMBERS = count()
@@ -67,7 +68,7 @@ def secrets(server: ServerProcess) -> Iterator[dict[str, str]]:
                 "project": "weather",
                 "name": MARK,
                 "agreement": agreement["agreement"],
-                "dataset": MARK,
+                "dataset": "rain-records",
             }
             assert state(ministry, job) == "running", "somebody stopped the ministry's job"
             assert ministry.get("/v1/whoami").json()["token"] == issued["card"]["id"]
@@ -133,6 +134,7 @@ def test_listings_show_of_others_only_what_the_queue_shows(
             "/v1/agreements",
             "/v1/models",
             "/v1/tasks",
+            "/v1/datasets",
         ):
             assert MARK not in http.get(path).text, path
 

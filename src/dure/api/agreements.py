@@ -26,7 +26,7 @@ from dure.governance.odrl import odrl_policy
 from dure.intake.agreements import terms_from_yaml
 from dure.intake.refusals import BadInput
 from dure.model.agreements import Agreement, Terms
-from dure.reports.agreements import AgreementReport, AgreementsReport, agreement_report, agreements_report, may_see
+from dure.reports.agreements import AgreementReport, AgreementsReport, agreement_report, may_see
 
 LD_JSON = "application/ld+json"
 
@@ -56,8 +56,7 @@ class Ending(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 async def listing(platform: Platform, call: Call) -> AgreementsReport:
     """The agreements that the caller's organisation is a party to; all of them for the programme."""
-    agreements = platform.control.memory.register.agreements.values()
-    return agreements_report(agreements, call.caller.viewer, platform.clock.now_ms())
+    return platform.agreements(call.caller.viewer)
 
 
 async def one(platform: Platform, call: Call) -> AgreementReport:

@@ -35,6 +35,9 @@ from dure.model.blockers import Eta, NoEta, Why
 from dure.model.jobs import JobSpec, JobState
 from dure.model.nation import Nation
 from dure.model.units import DAY_MS
+from dure.policy import must_be_sandboxed
+from dure.reports.agreements import AgreementsReport, agreements_report
+from dure.reports.datasets import DatasetsReport, datasets_report
 from dure.reports.fleet import ContactLine, NodesReport, SitesReport, nodes_report, sites_report
 from dure.reports.jobs import JobReport, JobsReport, QueueReport, finished_report, job_report, jobs_report, queue_report
 from dure.reports.ledger import LedgerEntries, LedgerReport, entries_report, ledger_report
@@ -141,6 +144,16 @@ class Platform:
     def nation(self) -> Nation:
         """The declared state."""
         return self.world.nation
+
+    def datasets(self, viewer: Viewer) -> DatasetsReport:
+        """The datasets that the viewer may know of."""
+        nation, agreements = self.nation(), tuple(self.control.memory.register.agreements.values())
+        restricted = {each.name for each in nation.datasets if must_be_sandboxed([each], nation.data_classes)}
+        return datasets_report(nation, agreements, restricted, viewer, self.clock.now_ms())
+
+    def agreements(self, viewer: Viewer) -> AgreementsReport:
+        """The agreements that the viewer may know of."""
+        return agreements_report(self.control.memory.register.agreements.values(), viewer, self.clock.now_ms())
 
     def queue(self, viewer: Viewer) -> QueueReport:
         """Who runs and who waits."""

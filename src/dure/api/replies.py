@@ -24,6 +24,7 @@ STATUS: dict[NotDoneCode, int] = {
     NotDoneCode.UNKNOWN_ACCOUNT: 404,
     NotDoneCode.ACCOUNT_EXISTS: 409,
     NotDoneCode.UNKNOWN_AGREEMENT: 404,
+    NotDoneCode.UNKNOWN_DATASET: 404,
     NotDoneCode.NOT_YOUR_SIDE: 403,
     NotDoneCode.OWN_OFFER: 409,
     NotDoneCode.AGREEMENT_NOT_OPEN: 409,

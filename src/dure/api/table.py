@@ -9,6 +9,7 @@ from dure.api import (
     access,
     agreements,
     batches,
+    datasets,
     fleet,
     jobs,
     nation,
@@ -41,6 +42,7 @@ from dure.control.requests import (
 from dure.model.blockers import Why
 from dure.model.nation import Nation
 from dure.reports.agreements import AgreementReport, AgreementsReport
+from dure.reports.datasets import DatasetLine, DatasetsReport
 from dure.reports.fleet import NodesReport, SitesReport
 from dure.reports.jobs import JobReport, JobsReport, QueueReport
 from dure.reports.ledger import LedgerEntries, LedgerReport
@@ -328,6 +330,30 @@ OPERATIONS: tuple[Operation, ...] = (
         answer=NationStands,
     ),
     *MODEL_OPERATIONS,
+    Operation(
+        method="GET",
+        path="/v1/datasets",
+        permission=READ,
+        handler=datasets.listing,
+        summary="List datasets",
+        answer=DatasetsReport,
+    ),
+    Operation(
+        method="GET",
+        path="/v1/datasets/{dataset}",
+        permission=READ,
+        handler=datasets.one,
+        summary="Show a dataset",
+        answer=DatasetLine,
+    ),
+    Operation(
+        method="GET",
+        path="/v1/datasets/{dataset}/croissant",
+        permission=READ,
+        handler=datasets.as_croissant,
+        summary="Describe a dataset as Croissant",
+        answer_media_type=datasets.LD_JSON,
+    ),
     Operation(
         method="GET",
         path="/v1/agreements",

@@ -8,6 +8,7 @@ from dure.cli import (
     access,
     agreement,
     backup,
+    data,
     doctor,
     fleet,
     follow,
@@ -35,7 +36,7 @@ for proof_command in (proof.export, proof.prove, proof.check, proof.consistent):
 SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "Jobs": (jobs.submit, follow.run, jobs.plan, queue.queue, queue.why, follow.logs, outputs.outputs, jobs.cancel),
     "Sharing": (sites.sites, fleet.nodes, fleet.shares, fleet.usage, lending.lending),
-    "Data": (agreement.agreement,),
+    "Data": (data.data, agreement.agreement),
     "Models": (model.model, model.tasks),
     "Proof": (ledger.ledger, witness.witness),
     "Oversight": (oversight.stop_order, oversight.proposal),

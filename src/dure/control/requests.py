@@ -234,6 +234,7 @@ class NotDoneCode(StrEnum):
     UNKNOWN_ACCOUNT = "unknown-account"
     ACCOUNT_EXISTS = "account-exists"
     UNKNOWN_AGREEMENT = "unknown-agreement"
+    UNKNOWN_DATASET = "unknown-dataset"
     NOT_YOUR_SIDE = "not-your-side"
     OWN_OFFER = "own-offer"
     AGREEMENT_NOT_OPEN = "agreement-not-open"

@@ -3,6 +3,7 @@
 BadSource
 ├── BadTrace     a trace file, or a row of it
 ├── BadFleet     a description of a fleet
+├── BadFolder    a folder of data that no manifest can name
 └── BadWorkload  a wish the generator cannot fulfil, or a trace that cannot run on the fleet
 """
 
@@ -33,6 +34,10 @@ class BadTrace(BadSource):
 
 class BadFleet(BadSource):
     """A fleet cannot be read, or is larger than the twin can hold."""
+
+
+class BadFolder(BadSource):
+    """A folder of data cannot be read, or holds what no content manifest can name."""
 
 
 class BadWorkload(BadSource):
