@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dure.governance.amounts import exactly
-from dure.governance.assessment import Assessment, Evidence, Status, assess
+from dure.governance.assessment import Assessment, Status, assess
 from dure.governance.changes import Reason, Task, differences
+from dure.governance.evidence import Evidence
 from dure.governance.facts import FactValue
 from dure.governance.library import shipped_library
 from dure.governance.packs import Library

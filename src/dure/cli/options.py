@@ -16,6 +16,18 @@ def as_json(command: Command) -> Command:
     return click.option("--json", "json_wanted", is_flag=True, help="Print the API's JSON.")(command)
 
 
+def with_language(command: Command) -> Command:
+    """Add `--lang`, for commands that tell what laws or people wrote."""
+    choice = click.Choice(["ko", "en"])
+    return click.option("--lang", "language", type=choice, default="en", show_default=True, help="Language.")(command)
+
+
+def with_pack_folder(command: Command) -> Command:
+    """Add `--folder`, which brings rule packs besides those that come with Dure."""
+    text = "Folder with rule packs of your own, on top of those that come with Dure."
+    return click.option("--folder", metavar="FOLDER", help=text)(command)
+
+
 def without_eta(command: Command) -> Command:
     """Add `--no-eta`, for those who ask often and need only the reasons."""
     text = "Leave out the expected start, which takes longest to find."

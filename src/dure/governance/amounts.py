@@ -11,6 +11,8 @@ from decimal import Decimal, localcontext
 
 from msgspec import Struct
 
+from dure.intake.refusals import shown
+
 LARGEST_EXPONENT = 40
 _AMOUNT = re.compile(r"\d{1,40}(?:\.\d{1,40})?(?:[eE]\+?\d{1,2})?", re.ASCII)
 
@@ -34,15 +36,15 @@ def exactly(amount: int) -> Amount:
 def parse_amount(text: str) -> int:
     """The whole number in `30000000`, `1e26` or `3.8e25`. Raises `AmountError` for anything else."""
     if not isinstance(text, str) or not _AMOUNT.fullmatch(text):
-        raise AmountError(f"{text!r} is not an amount; write it like 1000000 or 1e26")
+        raise AmountError(f"{shown(text)} is not an amount; write it like 1000000 or 1e26")
     with localcontext() as context:
         # Enough digits for every amount that the pattern admits, so that nothing is ever rounded.
         context.prec = 200
         number = Decimal(text)
         if number.adjusted() > LARGEST_EXPONENT:
-            raise AmountError(f"{text!r} is out of range; amounts are below 1e{LARGEST_EXPONENT + 1}")
+            raise AmountError(f"{shown(text)} is out of range; amounts are below 1e{LARGEST_EXPONENT + 1}")
         if number != number.to_integral_value():
-            raise AmountError(f"{text!r} is not a whole number")
+            raise AmountError(f"{shown(text)} is not a whole number")
         return int(number)
 
 
@@ -53,7 +55,7 @@ def parse_flop(text: str) -> int:
     number must never become a threshold.
     """
     if not isinstance(text, str) or "e" not in text.lower():
-        raise AmountError(f"{text!r} has no exponent; write floating-point operations like 1e26")
+        raise AmountError(f"{shown(text)} has no exponent; write floating-point operations like 1e26")
     return parse_amount(text)
 
 

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from dure.governance.answers import Answer, Applicability
+from dure.governance.evidence import Evidence
 from dure.governance.expressions import evaluate
 from dure.governance.facts import Facts, written
 from dure.governance.packs import EvidenceNeed, Guidance, Kind, Library, Mark, Pack, Provision, Source
@@ -46,15 +47,6 @@ class Status(StrEnum):
 
 OPEN = frozenset({Status.EFFORT_OPEN, Status.NEEDS_FACTS, Status.MISSING_EVIDENCE, Status.OVERDUE})
 """What somebody still has something to do for."""
-
-
-class Evidence(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Something held: its kind, an opaque reference, and the days between which it counts; `until` may be open."""
-
-    kind: str
-    reference: str
-    since: str
-    until: str = ""
 
 
 class HeldEvidence(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -140,7 +132,7 @@ def assess(
 ) -> Assessment:
     """Every provision of the named packs, or of all, by these facts and this evidence, on this day."""
     chosen = [pack for pack in library.packs if packs is None or pack.name in packs]
-    counting = [each for each in evidence if each.since <= on and (not each.until or on <= each.until)]
+    counting = [each for each in evidence if each.counts_on(on)]
     return Assessment(
         on=on,
         packs=tuple(PinnedPack(name=pack.name, version=pack.version, digest=pack.digest) for pack in chosen),
