@@ -91,6 +91,7 @@ WHO_MAY: dict[tuple[str, str], set[Role]] = {
     ("POST", "/v1/accounts"): ADMINISTRATORS,
     ("GET", "/v1/accounts"): ADMINISTRATORS,
     ("DELETE", "/v1/accounts/{account}"): ADMINISTRATORS,
+    ("POST", "/v1/people/{person}/forget"): OPERATORS,
     ("PUT", "/v1/projects/{project}/secrets/{name}"): SUBMITTERS,
     ("GET", "/v1/whoami"): EVERYBODY,
     ("POST", "/v1/sign-out"): EVERYBODY,

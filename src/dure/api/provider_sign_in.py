@@ -224,7 +224,7 @@ async def _sign_in(
     organisations = frozenset(each.name for each in platform.nation().organisations)
     grants = grants_of(person.groups, platform.settings.roles, organisations)
     request = SignIn(
-        account=account_id(platform.control.memory.vault.pseudonym("person", person.issuer, person.subject)),
+        subject=account_id(platform.control.memory.vault.pseudonym("person", person.issuer, person.subject)),
         kind=AccountKind.PERSON,
         name=person.name,
         grants=grants,
@@ -235,7 +235,7 @@ async def _sign_in(
     )
     issued = done(await platform.ask(request))
     assert isinstance(issued, TokenIssuedOnce), issued
-    log.info("signed in account=%s token=%s grant=%s", request.account, issued.card.id, request.grant)
+    log.info("signed in account=%s token=%s grant=%s", issued.card.account, issued.card.id, request.grant)
     return issued
 
 

@@ -23,6 +23,7 @@ STATUS: dict[NotDoneCode, int] = {
     NotDoneCode.SCOPE_TOO_WIDE: 403,
     NotDoneCode.UNKNOWN_ACCOUNT: 404,
     NotDoneCode.ACCOUNT_EXISTS: 409,
+    NotDoneCode.JOBS_NOT_OVER: 409,
     NotDoneCode.UNKNOWN_AGREEMENT: 404,
     NotDoneCode.UNKNOWN_DATASET: 404,
     NotDoneCode.NOT_YOUR_SIDE: 403,

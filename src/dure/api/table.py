@@ -15,6 +15,7 @@ from dure.api import (
     nation,
     outputs,
     oversight,
+    people,
     provider_sign_in,
     records,
     signing_in,
@@ -29,6 +30,7 @@ from dure.control.access import Permission
 from dure.control.accounts import AccountLine
 from dure.control.oversight.agreement_requests import AgreementStands
 from dure.control.oversight.requests import ProposalStands, StopOrderStands
+from dure.control.people import Forgotten
 from dure.control.preview import Preview
 from dure.control.requests import (
     Done,
@@ -570,6 +572,14 @@ OPERATIONS: tuple[Operation, ...] = (
         handler=access.remove_account,
         summary="Remove an account",
         answer=Done,
+    ),
+    Operation(
+        method="POST",
+        path="/v1/people/{person}/forget",
+        permission=OPERATE,
+        handler=people.forget,
+        summary="Erase what is personal about somebody",
+        answer=Forgotten,
     ),
     Operation(
         method="PUT",

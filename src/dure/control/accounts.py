@@ -34,6 +34,8 @@ class Account(Struct, frozen=True, kw_only=True, omit_defaults=True):
     grants: tuple[Grant, ...]
     by: str
     added_at_ms: int
+    subject: str = ""
+    """Of a person: what the identity provider's name for them is turned into. The one link from them to `id`."""
     password_hash: str = ""
     """Argon2id in its usual text form; empty for who has no password."""
 
@@ -68,6 +70,10 @@ class Accounts:
         """The local or service account of this name. Names of people come from outside, and need not be unique."""
         own = (each for each in self._by_id.values() if each.kind is not AccountKind.PERSON)
         return next((each for each in own if each.name == name), None)
+
+    def of_subject(self, subject: str) -> Account | None:
+        """The account of a person at the identity provider. Once it was the id itself, and still is of old accounts."""
+        return next((each for each in self._by_id.values() if each.subject == subject), self._by_id.get(subject))
 
     def all(self) -> list[Account]:
         """Every account, oldest first."""

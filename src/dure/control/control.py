@@ -21,11 +21,12 @@ from dure.control.launching import Launching, engine_of
 from dure.control.memory import Memory, RandomStreams
 from dure.control.orders import Seen, StopOrder
 from dure.control.oversight.redeciding import redecide
-from dure.control.ports import Ledger, Started
+from dure.control.ports import Ledger, LedgerError, Started
 from dure.control.requests import Request
 from dure.control.submission import remember_answers
 from dure.model.events import AttemptEnded, CancelRequested, JobReleased, NodeChanged, NodeReason, encode_all
 from dure.model.jobs import Outcome
+from dure.model.oversight import PersonForgotten
 from dure.policy import PolicySet
 from dure.world.world import World
 
@@ -108,6 +109,15 @@ class Control:
             self.memory.history.latest_ms = step.events[-1].at_ms
         self.memory.kept_answers.clear()
         self.memory.specs.forget_oldest()
+        if any(isinstance(event, PersonForgotten) for event in step.events):
+            self._scrub()
+
+    def _scrub(self) -> None:
+        """What was erased must not linger in the storage; that it does for a while undoes nothing that is durable."""
+        try:
+            self.ledger.scrub()
+        except LedgerError as error:
+            log.error("what was erased may still lie in the storage: %s", error)
 
     def _step(self, requests: Sequence[Request], observations: Sequence[Seen], now_ms: int) -> Step:
         memory = self.memory

@@ -89,19 +89,19 @@ def sign_in(request: SignIn, memory: Memory, draft: Draft) -> Reply:
     if no is not None:
         return no
     if request.kind is not AccountKind.PERSON and memory.accounts.get(request.account) is None:
-        return _no_such_account(request.account)
-    _bring_up_to_date(request, memory, draft)
+        return no_such_account(request.account)
+    account = _up_to_date(request, memory, draft)
     return _issue(
         TokenCard(
             id=memory.next_token(),
             role=request.grant.role,
             organisation=request.grant.organisation,
-            by=request.account,
+            by=account,
             issued_at_ms=draft.now_ms,
             kind=request.token_kind,
             expires_at_ms=request.expires_at_ms,
             idle_ms=request.idle_ms,
-            account=request.account,
+            account=account,
         ),
         memory,
         draft,
@@ -144,13 +144,18 @@ def remove_account(request: RemoveAccount, memory: Memory, draft: Draft) -> Repl
     """Forget an account and all that is personal about it; none of its tokens is accepted from now on."""
     account = memory.accounts.get(request.account)
     if account is None or not all(request.caller.governs(grant) for grant in account.grants):
-        return _no_such_account(request.account)
-    for card in memory.tokens.of_account(account.id):
-        if memory.tokens.card(card.id) is not None:
-            _revoke(card, request.caller.id, memory, draft)
+        return no_such_account(request.account)
+    revoke_all_of(account.id, request.caller.id, memory, draft)
     draft.record(AccountRemoved(at_ms=draft.now_ms, account=account.id, by=request.caller.id))
     draft.rows.append(memory.accounts.remove(account.id))
     return Done()
+
+
+def revoke_all_of(account: str, by: str, memory: Memory, draft: Draft) -> None:
+    """Accept no token of a person or service any longer."""
+    for card in memory.tokens.of_account(account):
+        if memory.tokens.card(card.id) is not None:
+            _revoke(card, by, memory, draft)
 
 
 def account_id(random_bytes: bytes) -> str:
@@ -185,11 +190,14 @@ def _revoke(card: TokenCard, by: str, memory: Memory, draft: Draft) -> None:
         draft.rows.append(memory.tokens.remove(each.id))
 
 
-def _bring_up_to_date(request: SignIn, memory: Memory, draft: Draft) -> None:
-    known = memory.accounts.get(request.account)
+def _up_to_date(request: SignIn, memory: Memory, draft: Draft) -> str:
+    """Id of the account of whoever signs in, which says from now on what they may do now."""
+    by_subject = memory.accounts.of_subject(request.subject) if request.subject else None
+    known = by_subject or memory.accounts.get(request.account)
     if known is None:
         account = Account(
-            id=request.account,
+            id=request.account or account_id(memory.random.tokens(ACCOUNT_BYTES)),
+            subject=request.subject,
             kind=request.kind,
             name=request.name,
             grants=request.grants,
@@ -197,14 +205,15 @@ def _bring_up_to_date(request: SignIn, memory: Memory, draft: Draft) -> None:
             added_at_ms=draft.now_ms,
         )
         _add(account, memory, draft)
-        return
+        return account.id
     if known.grants == request.grants:
-        return
+        return known.id
     draft.record(AccountChanged(at_ms=draft.now_ms, account=known.id, grants=_as_pairs(request.grants), by=PLATFORM.id))
     draft.rows.append(memory.accounts.put(replace(known, grants=request.grants)))
     for card in memory.tokens.of_account(known.id):
         if card.grant not in request.grants and memory.tokens.card(card.id) is not None:
             _revoke(card, PLATFORM.id, memory, draft)
+    return known.id
 
 
 def _add(account: Account, memory: Memory, draft: Draft) -> None:
@@ -249,7 +258,7 @@ def _foreign_account(request: IssueToken, memory: Memory) -> NotDone | None:
         return None
     account = memory.accounts.get(request.account)
     grant = Grant(role=request.role, organisation=request.organisation)
-    return None if account is not None and grant in account.grants else _no_such_account(request.account)
+    return None if account is not None and grant in account.grants else no_such_account(request.account)
 
 
 def _too_wide(request: IssueToken) -> NotDone | None:
@@ -283,7 +292,8 @@ def _no_such_token(token: str) -> NotDone:
     return NotDone(code=NotDoneCode.NO_SUCH_BEARER, message=f"There is no token {token}; `dure token list` shows them.")
 
 
-def _no_such_account(account: str) -> NotDone:
+def no_such_account(account: str) -> NotDone:
+    """There is none, or none that the caller may know of."""
     message = f"There is no account {account}; `dure account list` shows them."
     return NotDone(code=NotDoneCode.UNKNOWN_ACCOUNT, message=message)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import assert_never
 
 from dure.control.draft import Draft
+from dure.control.forgetting import forget_person
 from dure.control.granting import add_account, issue_token, open_session, remove_account, revoke_token, sign_in
 from dure.control.memory import Memory
 from dure.control.nations import apply_nation
@@ -21,6 +22,7 @@ from dure.control.oversight.models import handle_model_request
 from dure.control.oversight.proposals import approve, propose, withdraw
 from dure.control.oversight.requests import ApproveChange, IssueStopOrder, ProposeChange, WithdrawChange
 from dure.control.oversight.stop_orders import issue_stop_order
+from dure.control.people import ForgetPerson
 from dure.control.requests import (
     AddAccount,
     ApplyNation,
@@ -74,6 +76,8 @@ def handle(request: Request, memory: Memory, draft: Draft) -> Reply:
             return add_account(request, memory, draft)
         case RemoveAccount():
             return remove_account(request, memory, draft)
+        case ForgetPerson():
+            return forget_person(request, memory, draft)
         case StoreSecret():
             return _store_secret(request, memory, draft)
         case OfferAgreement() | CounterAgreement() | AcceptAgreement() | DeclineAgreement() | EndAgreement():

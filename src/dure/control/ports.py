@@ -17,7 +17,7 @@ from dure.executors.contract import (
     Refused,
     Started,
 )
-from dure.ledger.contract import Checkpoint, Ledger, LedgerFenced, Row, StoredLog
+from dure.ledger.contract import Checkpoint, Ledger, LedgerError, LedgerFenced, Row, StoredLog
 
 __all__ = [
     "Checkpoint",
@@ -28,6 +28,7 @@ __all__ = [
     "ExecutorError",
     "Launch",
     "Ledger",
+    "LedgerError",
     "LedgerFenced",
     "NeverStarted",
     "NodeCapacity",

@@ -11,6 +11,7 @@ from dure.control.accounts import AccountKind, AccountLine
 from dure.control.oversight.agreement_requests import AgreementRequest, AgreementStands
 from dure.control.oversight.model_requests import ModelRequest, ModelStands
 from dure.control.oversight.requests import OversightAnswer, OversightRequest
+from dure.control.people import ForgetPerson, Forgotten
 from dure.control.tokens import TokenCard, TokenKind
 from dure.intake.refusals import Refusal
 from dure.model.jobs import ArrayRange, JobSpec, JobState
@@ -95,10 +96,12 @@ class OpenSession(Struct, frozen=True, kw_only=True):
 class SignIn(Struct, frozen=True, kw_only=True):
     """Somebody proved who they are: note what they may do now, and make a token for one of their roles.
 
-    Tokens that they hold for roles which they no longer have are revoked.
+    Tokens that they hold for roles which they no longer have are revoked. A person is found by `subject`, and gets an
+    account at the first sign-in; others name their `account`.
     """
 
-    account: str
+    account: str = ""
+    subject: str = ""
     kind: AccountKind
     name: str
     grants: tuple[Grant, ...]
@@ -149,7 +152,7 @@ class StoreSecret(Struct, frozen=True, kw_only=True):
         return f"StoreSecret(project={self.project!r}, name={self.name!r})"
 
 
-AccessRequest = IssueToken | OpenSession | SignIn | RevokeToken | AddAccount | RemoveAccount
+AccessRequest = IssueToken | OpenSession | SignIn | RevokeToken | AddAccount | RemoveAccount | ForgetPerson
 FleetRequest = SubmitJob | SubmitJobs | CancelJob | ApplyNation | ChangeNode | ChangeContact
 Request = FleetRequest | AccessRequest | StoreSecret | AgreementRequest | ModelRequest | OversightRequest
 
@@ -233,6 +236,7 @@ class NotDoneCode(StrEnum):
     SCOPE_TOO_WIDE = "scope-too-wide"
     UNKNOWN_ACCOUNT = "unknown-account"
     ACCOUNT_EXISTS = "account-exists"
+    JOBS_NOT_OVER = "jobs-not-over"
     UNKNOWN_AGREEMENT = "unknown-agreement"
     UNKNOWN_DATASET = "unknown-dataset"
     NOT_YOUR_SIDE = "not-your-side"
@@ -269,6 +273,7 @@ Answer = (
     | AccountLine
     | NationStands
     | Done
+    | Forgotten
     | AgreementStands
     | ModelStands
     | OversightAnswer

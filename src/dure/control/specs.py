@@ -39,6 +39,11 @@ class Specs:
         """Forget the spec of a job that was refused."""
         del self._remembered[job]
 
+    def erase(self, job: str) -> Row:
+        """Forget what a job ran, and the salt without which nobody can prove a guess; the row makes it durable."""
+        self._remembered.pop(job, None)
+        return Row("specs", job, None)
+
     def of(self, job: str) -> JobSpec | None:
         """What the job, or the array it is a task of, runs; None when it was erased."""
         job, _ = split_copy(job)

@@ -22,6 +22,7 @@ from dure.model.oversight import (
     ChangeProposed,
     ChangeWithdrawn,
     OversightEvent,
+    PersonForgotten,
     StopOrdered,
 )
 from dure.model.proposals import PolicyChange, Proposal, ProposedChange, StopOrderLifting, TransferApproval
@@ -74,6 +75,8 @@ class Register(Struct):
                 self._enact(self.proposals.pop(event.proposal).change)
             case ChangeWithdrawn():
                 del self.proposals[event.proposal]
+            case PersonForgotten():
+                pass
             case _:
                 assert_never(event)
 

@@ -134,6 +134,13 @@ class Ledger(Protocol):
         """The log as of now, for verification; appends may go on meanwhile."""
         ...
 
+    def scrub(self) -> None:
+        """Have rows that were removed leave the storage, and not only its tables, as far as can be.
+
+        Raises `LedgerError`.
+        """
+        ...
+
     def close(self) -> None:
         """Let go of files and connections."""
         ...

@@ -106,6 +106,9 @@ class MemoryLedger:
             snapshot = _Snapshot(list(self._entries), [checkpoint.note] if checkpoint else [])
         yield snapshot
 
+    def scrub(self) -> None:
+        """What was removed is nowhere."""
+
     def close(self) -> None:
         """Nothing to let go of."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, closing, suppress
 from itertools import groupby
 
 import psycopg
@@ -34,7 +34,7 @@ from dure.ledger.leadership import Heartbeat, current_term, leader_of, leave, ne
 from dure.ledger.note import Signer, VerifierKey
 from dure.ledger.postgres_reading import Readers, read_stored
 from dure.ledger.postgres_schema import format_of, prepare, refuse_other_log
-from dure.ledger.postgres_server import Connection, answering, connect_to_lead, described, first_line
+from dure.ledger.postgres_server import Connection, answering, connect, connect_to_lead, described, first_line
 
 log = logging.getLogger(__name__)
 
@@ -276,6 +276,16 @@ class PostgresLedger:
     def stored(self) -> AbstractContextManager[StoredLog]:
         """The log as of now, for verification; appends may go on meanwhile."""
         return read_stored(self._url)
+
+    def scrub(self) -> None:
+        """Write the tables of people anew without what was removed, and free its place in those of jobs.
+
+        The database's own log and replicas keep it as long as they are set up to.
+        """
+        with answering(self.where), closing(connect(self._url)) as connection:
+            connection.execute("VACUUM FULL accounts")
+            connection.execute("VACUUM FULL tokens")
+            connection.execute("VACUUM specs, requests")
 
     def close(self) -> None:
         """Let go of the lead and of all connections. Does nothing the second time."""

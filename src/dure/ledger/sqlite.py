@@ -163,6 +163,11 @@ class SqliteLedger:
         """The log as of now, for verification; appends may go on meanwhile."""
         return read_stored(self.path)
 
+    def scrub(self) -> None:
+        """Empty the write-ahead log, which still holds what was removed; pages of the file itself are overwritten."""
+        with self._writing, reading(self.path):
+            self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+
     def close(self) -> None:
         """Let go of the file. Does nothing the second time."""
         with self._writing, self._reading:

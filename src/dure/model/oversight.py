@@ -53,6 +53,14 @@ class StopOrdered(Event, frozen=True, kw_only=True, omit_defaults=True, tag="sto
     by: str
 
 
+class PersonForgotten(Event, frozen=True, kw_only=True, omit_defaults=True, tag="person-forgotten"):
+    """All that was personal about an account was erased, and what its jobs ran: `jobs` of them, all over by then."""
+
+    account: str
+    by: str
+    jobs: int = 0
+
+
 class ChangeProposed(Event, frozen=True, kw_only=True, omit_defaults=True, tag="change-proposed"):
     """Somebody wants a change that needs two people. `by` is an account."""
 
@@ -84,5 +92,6 @@ OversightEvent = (
     | ChangeProposed
     | ChangeApproved
     | ChangeWithdrawn
+    | PersonForgotten
     | ModelEvent
 )
