@@ -15,8 +15,6 @@ from dure.intake.refusals import RefusalCode
 from dure.intake.sbatch import job_from_sbatch
 from dure.model.datasets import PURPOSE_WORDING, Purpose
 
-from .conftest import policy_set
-
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 JOB_PAGE = (REFERENCE / "job-file.md").read_text(encoding="utf-8")
 NATION_PAGE = (REFERENCE / "nation-file.md").read_text(encoding="utf-8")
@@ -79,8 +77,3 @@ def test_every_field_of_a_job_is_on_the_page(field: str) -> None:
 @pytest.mark.parametrize("code", RefusalCode)
 def test_every_refusal_code_is_on_a_page(code: RefusalCode) -> None:
     assert f"| `{code.value}` |" in JOB_PAGE + NATION_PAGE + AGREEMENT_PAGE
-
-
-def test_every_rule_is_on_the_page_with_its_title() -> None:
-    for rule in policy_set().rules:
-        assert f"| `{rule.id}` | {rule.title_en} |" in NATION_PAGE

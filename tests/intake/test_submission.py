@@ -297,7 +297,8 @@ def case(code: RefusalCode, field: str, message: str, **fields: object) -> objec
         case(
             RefusalCode.FORBIDDEN_BY_POLICY,
             "data",
-            "no site may run this job (purpose-limitation): Data may be used only for the purposes it is held for",
+            "no site may run this job (purpose-limitation): Data may be used only for the purposes it is held for. "
+            "What would help: it would be allowed for the purpose research",
             data="fab-yield",
             purpose="commercial",
         ),
@@ -384,7 +385,12 @@ def test_the_field_to_blame_is_the_one_of_which_there_is_too_little(counter: Cou
 
 def test_a_refusal_by_policy_carries_the_rules_and_is_forbidden(counter: Counter) -> None:
     refusal = counter.refused(project="climate", data="fab-yield")
-    assert refusal.rules == ("national-core-technology", "reader-must-be-named")
+    assert refusal.rules == ("foreign-reader", "national-core-technology", "reader-must-be-named")
+    assert [reason.rule for reason in refusal.reasons] == list(refusal.rules)
+    assert all(reason.title_ko and reason.remedy_ko and reason.remedy_en for reason in refusal.reasons)
+    assert refusal.remedy is not None
+    assert "on an agreement with samsung about fab-yield" in refusal.remedy.en
+    assert refusal.message.endswith(refusal.remedy.en)
     assert refusal.is_forbidden
     assert not counter.refused(gpus="TPU").is_forbidden
 

@@ -72,6 +72,7 @@ class _Standing:
         yield from self._shares()
         yield self._platform.metrics.requests()
         yield self._decisions()
+        yield self._policy_errors()
 
     def _ledger(self) -> Iterable[Metric]:
         health = self._platform.health()
@@ -137,6 +138,12 @@ class _Standing:
         )
         for decision, count in sorted(self._platform.admission.decisions.items()):
             family.add_metric(decision, count)
+        return family
+
+    def _policy_errors(self) -> Metric:
+        help_text = "Decisions on data that failed and were denials for that; any but 0 has to be looked into."
+        family = CounterMetricFamily("dure_policy_errors", help_text)
+        family.add_metric((), self._platform.control.memory.policy.policy_set.alarm.count)
         return family
 
 

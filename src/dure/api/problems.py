@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 from starlette.responses import Response
 
 from dure.intake.refusals import Problem as FieldProblem
+from dure.intake.refusals import Reason
+from dure.model.datasets import Wording
 
 PROBLEM_JSON = "application/problem+json"
 
@@ -32,6 +34,10 @@ class Problem(Struct, frozen=True, kw_only=True):
     detail: str
     problems: tuple[FieldProblem, ...] = ()
     type: str = "about:blank"
+    reasons: tuple[Reason, ...] | UnsetType = UNSET
+    """Of a refusal by policy: the rules that forbid it, and what each says would help."""
+    remedy: Wording | UnsetType = UNSET
+    """What would make just this request allowed."""
 
 
 class ProblemRaised(Exception):

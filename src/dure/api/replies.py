@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from msgspec import UNSET
+from msgspec.structs import replace
+
 from dure.api.problems import ProblemRaised, problem
 from dure.control.requests import Answer, NotDone, NotDoneCode, Reply
 from dure.intake.refusals import Problem as FieldProblem
@@ -58,7 +61,11 @@ def refused(no: Refusal | NotDone) -> ProblemRaised:
     # 403 when the caller may not do this at all, 409 when it does not fit the present state.
     status = 403 if no.is_forbidden else 409
     fields = (FieldProblem(field=no.field, value="", message=no.message),) if no.field else ()
-    return problem(status, no.code.value, no.message, fields)
+    raised = problem(status, no.code.value, no.message, fields)
+    if no.reasons:
+        remedy = no.remedy if no.remedy is not None else UNSET
+        raised.problem = replace(raised.problem, reasons=no.reasons, remedy=remedy)
+    return raised
 
 
 def not_done(code: NotDoneCode, message: str) -> ProblemRaised:

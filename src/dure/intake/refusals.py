@@ -8,6 +8,8 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from dure.model.datasets import Wording
+
 LONGEST_SHOWN = 80
 """Characters of a wrong value that are shown back."""
 
@@ -78,6 +80,16 @@ class RefusalCode(StrEnum):
     AGREEMENT_EXPORT_WITHOUT_CLEARANCE = "agreement-export-without-clearance"
 
 
+class Reason(Struct, frozen=True, kw_only=True):
+    """A policy rule that forbade something: what it says, and what would make it allow."""
+
+    rule: str
+    title_ko: str
+    title_en: str
+    remedy_ko: str
+    remedy_en: str
+
+
 class Refusal(Struct, frozen=True, kw_only=True):
     """A sound request that the state of the platform (409) or its policy (403) does not allow. Exit code 1."""
 
@@ -87,6 +99,10 @@ class Refusal(Struct, frozen=True, kw_only=True):
     field: str = ""
     rules: tuple[str, ...] = ()
     """Ids of the policy rules that forbade it."""
+    reasons: tuple[Reason, ...] = ()
+    """The same rules in words."""
+    remedy: Wording | None = None
+    """What would make just this request allowed, as far as it could be found."""
 
     @property
     def is_forbidden(self) -> bool:

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from dure.intake.fractions import as_offered, why_not_offered
 from dure.intake.nation_index import NationIndex, NodeShape
+from dure.intake.policy_refusals import refused_by_policy
 from dure.intake.refusals import Refusal, RefusalCode, did_you_mean
 from dure.model.dates import format_moment
 from dure.model.events import JobSubmitted
@@ -208,12 +209,7 @@ def policy_permits_some_site(submission: Submission) -> Refusal | None:
     permitted = submission.permitted()
     if permitted.sites:
         return None
-    policy_set = submission.policy.policy_set
-    titles = [rule.title_en for rule in map(policy_set.rule, permitted.rules) if rule is not None]
-    reasons = "; ".join(titles or permitted.diagnostics or ("no rule permits it",))
-    message = f"no site may run this job ({', '.join(permitted.rules)}): {reasons}"
-    field = "data" if submission.spec.data else "project"
-    return Refusal(code=RefusalCode.FORBIDDEN_BY_POLICY, message=message, field=field, rules=permitted.rules)
+    return refused_by_policy(submission.policy, submission.organisation, submission.spec, permitted)
 
 
 RULES: tuple[Rule, ...] = (
@@ -413,6 +409,7 @@ def _event(
         "data": spec.data,
         "purpose": spec.purpose.value,
         "sites": submission.permitted().sites,
+        "agreements": submission.permitted().agreements,
         "not_before_ms": spec.not_before_ms,
         "not_after_ms": spec.not_after_ms,
         "deadline_ms": spec.deadline_ms,
@@ -426,7 +423,7 @@ def _readable_datasets(submission: Submission) -> tuple[str, ...]:
     return tuple(
         dataset.name
         for dataset in submission.nation.datasets.values()
-        if {submission.organisation, "*"} & {dataset.owner, *dataset.readers}
+        if submission.policy.may_read_somewhere(submission.organisation, dataset.name)
     )
 
 

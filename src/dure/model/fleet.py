@@ -112,9 +112,9 @@ class AssuranceScheme(Struct, frozen=True, kw_only=True, omit_defaults=True):
     title_ko: str = ""
     title_en: str = ""
 
-    def grades_from(self, lowest: str) -> tuple[str, ...]:
-        """This grade and those above it; none for a grade that the scheme does not have."""
-        return self.grades[self.grades.index(lowest) :] if lowest in self.grades else ()
+    def grades_to(self, highest: str) -> tuple[str, ...]:
+        """This grade and those below it; none for a grade that the scheme does not have."""
+        return self.grades[: self.grades.index(highest) + 1] if highest in self.grades else ()
 
 
 class Site(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -1,41 +1,47 @@
-"""The rules in force over one nation: answers questions about it, and remembers the answers."""
+"""The rules in force over one nation at one moment: answers questions about it, and remembers the answers."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from msgspec import Struct
-
+from dure.model.agreements import Agreement
 from dure.model.datasets import Purpose
 from dure.model.nation import Nation
+from dure.model.stop_orders import StopOrder
+from dure.policy.deciding import decide_all, questions_about
 from dure.policy.engine import PolicySet
-from dure.policy.facts import Facts, request
-from dure.policy.questions import UNKNOWN_FACT, Action, Decision, Question
+from dure.policy.facts import EVERYONE, Declared, Facts
+from dure.policy.questions import Decision, PermittedSites, Question
+from dure.policy.remedies import Remedy, find_remedy
 
 MOST_REMEMBERED = 100_000
 """Answers kept; beyond that all are forgotten and asked again, which costs time and changes nothing."""
-
-
-class PermittedSites(Struct, frozen=True, kw_only=True):
-    """Where something may be done, in the order asked, and the rules that forbade the other sites.
-
-    When it may be done nowhere, only the rules of the sites that come closest are named: those with the fewest.
-    """
-
-    sites: tuple[str, ...]
-    rules: tuple[str, ...]
-    diagnostics: tuple[str, ...] = ()
+NO_COPY = "data-stays-at-its-sites"
+"""The shipped rule that forbids reading at a site without a copy; such sites are not asked about one by one."""
 
 
 class PolicyInForce:
-    """One nation under one set of rules. Bind a new one when either changes: answers hold for exactly these facts."""
+    """One nation under one set of rules. Bind a new one when either changes: answers hold for exactly these facts.
 
-    def __init__(self, policy_set: PolicySet, nation: Nation) -> None:
+    `agreements` may hold some that are not in force, which a refusal may then speak of. Answers hold from `at_ms`, a
+    moment in milliseconds since the epoch, until `next_change_ms`.
+    """
+
+    def __init__(
+        self,
+        policy_set: PolicySet,
+        nation: Nation,
+        agreements: Iterable[Agreement] = (),
+        stop_orders: Iterable[StopOrder] = (),
+        at_ms: int = 0,
+    ) -> None:
         self.policy_set = policy_set
+        self.facts = Facts(Declared(nation), agreements, stop_orders, at_ms)
+        self.next_change_ms = self.facts.next_change_ms()
         self._sites = tuple(site.name for site in nation.sites)
-        self._facts = Facts(nation)
         self._decisions: dict[Question, Decision] = {}
         self._permitted: dict[tuple[str, Purpose, tuple[str, ...]], PermittedSites] = {}
+        self._remedies: dict[tuple[str, Purpose, tuple[str, ...]], Remedy] = {}
 
     def decide(self, question: Question) -> Decision:
         """The answer to one question."""
@@ -46,7 +52,7 @@ class PolicyInForce:
         answers = {each: self._decisions[each] for each in questions if each in self._decisions}
         new = [each for each in dict.fromkeys(questions) if each not in answers]
         if new:
-            answers |= zip(new, self._ask(new), strict=True)
+            answers |= decide_all(self.policy_set, self.facts, new)
             self._remember({each: answers[each] for each in new})
         return [answers[each] for each in questions]
 
@@ -60,41 +66,51 @@ class PolicyInForce:
             found = self._permitted[key] = self._find_permitted_sites(organisation, purpose, tuple(datasets))
         return found
 
+    def remedy(self, organisation: str, purpose: Purpose, datasets: Sequence[str]) -> Remedy:
+        """What would make it allowed that is allowed nowhere now, as far as trying tells."""
+        key = (organisation, purpose, tuple(datasets))
+        found = self._remedies.get(key)
+        if found is None:
+            if len(self._remedies) >= MOST_REMEMBERED:
+                self._remedies.clear()
+            found = self._remedies[key] = find_remedy(self.policy_set, self.facts, organisation, purpose, key[2])
+        return found
+
+    def may_read_somewhere(self, organisation: str, dataset: str) -> bool:
+        """Whether the dataset is the organisation's business: its own, open to it, or spoken of in an agreement."""
+        declared = self.facts.declared.datasets.get(dataset)
+        if declared is None:
+            return False
+        is_granted = not {organisation, EVERYONE}.isdisjoint({declared.owner, *declared.readers})
+        return is_granted or bool(self.facts.agreements_for(organisation, dataset))
+
     def _find_permitted_sites(self, organisation: str, purpose: Purpose, datasets: tuple[str, ...]) -> PermittedSites:
-        actions = [(Action.RUN, None), *((Action.READ, dataset) for dataset in datasets)]
-        questions = [
-            Question(organisation=organisation, action=action, purpose=purpose, site=site, dataset=dataset)
-            for site in self._sites
-            for action, dataset in actions
-        ]
-        denials: dict[str, list[Decision]] = {site: [] for site in self._sites}
-        for question, decision in zip(questions, self.decide_all(questions), strict=True):
-            if decision.allowed is not True:
-                denials[question.site].append(decision)
-        sites = tuple(site for site in self._sites if not denials[site])
+        """Asks about the sites that hold all the data, and about all others only if there is no such site."""
+        holding = self.facts.sites_holding(datasets)
+        asked = holding or self._sites
+        answers = self._answers_by_site(organisation, purpose, datasets, asked)
+        sites = tuple(site for site in asked if all(each.allowed is True for each in answers[site]))
+        denials = {site: [each for each in answers[site] if each.allowed is not True] for site in asked}
         denied = [decision for decisions in _told(denials, not sites) for decision in decisions]
+        rules = {rule for decision in denied for rule in decision.rules}
+        if sites and len(asked) < len(self._sites):
+            rules.add(NO_COPY)
+        used = {each.agreement for site in sites for each in answers[site] if each.agreement}
         return PermittedSites(
             sites=sites,
-            rules=tuple(sorted({rule for decision in denied for rule in decision.rules})),
+            rules=tuple(sorted(rules)),
             diagnostics=tuple(dict.fromkeys(line for decision in denied for line in decision.diagnostics)),
+            agreements=tuple(each.id for each in self.facts.agreements if each.id in used),
         )
 
-    def _ask(self, questions: Sequence[Question]) -> list[Decision]:
-        """Denies what names unknown things by itself, and asks Cedar the rest with only the entities they need."""
-        unknown = {each: self._facts.unknown(each) for each in questions}
-        known = [each for each in questions if unknown[each] is None]
-        decided = dict(zip(known, self._ask_known(known), strict=True))
-        return [
-            decided[each]
-            if each in decided
-            else Decision(allowed=False, rules=(UNKNOWN_FACT,), diagnostics=(unknown[each] or "",))
-            for each in questions
-        ]
-
-    def _ask_known(self, questions: Sequence[Question]) -> list[Decision]:
-        if not questions:
-            return []
-        return self.policy_set.decide([request(each) for each in questions], self._facts.entities(questions))
+    def _answers_by_site(
+        self, organisation: str, purpose: Purpose, datasets: tuple[str, ...], sites: Sequence[str]
+    ) -> dict[str, list[Decision]]:
+        questions = questions_about(organisation, purpose, datasets, sites)
+        answers: dict[str, list[Decision]] = {site: [] for site in sites}
+        for question, decision in zip(questions, self.decide_all(questions), strict=True):
+            answers[question.site].append(decision)
+        return answers
 
     def _remember(self, decisions: dict[Question, Decision]) -> None:
         if len(self._decisions) + len(decisions) > MOST_REMEMBERED:

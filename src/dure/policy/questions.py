@@ -44,3 +44,23 @@ class Decision(Struct, frozen=True, kw_only=True):
     allowed: bool
     rules: tuple[str, ...]
     diagnostics: tuple[str, ...] = ()
+    agreement: str = ""
+    """Id of the agreement that it is allowed by, or that comes closest; empty when there is none, or no need of one."""
+
+    @property
+    def is_error(self) -> bool:
+        """True for a denial that is no refusal, but a fault of the rules or of the platform."""
+        return POLICY_ERROR in self.rules
+
+
+class PermittedSites(Struct, frozen=True, kw_only=True):
+    """Where something may be done, in the order asked, and the rules that forbade the other sites.
+
+    When it may be done nowhere, only the rules of the sites that come closest are named: those with the fewest.
+    """
+
+    sites: tuple[str, ...]
+    rules: tuple[str, ...]
+    diagnostics: tuple[str, ...] = ()
+    agreements: tuple[str, ...] = ()
+    """The agreements by which it may be done at one of `sites` or more, in order of id."""
