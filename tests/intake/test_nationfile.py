@@ -391,7 +391,7 @@ def test_what_data_law_asks_for_is_read() -> None:
     )
     nation = nation_from_yaml(with_data_law(("    readers: [haneul]\n", "    " + more)))
     assert nation.sites[0].assurances == (Assurance(scheme="csap", grade="high", valid_to_ms=1_830_265_200_000),)
-    assert nation.assurance_schemes[0].grades_from("medium") == ("medium", "high")
+    assert nation.assurance_schemes[0].grades_to("medium") == ("low", "medium")
     assert nation.data_classes == (
         DataClassDefinition(name="trade-secret", restricted=True, title_ko="영업비밀", title_en="Trade secret"),
     )
