@@ -68,8 +68,15 @@ class Memory:
     def _bind(self, now_ms: int) -> None:
         self._nation, self._version = self.world.nation, self.register.version
         self.nation_index = NationIndex(self._nation)
-        self.policy = PolicyInForce(self.policy_set_with(self.register.policies), self._nation)
-        self._until_ms = NEVER_MS
+        register = self.register
+        self.policy = PolicyInForce(
+            self.policy_set_with(register.policies),
+            self._nation,
+            register.agreements.values(),
+            register.stop_orders.values(),
+            now_ms,
+        )
+        self._until_ms = self.policy.next_change_ms or NEVER_MS
         self.accepted: dict[Hashable, JobSubmitted] = {}
         """A job of each likeness that was accepted under these facts."""
 

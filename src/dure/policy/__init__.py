@@ -2,8 +2,8 @@
 
 Denied unless a rule permits; any diagnostic is a denial and an alarm; what is unknown is never allowed. The rules are
 the `.cedar` files in `rules/`, each with a title and a remedy in Korean and English; a programme adds its own. This
-room reads no disk: whoever starts the platform hands the texts in (`PolicySet(schema, policies)`, `PolicySet.with_own`), and
-binds them to a nation, its agreements and its stop orders as of one moment (`PolicyInForce`).
+room reads no disk: whoever starts the platform hands the texts in (`PolicySet`, and `with_own` of it), and binds them
+to a nation, its agreements and its stop orders as of one moment (`PolicyInForce`).
 """
 
 from dure.policy.engine import Alarm, PolicyError, PolicySet

@@ -103,14 +103,7 @@ class Facts:
             return []
         organisation = self.declared.organisations[question.organisation]
         site = self.declared.sites[question.site]
-        countries = ("", organisation.country, organisation.parent_country, site.country)
-        return [
-            order
-            for order in self.stop_orders
-            if order.recipient in ("", organisation.name)
-            and order.dataset in ("", question.dataset)
-            and order.country in countries
-        ]
+        return [order for order in self.stop_orders if order.hits(organisation, site, question.dataset)]
 
     def request(self, question: Question, agreement: Agreement | None = None) -> CedarValue:
         """The question as a Cedar request, relying on this agreement or on none."""
