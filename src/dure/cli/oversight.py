@@ -112,8 +112,10 @@ def list_proposals(json_wanted: bool) -> None:
 
 
 def _words(change: ProposedChange) -> str:
-    from dure.model.proposals import PolicyChange, StopOrderLifting
+    from dure.model.proposals import ModelPromotion, PolicyChange, StopOrderLifting
 
+    if isinstance(change, ModelPromotion):
+        return f"promote model {change.version}"
     if isinstance(change, PolicyChange):
         return f"own rules: {', '.join(file for file, _ in change.policies) or 'none'}"
     if isinstance(change, StopOrderLifting):

@@ -12,8 +12,10 @@ from dure.model.model_events import (
     EvidenceRecorded,
     IncidentReported,
     ModelAliased,
+    ModelAssessed,
     ModelEvaluated,
     ModelEvent,
+    ModelEvidenceDeclared,
     ModelFactsDeclared,
     ModelRegistered,
     ModelWithdrawn,
@@ -24,12 +26,14 @@ from dure.model.model_events import (
 )
 from dure.model.model_versions import (
     NEXT_STATES,
+    DeclaredEvidence,
     FactValue,
     ModelName,
     ModelVersion,
     Precision,
     PromotionGate,
     Task,
+    TaskKind,
     VersionName,
     VersionState,
 )
@@ -44,6 +48,13 @@ class Model(Struct):
     aliases: dict[str, int] = {}
     facts: dict[str, FactValue] = {}
     gate: PromotionGate | None = None
+    evidence: tuple[DeclaredEvidence, ...] = ()
+    assessed_by: tuple[tuple[str, str, str], ...] = ()
+    """The packs of its last assessment: name, version and digest."""
+    open_provisions: dict[str, str] = {}
+    """What there was still to do then."""
+    known_on_ms: dict[str, int] = {}
+    """When it was first known that a threshold is, or will be, crossed; by threshold."""
     training: dict[str, Precision | None] = {}
     """Jobs that train it and are in none of its versions yet, with the precision that they name."""
 
@@ -86,9 +97,15 @@ class ModelRegister(Struct):
             case EvidenceRecorded():
                 before = self.known(event.version)
                 self._update(event.version, event.at_ms, bundles=(*before.bundles, event.digest))
+            case ModelEvidenceDeclared():
+                held = DeclaredEvidence(kind=event.kind, reference=event.reference, at_ms=event.at_ms)
+                model = self._model(event.model)
+                model.evidence = (*model.evidence, held)
+            case ModelAssessed():
+                model = self._model(event.model)
+                model.assessed_by, model.open_provisions = event.packs, dict(event.open)
             case TaskOpened():
-                self.tasks[event.task.id] = event.task
-                self.tasks_opened += 1
+                self._open(event.task)
             case TaskClosed():
                 del self.tasks[event.task]
             case _:
@@ -164,6 +181,12 @@ class ModelRegister(Struct):
         )
         for run in event.making.jobs:
             model.training.pop(run.job, None)
+
+    def _open(self, task: Task) -> None:
+        self.tasks[task.id] = task
+        self.tasks_opened += 1
+        if task.kind in (TaskKind.THRESHOLD_EXPECTED, TaskKind.THRESHOLD_CROSSED):
+            self._model(task.model).known_on_ms.setdefault(task.about.partition(" ")[0], task.opened_at_ms)
 
     def _alias(self, event: ModelAliased) -> None:
         aliases = self._model(event.model).aliases

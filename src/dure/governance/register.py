@@ -25,7 +25,14 @@ from dure.model.oversight import (
     PersonForgotten,
     StopOrdered,
 )
-from dure.model.proposals import PolicyChange, Proposal, ProposedChange, StopOrderLifting, TransferApproval
+from dure.model.proposals import (
+    ModelPromotion,
+    PolicyChange,
+    Proposal,
+    ProposedChange,
+    StopOrderLifting,
+    TransferApproval,
+)
 from dure.model.stop_orders import StopOrder
 
 _Moved = AgreementAccepted | AgreementDeclined | AgreementEnded
@@ -72,7 +79,7 @@ class Register(Struct):
                 self.proposals[event.proposal] = made
                 self.proposals_made += 1
             case ChangeApproved():
-                self._enact(self.proposals.pop(event.proposal).change)
+                self._enact(self.proposals.pop(event.proposal), event.at_ms)
             case ChangeWithdrawn():
                 del self.proposals[event.proposal]
             case PersonForgotten():
@@ -124,7 +131,8 @@ class Register(Struct):
         self.agreements[before.id] = replace(before, state=state, history=history)
         self.version += 1
 
-    def _enact(self, change: ProposedChange) -> None:
+    def _enact(self, proposal: Proposal, at_ms: int) -> None:
+        change: ProposedChange = proposal.change
         match change:
             case PolicyChange():
                 self.policies = change.policies
@@ -134,6 +142,10 @@ class Register(Struct):
                 agreement = self.agreements[change.agreement]
                 if agreement.version == change.version:
                     self.agreements[change.agreement] = replace(agreement, approved=True)
+            case ModelPromotion():
+                # Who may use data stays as it is, so no running job has to be asked about again.
+                self.models.promote(change.version, proposal.proposed_at_ms, at_ms)
+                return
             case _:
                 assert_never(change)
         self.version += 1

@@ -87,6 +87,24 @@ class EvidenceRecorded(Event, frozen=True, kw_only=True, omit_defaults=True, tag
     by: str
 
 
+class ModelEvidenceDeclared(Event, frozen=True, kw_only=True, omit_defaults=True, tag="model-evidence-declared"):
+    """The model's organisation holds something that shows a duty was done. What it is lies under `reference`."""
+
+    model: ModelName
+    kind: str
+    reference: str
+    by: str
+
+
+class ModelAssessed(Event, frozen=True, kw_only=True, omit_defaults=True, tag="model-assessed"):
+    """A model was assessed by these rule packs (name, version, digest). `open` is what there is still to do."""
+
+    model: ModelName
+    packs: tuple[tuple[str, str, str], ...]
+    open: tuple[tuple[str, str], ...]
+    """Provisions and where they stand, such as `missing-evidence`."""
+
+
 class TaskOpened(Event, frozen=True, kw_only=True, omit_defaults=True, tag="task-opened"):
     """Somebody has to look into something."""
 
@@ -111,6 +129,8 @@ ModelEvent = (
     | IncidentReported
     | TrainingAccepted
     | EvidenceRecorded
+    | ModelEvidenceDeclared
+    | ModelAssessed
     | TaskOpened
     | TaskClosed
 )

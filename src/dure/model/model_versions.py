@@ -227,6 +227,14 @@ FactValue = str | tuple[str, ...] | dict[str, str]
 """A fact as declared: a word, an amount, a day or a country; several words; or the least and the most of an amount."""
 
 
+class DeclaredEvidence(Struct, frozen=True, kw_only=True):
+    """Something that shows a duty was done, as the model's organisation declares it."""
+
+    kind: str
+    reference: str
+    at_ms: int
+
+
 class TaskKind(StrEnum):
     """Why somebody has to look at a model."""
 
@@ -239,6 +247,9 @@ class TaskKind(StrEnum):
     USE_CHANGED = "use-changed"
     """Other facts were declared than before, so other duties may apply."""
     RULES_CHANGED = "rules-changed"
+    """The packs in use now ask for something else."""
+    VERSION_ADDED = "version-added"
+    """The new version has to show something that the one before had not."""
     PARENT_WITHDRAWN = "parent-withdrawn"
 
 

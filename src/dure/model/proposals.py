@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from dure.model.model_versions import VersionName
+
 
 class PolicyChange(Struct, frozen=True, kw_only=True, tag="policy", tag_field="change"):
     """These are the programme's own rules from now on, beside those that are shipped: texts by file name."""
@@ -24,7 +26,13 @@ class TransferApproval(Struct, frozen=True, kw_only=True, tag="approve-transfer"
     version: int
 
 
-ProposedChange = PolicyChange | StopOrderLifting | TransferApproval
+class ModelPromotion(Struct, frozen=True, kw_only=True, tag="promote-model", tag_field="change"):
+    """A version of a model passed its gate and may be put to use."""
+
+    version: VersionName
+
+
+ProposedChange = PolicyChange | StopOrderLifting | TransferApproval | ModelPromotion
 
 
 class Proposal(Struct, frozen=True, kw_only=True):

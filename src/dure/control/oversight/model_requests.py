@@ -66,12 +66,34 @@ class DeclareModelFacts(Struct, frozen=True, kw_only=True):
     facts: dict[str, FactValue]
 
 
+class DeclareModelEvidence(Struct, frozen=True, kw_only=True):
+    """Say that something is held which shows that a duty was done."""
+
+    caller: Caller
+    model: ModelName
+    kind: str
+    reference: str
+
+
+class ReassessModels(Struct, frozen=True, kw_only=True):
+    """Assess every model again whose last assessment was by other packs than those in use."""
+
+    caller: Caller
+
+
 class SetPromotionGate(Struct, frozen=True, kw_only=True):
     """Say what versions of the model must show before they are promoted."""
 
     caller: Caller
     model: ModelName
     gate: PromotionGate
+
+
+class PromoteModel(Struct, frozen=True, kw_only=True):
+    """Propose that a version be put to use. A second person has to approve it."""
+
+    caller: Caller
+    version: VersionName
 
 
 class WithdrawModel(Struct, frozen=True, kw_only=True):
@@ -112,7 +134,10 @@ ModelRequest = (
     | AliasModel
     | EvaluateModel
     | DeclareModelFacts
+    | DeclareModelEvidence
+    | ReassessModels
     | SetPromotionGate
+    | PromoteModel
     | WithdrawModel
     | ReportIncident
     | RecordEvidence

@@ -10,20 +10,27 @@ from typing import assert_never
 from dure.control.access import Caller, Permission
 from dure.control.draft import Draft
 from dure.control.memory import Memory
+from dure.control.oversight.assessing import reassess, reassess_by_other_packs
 from dure.control.oversight.job_runs import card_of, job_run
 from dure.control.oversight.model_requests import (
     AliasModel,
     CloseTask,
+    DeclareModelEvidence,
     DeclareModelFacts,
     EvaluateModel,
     ModelRequest,
     ModelStands,
+    PromoteModel,
+    ReassessModels,
     RecordEvidence,
     RegisterModel,
     ReportIncident,
     SetPromotionGate,
     WithdrawModel,
 )
+from dure.control.oversight.promotion import why_not_promoted
+from dure.control.oversight.proposals import propose
+from dure.control.oversight.requests import ProposalStands, ProposeChange
 from dure.control.oversight.tasks import open_task
 from dure.control.oversight.training import open_tasks_of_new_version
 from dure.control.requests import NotDone, NotDoneCode, Reply
@@ -33,6 +40,7 @@ from dure.model.model_events import (
     IncidentReported,
     ModelAliased,
     ModelEvaluated,
+    ModelEvidenceDeclared,
     ModelFactsDeclared,
     ModelRegistered,
     ModelWithdrawn,
@@ -50,6 +58,7 @@ from dure.model.model_versions import (
     VersionName,
     VersionState,
 )
+from dure.model.proposals import ModelPromotion
 
 
 def handle_model_request(request: ModelRequest, memory: Memory, draft: Draft) -> Reply:
@@ -63,8 +72,14 @@ def handle_model_request(request: ModelRequest, memory: Memory, draft: Draft) ->
             return _evaluate(request, memory, draft)
         case DeclareModelFacts():
             return _declare_facts(request, draft)
+        case DeclareModelEvidence():
+            return _declare_evidence(request, draft)
+        case ReassessModels():
+            return ModelStands(model="", state="assessed", tasks=reassess_by_other_packs(draft))
         case SetPromotionGate():
             return _set_gate(request, draft)
+        case PromoteModel():
+            return _promote(request, memory, draft)
         case WithdrawModel():
             return _withdraw(request, draft)
         case ReportIncident():
@@ -120,6 +135,7 @@ def _register(request: RegisterModel, memory: Memory, draft: Draft) -> Reply:
     )
     draft.record(ModelRegistered(at_ms=draft.now_ms, version=name, making=making, by=request.caller.id))
     tasks = open_tasks_of_new_version(name, draft)
+    tasks += reassess(name.of, TaskKind.VERSION_ADDED, draft)
     return ModelStands(model=str(name), state=VersionState.REGISTERED.value, tasks=tasks)
 
 
@@ -221,9 +237,39 @@ def _declare_facts(request: DeclareModelFacts, draft: Draft) -> Reply:
         draft.record(
             ModelFactsDeclared(at_ms=draft.now_ms, model=request.model, facts=request.facts, by=request.caller.id)
         )
-        if before:
-            tasks = (open_task(TaskKind.USE_CHANGED, request.model, draft),)
+        tasks = reassess(request.model, TaskKind.USE_CHANGED, draft)
     return ModelStands(model=str(request.model), state="declared", tasks=tasks)
+
+
+def _declare_evidence(request: DeclareModelEvidence, draft: Draft) -> Reply:
+    no = _own_model(request.caller, request.model, draft)
+    if no is not None:
+        return no
+    held = ModelEvidenceDeclared(
+        at_ms=draft.now_ms,
+        model=request.model,
+        kind=request.kind,
+        reference=request.reference,
+        by=request.caller.id,
+    )
+    draft.record(held)
+    tasks = reassess(request.model, TaskKind.USE_CHANGED, draft)
+    return ModelStands(model=str(request.model), state="held", tasks=tasks)
+
+
+def _promote(request: PromoteModel, memory: Memory, draft: Draft) -> Reply:
+    """Put it up for a second person's approval, if it passes its gate now; it is asked again when approved."""
+    version = _own(request.caller, request.version, draft)
+    if isinstance(version, NotDone):
+        return version
+    why_not = why_not_promoted(request.version, draft)
+    if why_not:
+        return NotDone(code=NotDoneCode.GATE_NOT_PASSED, message=why_not)
+    change = ModelPromotion(version=request.version)
+    reply = propose(ProposeChange(caller=request.caller, change=change), memory, draft)
+    if not isinstance(reply, ProposalStands):
+        return reply
+    return ModelStands(model=str(request.version), state=version.state.value, proposal=reply.proposal.id)
 
 
 def _set_gate(request: SetPromotionGate, draft: Draft) -> Reply:
@@ -275,7 +321,8 @@ def _report_incident(request: ReportIncident, draft: Draft) -> Reply:
         version=request.version.version,
         about=f"{request.kind.value} {request.reference}",
     )
-    return ModelStands(model=str(request.version), state=version.state.value, tasks=(task,))
+    tasks = (task, *reassess(request.version.of, TaskKind.INCIDENT, draft))
+    return ModelStands(model=str(request.version), state=version.state.value, tasks=tasks)
 
 
 def _record_evidence(request: RecordEvidence, draft: Draft) -> Reply:

@@ -11,6 +11,7 @@ from dure.control.access import Caller
 from dure.control.accounts import AccountKind
 from dure.control.draft import Draft
 from dure.control.memory import Memory
+from dure.control.oversight.promotion import why_not_promoted
 from dure.control.oversight.requests import (
     ApproveChange,
     ProposalStands,
@@ -20,7 +21,7 @@ from dure.control.oversight.requests import (
 )
 from dure.control.requests import NotDone, NotDoneCode, Reply
 from dure.model.oversight import ChangeApproved, ChangeProposed, ChangeWithdrawn
-from dure.model.proposals import PolicyChange, ProposedChange, StopOrderLifting, TransferApproval
+from dure.model.proposals import ModelPromotion, PolicyChange, ProposedChange, StopOrderLifting, TransferApproval
 from dure.policy import PolicyError
 
 
@@ -81,6 +82,8 @@ def _why_not(change: ProposedChange, memory: Memory, draft: Draft) -> str:
             if agreement.version != change.version:
                 return f"{change.agreement} has other terms now: version {agreement.version}."
             return ""
+        case ModelPromotion():
+            return why_not_promoted(change.version, draft)
         case _:
             assert_never(change)
 
