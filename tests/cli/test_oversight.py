@@ -124,7 +124,7 @@ def test_an_operators_own_packs_are_used_beside_the_shipped_ones() -> None:
         (("packs", "--folder", "nowhere"), "nowhere: no such folder"),
         (("packs", "--folder", "empty"), "empty: no rule pack in it"),
         (("packs", "--folder", "wrong"), "village.yaml: V-1.kind: must be one of duty"),
-        (("assess",), "--facts FILE is missing; `dure assess --template` prints one"),
+        (("assess",), "name a MODEL, or --facts FILE; `dure assess --template` prints a file"),
         (("assess", "--facts", "lost.yaml"), "lost.yaml: no such file"),
         (("assess", "--facts", "evidence.yaml"), "evidence.yaml: must be a mapping"),
         (("assess", "--facts", "facts.yaml", "--evidence", "facts.yaml"), "facts.yaml: must be a list"),

@@ -157,14 +157,17 @@ def test_withdrawing_takes_aliases_away_and_opens_a_task_for_each_descendant() -
     )
 
 
-def test_other_facts_than_before_and_incidents_open_one_task_each_until_it_is_closed() -> None:
+def test_a_task_is_closed_by_its_own_organisation() -> None:
     control = small_control()
     registered(control)
-    for facts in ({"a": "1"}, {"a": "1"}, {"a": "2"}, {"a": "3"}):
-        ask(control, DeclareModelFacts(caller=HANBIT, model=CHAT, facts=dict(facts)), LATER)
-    ask(control, ReportIncident(caller=HANBIT, version=version(), kind=IncidentKind.SERIOUS, reference="I1"), LATER)
+    for reference in ("I1", "I1", "I2"):
+        wanted = ReportIncident(caller=HANBIT, version=version(), kind=IncidentKind.OTHER, reference=reference)
+        ask(control, wanted, LATER)
     tasks = control.memory.register.models.tasks
-    assert [each.kind for each in tasks.values()] == [TaskKind.USE_CHANGED, TaskKind.INCIDENT]
+    assert [(each.kind, each.about) for each in tasks.values()] == [
+        (TaskKind.INCIDENT, "other I1"),
+        (TaskKind.INCIDENT, "other I2"),
+    ]
     assert code(ask(control, CloseTask(caller=MINISTRY, task="task1"), LATER)) is NotDoneCode.UNKNOWN_TASK
     assert code(ask(control, CloseTask(caller=HANBIT, task="task1", reference="D-1"), LATER)) is None
     assert list(control.memory.register.models.tasks) == ["task2"]

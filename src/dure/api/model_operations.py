@@ -7,6 +7,7 @@ from dure.api.bodies import JSON
 from dure.api.operations import Operation
 from dure.control.access import Permission
 from dure.control.oversight.model_requests import ModelStands
+from dure.governance.assessment import Assessment
 from dure.reports.models import LineageReport, ModelReport, ModelsReport, TasksReport, VersionReport
 
 READ, SUBMIT, ADMINISTER = Permission.READ, Permission.SUBMIT, Permission.ADMINISTER
@@ -81,12 +82,38 @@ MODEL_OPERATIONS: tuple[Operation, ...] = (
         answer=ModelStands,
     ),
     Operation(
+        method="POST",
+        path=MODEL + "/evidence",
+        permission=SUBMIT,
+        handler=models.declare_evidence,
+        summary="Declare evidence that is held",
+        bodies={JSON: models.WantedEvidence},
+        answer=ModelStands,
+        status=201,
+    ),
+    Operation(
+        method="GET",
+        path=VERSION + "/assessment",
+        permission=READ,
+        handler=models.assessment,
+        summary="Assess a version by the rule packs",
+        answer=Assessment,
+    ),
+    Operation(
         method="PUT",
         path=MODEL + "/gate",
         permission=ADMINISTER,
         handler=models.set_gate,
         summary="Set what a model must show before promotion",
         bodies={JSON: models.WantedGate},
+        answer=ModelStands,
+    ),
+    Operation(
+        method="POST",
+        path=VERSION + "/promotion",
+        permission=ADMINISTER,
+        handler=models.promote,
+        summary="Propose to promote a version",
         answer=ModelStands,
     ),
     Operation(

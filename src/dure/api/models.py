@@ -9,7 +9,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from dure.api.bodies import read_struct
+from dure.api.bodies import bad_document, read_struct
 from dure.api.operations import Call, bad_parameter
 from dure.api.platform import Platform
 from dure.api.problems import ProblemRaised, problem
@@ -19,8 +19,10 @@ from dure.control.logs import gpu_use
 from dure.control.oversight.model_requests import (
     AliasModel,
     CloseTask,
+    DeclareModelEvidence,
     DeclareModelFacts,
     EvaluateModel,
+    PromoteModel,
     RegisterModel,
     ReportIncident,
     SetPromotionGate,
@@ -28,8 +30,14 @@ from dure.control.oversight.model_requests import (
 )
 from dure.control.oversight.models import sees_model, unknown_model, unknown_task
 from dure.control.requests import Answer
+from dure.governance.accelerators import shipped_catalogue
+from dure.governance.assessment import Assessment
+from dure.governance.facts import read_facts
 from dure.governance.library import shipped_library
+from dure.governance.model_assessment import assess_version
 from dure.governance.models import Model, ModelRegister
+from dure.governance.packs import Library
+from dure.intake.refusals import BadInput, did_you_mean
 from dure.intake.refusals import Problem as FieldProblem
 from dure.model.model_versions import (
     MODEL_NAME,
@@ -71,6 +79,7 @@ Metric = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9
 Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 Count = Annotated[int, Meta(ge=0, le=1 << 62)]
 Permille = Annotated[int, Meta(ge=1, le=1000)]
+Reference = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/#:-]*$")]
 JobId = Annotated[str, Meta(pattern=r"^j\d{1,18}(_\d{1,6})?$")]
 Jobs = Annotated[tuple[JobId, ...], Meta(max_length=MOST_JOBS)]
 Parents = Annotated[tuple[Line, ...], Meta(max_length=MOST_PARENTS)]
@@ -141,6 +150,13 @@ class WantedFacts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     facts: Annotated[dict[Metric, FactValue], Meta(max_length=MOST_FACTS)]
 
 
+class WantedEvidence(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A kind of evidence that is held, and under which number it lies elsewhere."""
+
+    kind: Metric
+    reference: Reference
+
+
 class WantedBound(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a metric must reach, or not exceed."""
 
@@ -166,7 +182,7 @@ class WantedIncident(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """How bad it was, and under which number it is described elsewhere."""
 
     kind: IncidentKind
-    reference: Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/#:-]*$")]
+    reference: Reference
 
 
 class WantedClosing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -251,7 +267,38 @@ async def declare_facts(platform: Platform, call: Call) -> Answer:
     """Say what a model is used for, and all else that duties depend on."""
     model = _model(platform, call).name
     wanted = read_struct(call, WantedFacts)
+    library = await asyncio.to_thread(shipped_library)
+    _refuse_wrong_facts(wanted.facts, library)
     return done(await platform.ask(DeclareModelFacts(caller=call.caller, model=model, facts=wanted.facts)))
+
+
+async def declare_evidence(platform: Platform, call: Call) -> Answer:
+    """Say that something is held which shows that a duty was done."""
+    model = _model(platform, call).name
+    wanted = read_struct(call, WantedEvidence)
+    kinds = (await asyncio.to_thread(shipped_library)).vocabulary.evidence
+    if wanted.kind not in kinds:
+        raise _bad("kind", wanted.kind, f"is no kind of evidence; {did_you_mean(wanted.kind, list(kinds))}")
+    if kinds[wanted.kind].by_platform:
+        raise _bad("kind", wanted.kind, "is made by the platform from what it recorded, and cannot be declared")
+    request = DeclareModelEvidence(caller=call.caller, model=model, kind=wanted.kind, reference=wanted.reference)
+    return done(await platform.ask(request))
+
+
+async def assessment(platform: Platform, call: Call) -> Assessment:
+    """What rule packs ask of a version, what there is to show for it, and what is missing."""
+    version = version_in_path(platform, call)
+    library = await asyncio.to_thread(shipped_library)
+    datasets = platform.nation().datasets
+    at_ms = platform.clock.now_ms()
+    return assess_version(version, _register(platform), datasets, library, shipped_catalogue(), at_ms)
+
+
+async def promote(platform: Platform, call: Call) -> Answer:
+    """Propose that a version be put to use."""
+    version = version_in_path(platform, call).name
+    await asyncio.to_thread(shipped_library)
+    return done(await platform.ask(PromoteModel(caller=call.caller, version=version)))
 
 
 async def set_gate(platform: Platform, call: Call) -> Answer:
@@ -376,6 +423,14 @@ def _decimal(field: str, text: str) -> str:
     if not number.is_finite() or abs(number.adjusted()) > 40:
         raise _bad(field, text, "is not a number; write it like 0.71")
     return text
+
+
+def _refuse_wrong_facts(facts: dict[str, FactValue], library: Library) -> None:
+    document = {name: list(value) if isinstance(value, tuple) else value for name, value in facts.items()}
+    try:
+        read_facts(document, library.vocabulary)  # type: ignore[arg-type]
+    except BadInput as bad:
+        raise bad_document("The facts", bad) from None
 
 
 def _flop(text: str) -> str:

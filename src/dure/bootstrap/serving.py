@@ -277,12 +277,22 @@ def make_application(platform: Platform, state: Path) -> Starlette:
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         await platform.loop.start()
         await _ensure_operator(platform, state)
+        await _reassess_models(platform)
         yield
         if platform.provider_sign_in is not None:
             await platform.provider_sign_in.provider.close()
         await platform.loop.close()
 
     return make_app(platform, OPERATIONS, routes(platform), lifespan)
+
+
+async def _reassess_models(platform: Platform) -> None:
+    """This program may have come with newer rule packs than the one before."""
+    from dure.control.access import PLATFORM
+    from dure.control.oversight.model_requests import ReassessModels
+
+    if any(model.assessed_by for model in platform.control.memory.register.models.models.values()):
+        await platform.ask(ReassessModels(caller=PLATFORM))
 
 
 async def _ensure_operator(platform: Platform, state: Path) -> None:

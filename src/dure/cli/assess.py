@@ -22,6 +22,7 @@ MOST_QUESTIONS = 5
 
 
 @click.command()
+@click.argument("model", metavar="[MODEL[@V]]", required=False)
 @click.option("--facts", "facts_file", metavar="FILE", help="Facts as a YAML file; `-` reads standard input.")
 @click.option("--evidence", "evidence_file", metavar="FILE", help="What is held: a YAML list.")
 @click.option("--template", is_flag=True, help="Print a file of facts to fill in, with every question, and stop.")
@@ -33,6 +34,7 @@ MOST_QUESTIONS = 5
 @with_language
 @as_json
 def assess(
+    model: str | None,
     facts_file: str | None,
     evidence_file: str | None,
     template: bool,
@@ -47,8 +49,10 @@ def assess(
     """Assess a model against rule packs, by facts that you declare.
 
     Shows what applies, what there is to show for it, what is missing and until when. A fact that is not in the file
-    is unknown, and what is unknown never counts as done. Needs no server. `dure packs PROVISION` shows a provision in
-    full.
+    is unknown, and what is unknown never counts as done. `dure packs PROVISION` shows a provision in full.
+
+    With MODEL, the server joins what it recorded of the model with what `dure model facts` and `dure model evidence`
+    declared. With --facts instead, no server is needed.
     """
     import msgspec
 
@@ -61,10 +65,15 @@ def assess(
     if template:
         _print_template(library, chosen, language)
         return
-    if facts_file is None:
-        raise BadInput("--facts FILE is missing; `dure assess --template` prints one to fill in")
-    facts, evidence = _read_facts(facts_file, library), _read_evidence(evidence_file, library)
-    assessment = assess(library, facts, evidence, _day(day), chosen or None)
+    if model is not None:
+        if facts_file or evidence_file or chosen or day or folder:
+            raise BadInput(f"{model}: the server assesses it, with its own packs and as of today; leave the others out")
+        assessment = _of_server(model)
+    elif facts_file is None:
+        raise BadInput("name a MODEL, or --facts FILE; `dure assess --template` prints a file to fill in")
+    else:
+        facts, evidence = _read_facts(facts_file, library), _read_evidence(evidence_file, library)
+        assessment = assess(library, facts, evidence, _day(day), chosen or None)
     one = None if single is None else _find(assessment, single)
     if json_wanted:
         click.echo(msgspec.json.encode(one or assessment).decode())
@@ -72,6 +81,18 @@ def assess(
         _print_one(one, assessment, library, language)
     else:
         print_assessment(assessment, library, language, all_wanted=all_wanted)
+
+
+def _of_server(model: str) -> Assessment:
+    import msgspec
+
+    from dure.cli.client import connect
+    from dure.cli.model_names import named
+    from dure.governance.assessment import Assessment
+
+    server = connect()
+    body = server.get(f"{named(model, server).version_path}/assessment")
+    return msgspec.json.decode(body, type=Assessment)
 
 
 def print_assessment(assessment: Assessment, library: Library, language: str, *, all_wanted: bool) -> None:

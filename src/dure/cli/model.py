@@ -220,6 +220,39 @@ def gate(name: str, file: str, json_wanted: bool) -> None:
 
 
 @model.command()
+@click.argument("name", metavar="MODEL")
+@click.option("--kind", metavar="KIND", required=True, help="Kind of evidence, like risk-file; see `dure packs`.")
+@click.option("--reference", metavar="ID", required=True, help="Number under which it lies elsewhere.")
+@as_json
+def evidence(name: str, kind: str, reference: str, json_wanted: bool) -> None:
+    """Declare that something is held which shows that a duty was done.
+
+    `dure assess MODEL` counts it beside what the platform holds itself.
+    """
+    from dure.cli.client import connect
+    from dure.cli.model_names import named
+
+    server = connect()
+    wanted = {"kind": kind, "reference": reference}
+    _change(server, "POST", f"{named(name, server).path}/evidence", wanted, json_wanted)
+
+
+@model.command()
+@click.argument("name", metavar="MODEL@V")
+@as_json
+def promote(name: str, json_wanted: bool) -> None:
+    """Propose that a version be put to use, if it passes its gate.
+
+    Somebody else approves it with `dure proposal approve`; then the gate is asked again.
+    """
+    from dure.cli.client import connect
+    from dure.cli.model_names import named
+
+    server = connect()
+    _change(server, "POST", f"{named(name, server).version_path}/promotion", None, json_wanted)
+
+
+@model.command()
 @click.argument("name", metavar="MODEL@V")
 @click.option("--reason", metavar="TEXT", required=True, help="Why; written to the ledger, so without names of people.")
 @as_json
@@ -282,13 +315,13 @@ def close(task: str, reference: str, json_wanted: bool) -> None:
     _change(connect(), "POST", f"/v1/tasks/{quoted(task)}/close", {"reference": reference}, json_wanted)
 
 
-def _change(server: Server, method: str, path: str, wanted: dict[str, Any], json_wanted: bool) -> None:
+def _change(server: Server, method: str, path: str, wanted: dict[str, Any] | None, json_wanted: bool) -> None:
     """Ask for a change, and say how the model stands after it."""
     import msgspec
 
     from dure.cli.tables import print_json
 
-    answer = server.send(method, path, body=msgspec.json.encode(wanted))
+    answer = server.send(method, path, body=None if wanted is None else msgspec.json.encode(wanted))
     if json_wanted:
         print_json(answer)
         return
@@ -296,6 +329,8 @@ def _change(server: Server, method: str, path: str, wanted: dict[str, Any], json
     for warning in stands["warnings"]:
         click.echo(f"warning: {warning}", err=True)
     click.echo(f"{stands['model']}: {stands['state']}")
+    if stands["proposal"]:
+        click.echo(f"{stands['proposal']} waits for a second person: dure proposal approve {stands['proposal']}")
     if stands["tasks"]:
         click.echo(f"see `dure tasks list`: {', '.join(stands['tasks'])}", err=True)
 

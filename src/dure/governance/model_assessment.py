@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator
 
 from dure.governance import model_compute
 from dure.governance.accelerators import Catalogue
-from dure.governance.assessment import OPEN, Assessment, Evidence, assess
+from dure.governance.assessment import OPEN, Assessment, assess
+from dure.governance.evidence import Evidence
 from dure.governance.facts import YES, FactValue, read_facts
 from dure.governance.models import Model, ModelRegister
 from dure.governance.packs import Library
