@@ -52,7 +52,7 @@ def _restart() -> Measurement:
         state = Path(name) / "state"
         _write_ledger(state, "local", 1, _jobs_that_ended(0, ENTRIES - TAIL))
         subprocess.run([sys.executable, "-c", _SNAPSHOT, str(state)], check=True, stdout=subprocess.DEVNULL)
-        _append(state, _jobs_that_ended(ENTRIES - TAIL, ENTRIES))
+        append(state, _jobs_that_ended(ENTRIES - TAIL, ENTRIES))
         took = []
         for _ in range(TRIES):
             began = time.perf_counter()
@@ -73,7 +73,7 @@ def _memory() -> Measurement:
     with tempfile.TemporaryDirectory(prefix="dure-bench-") as name:
         state = Path(name) / "state"
         # Nobody has set up the way to this engine, so the jobs run on, out of contact.
-        _write_ledger(state, "slurm", RUNNING // 8, _jobs_that_run())
+        _write_ledger(state, "slurm", RUNNING // 8, jobs_that_run(RUNNING))
         with _server(state) as process:
             status = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii")
     kib = int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1])
@@ -96,12 +96,13 @@ def _jobs_that_ended(first: int, last: int) -> Iterator[AnyEvent]:
         yield AttemptEnded(at_ms=at_ms + 3, job=f"j{number}", attempt=1, outcome=outcome, exit_code=0)
 
 
-def _jobs_that_run() -> Iterator[AnyEvent]:
-    for number in range(1, RUNNING + 1):
-        yield from _begun(number, START_MS + number, f"node-{(number - 1) // 8:04d}", (number - 1) % 8)
+def jobs_that_run(count: int, data: tuple[str, ...] = (), since_ms: int = START_MS) -> Iterator[AnyEvent]:
+    """One job on each GPU, eight to a node, that began shortly after `since_ms` and are not over."""
+    for number in range(1, count + 1):
+        yield from _begun(number, since_ms + number, f"node-{(number - 1) // 8:04d}", (number - 1) % 8, data)
 
 
-def _begun(number: int, at_ms: int, node: str, gpu: int) -> Iterator[AnyEvent]:
+def _begun(number: int, at_ms: int, node: str, gpu: int, data: tuple[str, ...] = ()) -> Iterator[AnyEvent]:
     job = f"j{number}"
     yield JobSubmitted(
         at_ms=at_ms,
@@ -121,7 +122,7 @@ def _begun(number: int, at_ms: int, node: str, gpu: int) -> Iterator[AnyEvent]:
         retry_limit=0,
         retry_backoff_ms=0,
         depends=(),
-        data=(),
+        data=data,
         purpose="research",
         sites=("here",),
     )
@@ -134,11 +135,12 @@ def _begun(number: int, at_ms: int, node: str, gpu: int) -> Iterator[AnyEvent]:
 def _write_ledger(state: Path, engine: str, nodes: int, events: Iterator[AnyEvent]) -> None:
     prepare_state(state)
     nation = nation_from_yaml(NATION.format(engine=engine, nodes=nodes, gpus=nodes * 8))
-    _append(state, iter([NationApplied(at_ms=START_MS, by="platform", nation=nation)]))
-    _append(state, events)
+    append(state, iter([NationApplied(at_ms=START_MS, by="platform", nation=nation)]))
+    append(state, events)
 
 
-def _append(state: Path, events: Iterator[AnyEvent]) -> None:
+def append(state: Path, events: Iterator[AnyEvent]) -> None:
+    """Put these events into the ledger of a state folder."""
     ledger = open_ledger(state)
     piece: list[AnyEvent] = []
     for event in events:
