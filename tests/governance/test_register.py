@@ -112,8 +112,3 @@ def test_a_stop_order_holds_until_it_is_lifted() -> None:
     assert register.stop_orders == {"s1": order}
     enact(register, StopOrderLifting(stop_order="s1"))
     assert not register.stop_orders
-
-
-def test_the_next_change_by_itself_is_the_next_date_of_an_agreement() -> None:
-    register = agreed()
-    assert [register.next_change_ms(at_ms) for at_ms in (0, 1_000, 2_000)] == [1_000, 2_000, None]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from dure.bootstrap.compiling import no_garbage_collection
 from dure.bootstrap.rules import make_policy_set
 from dure.bootstrap.snapshots import make_snapshots
-from dure.bootstrap.state import secrets_key
+from dure.bootstrap.state import StartError, secrets_key
 from dure.control.clock import SteadyClock
 
 if TYPE_CHECKING:
@@ -33,13 +33,22 @@ def warm_up() -> None:
 
 
 def make_control(state: Path, ledger: Ledger) -> Control:
-    """The loop's core on a ledger, with the system's randomness, and with the snapshot that the state folder has."""
+    """The loop's core on a ledger, with the system's randomness, and with the snapshot that the state folder has.
+
+    Raises `StartError` when the programme's own rules do not fit this version: without them too much would be allowed.
+    """
     from dure.control.control import Control
     from dure.control.memory import RandomStreams
+    from dure.policy import PolicyError
 
     random = RandomStreams(salts=os.urandom, tokens=os.urandom, nonces=os.urandom)
     latest = make_snapshots(state).latest
-    with no_garbage_collection():
-        return Control(
-            ledger, make_policy_set(), secrets_key(state), random, str(state.absolute() / "checkpoints"), latest
-        )
+    checkpoints = str(state.absolute() / "checkpoints")
+    try:
+        with no_garbage_collection():
+            return Control(ledger, make_policy_set(), secrets_key(state), random, checkpoints, latest)
+    except PolicyError as error:
+        raise StartError(
+            f"the programme's own rules do not fit this version of Dure; have them changed with the version before, "
+            f"then start this one:\n{error}"
+        ) from None

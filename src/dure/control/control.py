@@ -78,6 +78,11 @@ class Control:
         """Size of the ledger this writer has seen: the next batch goes there."""
         return self.memory.history.position
 
+    def next_wake_ms(self) -> int | None:
+        """When there is something to do without anybody asking: in the world, or when policy answers otherwise."""
+        moments = (self.world.next_wake_ms(), self.memory.policy.next_change_ms)
+        return min((moment for moment in moments if moment is not None), default=None)
+
     def rebuild(self) -> None:
         """Make everything in memory again from the ledger. Raises `LedgerError` when it cannot be gone on with."""
         self.ledger.resume()

@@ -122,8 +122,8 @@ class Loop:
             await self._turn()
 
     async def _until_wanted(self) -> None:
-        """Sleep until something arrives or the world's next deadline."""
-        wake_ms = self.control.world.next_wake_ms()
+        """Sleep until something arrives or the next deadline."""
+        wake_ms = self.control.next_wake_ms()
         sleep_s = None if wake_ms is None else max((wake_ms - self._clock.now_ms()) / 1000, SHORTEST_SLEEP_S)
         with suppress(TimeoutError):
             await asyncio.wait_for(self._wanted.wait(), sleep_s)

@@ -17,7 +17,6 @@ from dure.model.events import JobSubmitted
 from dure.policy import PolicyInForce, PolicySet
 
 MOST_LIKENESSES = 10_000
-NEVER_MS = 1 << 62
 
 
 class RandomStreams(Struct, frozen=True, kw_only=True):
@@ -59,7 +58,8 @@ class Memory:
     def bind_policy(self, now_ms: int) -> bool:
         """Have intake and policy judge by what is known now; True when that is not what it was the last time."""
         is_the_same = self._nation is self.world.nation and self._version == self.register.version
-        if self._all_were_asked and is_the_same and now_ms < self._until_ms:
+        until_ms = self.policy.next_change_ms
+        if self._all_were_asked and is_the_same and (until_ms is None or now_ms < until_ms):
             return False
         self._bind(now_ms)
         self._all_were_asked = True
@@ -68,15 +68,13 @@ class Memory:
     def _bind(self, now_ms: int) -> None:
         self._nation, self._version = self.world.nation, self.register.version
         self.nation_index = NationIndex(self._nation)
-        register = self.register
         self.policy = PolicyInForce(
-            self.policy_set_with(register.policies),
+            self.policy_set_with(self.register.policies),
             self._nation,
-            register.agreements.values(),
-            register.stop_orders.values(),
+            self.register.agreements.values(),
+            self.register.stop_orders.values(),
             now_ms,
         )
-        self._until_ms = self.policy.next_change_ms or NEVER_MS
         self.accepted: dict[Hashable, JobSubmitted] = {}
         """A job of each likeness that was accepted under these facts."""
 

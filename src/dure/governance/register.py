@@ -100,14 +100,6 @@ class Register(Struct):
         """True when one of these agreements asks this of jobs that run on it."""
         return any(condition in self.agreements[each].terms.conditions for each in agreements)
 
-    def next_change_ms(self, after_ms: int) -> int | None:
-        """When the next agreement comes into force or runs out by itself; None when none will."""
-        moments = (moment for each in self._agreed() for moment in (each.terms.from_ms, each.terms.until_ms))
-        return min((moment for moment in moments if moment > after_ms), default=None)
-
-    def _agreed(self) -> Iterable[Agreement]:
-        return (each for each in self.agreements.values() if each.state is AgreementState.AGREED)
-
     def _offer(self, event: AgreementOffered) -> None:
         before = self.agreements.get(event.agreement)
         state = AgreementState.NEGOTIATING if before else AgreementState.OFFERED
@@ -123,6 +115,8 @@ class Register(Struct):
             needs_approval=event.needs_approval,
             history=(*(before.history if before else ()), _moved(event, state, version)),
         )
+        # It allows nothing yet, but a refusal may speak of it.
+        self.version += 1
 
     def _move(self, event: _Moved, state: AgreementState, reason: str = "") -> None:
         before = self.agreements[event.agreement]
