@@ -33,7 +33,9 @@ PACK = pack(
         applies_when="{any: [{is: {fields: [rice, hemp]}}, {more_than: {people: '10'}}]}",
         more="    evidence: [seal, {kind: photograph, optional: true}]\n    retention: 5 years\n    penalty: V-3",
     ),
-    provision("V-5", kind="scope", more="    deems: {provision: V-4, evidence: [seal]}\n    supersedes: V-1"),
+    provision(
+        "V-5", kind="scope", more="    deems: [{provision: V-4, evidence: [seal], when: always}]\n    supersedes: V-1"
+    ),
 )
 FACTS = "sunny: yes\nfields: [rice, hemp]\ncompute: {least: 1e25, most: 1e26}\nsown-on: 2026-02-28\nvillage: KR\n"
 EVIDENCE = """

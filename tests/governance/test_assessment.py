@@ -155,7 +155,7 @@ def test_the_review_is_done_without_asking_the_minister() -> None:
 def test_a_suppliers_measures_count_only_with_evidence_and_never_for_oversight_or_documents() -> None:
     facts: dict[str, FactValue] = {
         **HIGH_IMPACT,
-        "supplier-did-the-measures": "yes",
+        "measures-by-supplier": ("explanation", "risk-management", "user-protection"),
         "major-change-of-function": "no",
     }
     without = found(shipped(facts), "KR-AIBA-34")
@@ -164,11 +164,29 @@ def test_a_suppliers_measures_count_only_with_evidence_and_never_for_oversight_o
     assert deemed.missing_evidence == ("human-oversight-record", "kept-documents", "publication")
     assert {each.by for each in deemed.deemed} == {"KR-AIBA-34-supplier"}
     assert deemed.status is Status.MISSING_EVIDENCE
+    one = shipped({**facts, "measures-by-supplier": ("explanation",)}, held("supplier-evidence", "change-review"))
+    assert [each.kind for each in found(one, "KR-AIBA-34").deemed] == ["explanation-plan"]
     changed = {**facts, "major-change-of-function": "yes"}
     again = found(shipped(changed, held("supplier-evidence", "change-review")), "KR-AIBA-34")
     assert "risk-management-plan" in again.missing_evidence
     unsure = {name: value for name, value in facts.items() if name != "major-change-of-function"}
     assert not found(shipped(unsure, held("supplier-evidence", "change-review")), "KR-AIBA-34").deemed
+
+
+def test_an_open_model_needs_no_documentation_unless_it_has_systemic_risk() -> None:
+    facts: dict[str, FactValue] = {
+        "eu-market": "yes",
+        "general-purpose-model": "yes",
+        "modifies-a-model-of-others": "no",
+        "eu-market-since": "2026-01-01",
+        "training-compute": exactly(10**24),
+    }
+    assert found(shipped(facts), "EU-53-1ab").status is Status.NEEDS_FACTS
+    is_open: dict[str, FactValue] = {**facts, "free-and-open-source": "yes"}
+    assert found(shipped(is_open), "EU-53-1ab").status is Status.NOT_APPLICABLE
+    assert found(shipped(is_open), "EU-53-1cd").status is Status.MISSING_EVIDENCE
+    large: dict[str, FactValue] = {**is_open, "training-compute": exactly(2 * 10**25)}
+    assert found(shipped(large), "EU-53-1ab").status is Status.MISSING_EVIDENCE
 
 
 def test_documents_are_kept_for_five_years_from_their_day() -> None:

@@ -65,7 +65,7 @@ def test_a_pack_is_read_with_its_defaults() -> None:
         (provision(more="    fine: {most: '5', currency: KRW}"), "belongs to a penalty"),
         (provision(kind="penalty", more="    fine: {most: '5'}"), "needs an amount and its currency together"),
         (provision(more="    evidence: [{kind: diary, optional: true}]"), "a duty needs some evidence"),
-        (provision(kind="scope", more="    deems: {provision: V-9, evidence: [seal]}"), "names evidence that"),
+        (provision(kind="scope", more="    deems: [{provision: V-9, evidence: [seal]}]"), "names evidence that"),
         (provision(title="{ko: 제목}"), "V-1.title.en: is missing; write it in English"),
         (provision() + provision(), "village.yaml: V-1: appears twice"),
     ],

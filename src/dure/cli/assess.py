@@ -189,13 +189,8 @@ def _print_left_out(left_out: Sequence[AssessedProvision], language: str) -> Non
 
 
 def _print_template(library: Library, chosen: Sequence[str], language: str) -> None:
-    from dure.governance.expressions import facts_in
-
-    asked: set[str] = set()
-    for pack, provision in library.provisions():
-        if not chosen or pack.name in chosen:
-            asked.update(facts_in(provision.applies_when))
-            asked.update({provision.deadline.after} if provision.deadline else ())
+    provisions = [each for pack, each in library.provisions() if not chosen or pack.name in chosen]
+    asked = {fact for provision in provisions for fact in provision.facts()}
     for name, fact in library.vocabulary.facts.items():
         if name in asked:
             click.echo("\n".join(_template_lines(fact, language)))

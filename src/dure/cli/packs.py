@@ -152,8 +152,7 @@ def _print_provision(library: Library, pack: Pack, provision: Provision, languag
         print_line("deadline", deadline_in_words(provision.deadline))
     if provision.retention:
         print_line("kept for", provision.retention.written)
-    if provision.deems:
-        print_line("counts for", f"{', '.join(provision.deems.evidence)} of {provision.deems.provision}")
+    print_lines("counts for", [f"{', '.join(each.evidence)} of {each.provision}" for each in provision.deems])
     print_lines("penalty", _penalties(pack, provision, language))
     if provision.supersedes:
         print_line("supersedes", provision.supersedes)

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from dure.governance.answers import Answer, Applicability
 from dure.governance.evidence import Evidence
-from dure.governance.expressions import evaluate
+from dure.governance.expressions import All, evaluate
 from dure.governance.facts import Facts, written
 from dure.governance.packs import EvidenceNeed, Guidance, Kind, Library, Mark, Pack, Provision, Source
 from dure.governance.periods import end_of
@@ -246,10 +246,12 @@ def _deemed(pack: Pack, facts: Facts, evidence: Sequence[Evidence], on: str) -> 
     """
     deemed: dict[str, dict[str, str]] = {}
     for each in pack.provisions:
-        if each.deems is None or not is_in_force(each, on):
+        if not each.deems or not is_in_force(each, on) or _lacks(each.evidence, evidence):
             continue
-        if evaluate(each.applies_when, facts).answer is Answer.YES and not _lacks(each.evidence, evidence):
-            deemed.setdefault(each.deems.provision, {}).update(dict.fromkeys(each.deems.evidence, each.id))
+        for deeming in each.deems:
+            condition = All(parts=(each.applies_when, deeming.when))
+            if evaluate(condition, facts).answer is Answer.YES:
+                deemed.setdefault(deeming.provision, {}).update(dict.fromkeys(deeming.evidence, each.id))
     return deemed
 
 

@@ -190,7 +190,7 @@ class _PackReader:
             supersedes=entry.optional("supersedes", read_id, ""),
             cedar_ref=entry.optional("cedar_ref", _names, ()),
             guidance=entry.optional("guidance", self._read_guidance, ()),
-            deems=entry.optional("deems", self._read_deeming, None),
+            deems=entry.optional("deems", self._read_deemings, ()),
         )
         self._check(where, provision)
         return provision
@@ -251,12 +251,16 @@ class _PackReader:
 
         return tuple(listing(problems, field, value, one, MOST_ITEMS))
 
+    def _read_deemings(self, problems: Problems, field: str, value: object) -> tuple[Deeming, ...]:
+        return tuple(listing(problems, field, value, self._read_deeming, MOST_ITEMS))
+
     def _read_deeming(self, problems: Problems, field: str, value: object) -> Deeming:
-        entry = Entry(problems, field, value, ("provision", "evidence"))
+        entry = Entry(problems, field, value, ("provision", "evidence", "when"))
         evidence = entry.required("evidence", self._read_evidence, "list the kinds of evidence", _NO_NEEDS)
         return Deeming(
             provision=entry.required("provision", read_id, "name the provision", ""),
             evidence=tuple(need.kind for need in evidence),
+            when=entry.optional("when", self._conditions.read, _ALWAYS),
         )
 
     def _check(self, where: str, provision: Provision) -> None:
@@ -281,12 +285,12 @@ class _PackReader:
                     self._problems.add(inside(each.id, "penalty"), id, "is not a penalty of this pack")
             if each.supersedes and each.supersedes not in by_id:
                 self._problems.add(inside(each.id, "supersedes"), each.supersedes, "is not in this pack")
-            if each.deems is not None:
-                deemed = by_id.get(each.deems.provision)
+            for deeming in each.deems:
+                deemed = by_id.get(deeming.provision)
                 kinds = {need.kind for need in deemed.evidence} if deemed else set()
-                if not each.deems.evidence or not kinds.issuperset(each.deems.evidence):
+                if not deeming.evidence or not kinds.issuperset(deeming.evidence):
                     message = "names evidence that the provision does not ask for"
-                    self._problems.add(inside(each.id, "deems"), each.deems.provision, message)
+                    self._problems.add(inside(each.id, "deems"), deeming.provision, message)
 
 
 def read_source(problems: Problems, field: str, value: object) -> Source:

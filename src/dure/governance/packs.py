@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from dure.governance.expressions import Condition
+from dure.governance.expressions import Always, Condition, facts_in
 from dure.governance.periods import Period
 from dure.governance.vocabulary import Text, Vocabulary
 
@@ -94,11 +94,15 @@ class Fine(Struct, frozen=True, kw_only=True, omit_defaults=True):
     turnover_percent: str = ""
 
 
-class Deeming(Struct, frozen=True, kw_only=True):
-    """Evidence of another provision that counts as given where this one applies and its own evidence is held."""
+class Deeming(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Evidence of another provision that counts as given where this one applies and its own evidence is held.
+
+    With `when`, only where that holds, too: what counts, counts item by item.
+    """
 
     provision: str
     evidence: tuple[str, ...]
+    when: Condition = Always()
 
 
 class Provision(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -129,7 +133,13 @@ class Provision(Struct, frozen=True, kw_only=True, omit_defaults=True):
     supersedes: str = ""
     cedar_ref: tuple[str, ...] = ()
     guidance: tuple[Guidance, ...] = ()
-    deems: Deeming | None = None
+    deems: tuple[Deeming, ...] = ()
+
+    def facts(self) -> set[str]:
+        """Every fact that it asks for: for its conditions, and for its deadline."""
+        conditions = [self.applies_when, *(each.when for each in self.deems)]
+        asked = {fact for condition in conditions for fact in facts_in(condition)}
+        return asked | ({self.deadline.after} if self.deadline else set())
 
     @property
     def must_be_shown(self) -> bool:
