@@ -114,7 +114,13 @@ WHO_MAY: dict[tuple[str, str], set[Role]] = {
 }
 """Who may call each operation. Whoever adds one decides here, in so many words."""
 
-PAGES = {"/": "signed in", "/jobs/{job}": "signed in", "/changes": "signed in", "/assets/{name}": "anybody"}
+PAGES = {
+    "/": "signed in",
+    "/data": "signed in",
+    "/jobs/{job}": "signed in",
+    "/changes": "signed in",
+    "/assets/{name}": "anybody",
+}
 
 GUARDED = [operation for operation in OPERATIONS if operation.permission is not None]
 DENIALS = {"not-signed-in", "role-lacks-permission", "scope-lacks-permission"}

@@ -83,7 +83,7 @@ class Outline(HTMLParser):
         self.headers_without_scope += tag == "th" and "scope" not in given
 
 
-PAGES = ["/", "/?lang=ko", "/jobs/j1", "/jobs/j2?rank=1", "/jobs/j3?lang=ko", "/jobs/none"]
+PAGES = ["/", "/?lang=ko", "/data", "/data?lang=ko", "/jobs/j1", "/jobs/j2?rank=1", "/jobs/j3?lang=ko", "/jobs/none"]
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -115,7 +115,7 @@ def test_nothing_but_assets_is_served_as_one(operator: httpx.Client, name: str) 
     assert operator.get(f"/assets/{name}").status_code == 404
 
 
-@pytest.mark.parametrize("path", ["/", "/jobs/j1", "/jobs/none", "/changes"])
+@pytest.mark.parametrize("path", ["/", "/data", "/jobs/j1", "/jobs/none", "/changes"])
 def test_whoever_is_not_signed_in_sees_nothing(platform: Platform, path: str) -> None:
     answer = httpx.get(platform.url + path, trust_env=False)
     assert answer.status_code == 401
@@ -277,3 +277,30 @@ def test_an_open_job_page_follows_the_output(platform: Platform, tmp_path: Path)
         page.wait_until("document.querySelector('#job .state-succeeded')")
         assert page.evaluate("document.querySelector('#log').textContent.split('before').length") == 2
         assert page.complaints == []
+
+
+def test_the_data_page_shows_what_the_reader_may_know_of_in_both_languages(
+    platform: Platform, operator: httpx.Client
+) -> None:
+    offer = """
+provider: naver
+recipient: hanbit
+datasets: [open-corpus]
+purposes: [research]
+operations: [compute, view-results]
+sites: [gwangju]
+from: 2026-01-01T00:00Z
+until: 2099-01-01T00:00Z
+"""
+    (platform.folder / "offer.yaml").write_text(offer)
+    platform.dure("agreement", "offer", "-f", "offer.yaml")
+    korean, english = operator.get("/data?lang=ko").text, operator.get("/data?lang=en").text
+    assert "a1" in english
+    assert "has to answer version 1" in english
+    assert "view results" in english
+    assert "답을 기다림 (제1안)" in korean
+    assert "결과 열람" in korean
+    with member(platform, "saessak") as outsider:
+        text = outsider.get("/data?lang=en").text
+        assert "open-corpus" in text
+        assert "You are a party to no agreement." in text

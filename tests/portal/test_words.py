@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 
 import dure.portal
 from dure.control.access import Role
+from dure.model.agreements import Operation
 from dure.model.blockers import AssumptionCode, Blocker, BlockerCode, EtaMethod, NoEta
-from dure.model.datasets import Purpose
+from dure.model.datasets import DataClass, Purpose
 from dure.model.jobs import JobState
 from dure.portal.phrases import LANGUAGES, Phrases, catalogue, preferred_language
 from dure.portal.routes import SIGN_IN_REFUSALS
+from dure.reports.agreements import Standing
 from dure.reports.jobs import TimelineLine
 from dure.world.cards import MomentCode
 
@@ -37,6 +39,9 @@ MADE_UP = (
     "eta.simulated",
     "role.",
     "sign_in.refused.",
+    "data_class.",
+    "operation.",
+    "standing.",
 )
 """Keys that are put together from a value; each value's key is checked below."""
 OUT_OF_SERVICE = ("cordoned", "drained", "down", "suspect", "unreachable")
@@ -84,6 +89,8 @@ def test_every_value_that_can_be_shown_has_its_string() -> None:
     )
     wanted |= {f"no_eta.{code}" for code in NoEta} - {"no_eta.not-asked", "no_eta.not-waiting"}
     wanted |= {f"role.{role}" for role in Role} | {f"sign_in.refused.{code}" for code in SIGN_IN_REFUSALS}
+    wanted |= {f"data_class.{each}" for each in DataClass} | {f"operation.{each}" for each in Operation}
+    wanted |= {f"standing.{each}" for each in Standing}
     wanted |= (
         {f"node.{state}" for state in OUT_OF_SERVICE}
         | {f"language.{language}" for language in LANGUAGES}

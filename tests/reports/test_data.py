@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from dure.intake.nationfile import nation_from_yaml
 from dure.model.agreements import Agreement, AgreementState, Operation, Terms
 from dure.model.datasets import Purpose
-from dure.reports.agreements import agreement_line, agreement_report, agreements_report
+from dure.reports.agreements import Standing, agreement_line, agreement_report, agreements_report
 from dure.reports.datasets import datasets_report, known_datasets, visible_nation
 from dure.reports.usage import Attempt
 from dure.reports.viewer import EVERYTHING, PUBLIC, Viewer
@@ -113,7 +113,11 @@ def test_a_dataset_shows_the_agreements_in_force_that_the_viewer_may_see() -> No
 def test_an_agreement_says_where_it_stands(changes: dict[str, object], now_ms: int, note: str) -> None:
     line = agreement_line(replace(AGREEMENT, **changes), now_ms)
     assert line.note == note
-    assert line.in_force == (note == "in force")
+    assert (
+        (line.standing is Standing.IN_FORCE)
+        == (note == "in force")
+        == replace(AGREEMENT, **changes).is_in_force(now_ms)
+    )
 
 
 def attempt(job: str, began_ms: int, ended_ms: int | None, gpus_milli: int = 2_000) -> Attempt:

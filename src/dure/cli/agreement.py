@@ -165,7 +165,8 @@ def _print_standing(answer: bytes, json_wanted: bool) -> None:
     stands = msgspec.json.decode(answer, type=AgreementStands)
     click.echo(f"{stands.agreement}: {stands.state}, version {stands.version}")
     if stands.needs_approval:
-        click.echo("  It lets data or results cross a border: two people of the programme must approve it.")
+        click.echo("  It lets data or results cross a border: two people of the programme must approve it")
+        click.echo(f"  once it is agreed: dure proposal transfer {stands.agreement}")
 
 
 def _print_listing(report: AgreementsReport) -> None:

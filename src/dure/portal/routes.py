@@ -13,6 +13,7 @@ from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from dure.control.logs import Piece, read_piece
+from dure.portal.data_words import class_titles, dataset_title
 from dure.portal.drawing import (
     Owners,
     fill_class,
@@ -56,6 +57,7 @@ def routes(source: Source) -> list[Route]:
     return [
         Route("/", pages.overview, name="overview"),
         Route("/jobs/{job}", pages.job, name="job"),
+        Route("/data", pages.data, name="data"),
         Route("/changes", pages.changes, name="changes"),
         Route("/assets/{name}", asset, name="asset"),
     ]
@@ -114,6 +116,15 @@ class Pages:
         log = self._log(name, report, rank) if report.line.visible else None
         return self._page(request, "job.html", report.at_ms, report=report, rank=rank, log=log, log_tail=LOG_TAIL)
 
+    async def data(self, request: Request) -> Response:
+        """The datasets and agreements that the reader may know of."""
+        viewer = self._source.viewer(request)
+        if viewer is None:
+            return self._page(request, "sign_in.html", 0, 401)
+        agreements = self._source.agreements(viewer)
+        datasets = self._source.datasets(viewer).datasets
+        return self._page(request, "data.html", agreements.at_ms, datasets=datasets, agreements=agreements.agreements)
+
     def _log(self, name: str, report: JobReport, rank: int) -> Piece | None:
         """The end of a rank's output in the latest attempt; None while there is none."""
         card = self._source.card(name)
@@ -141,6 +152,8 @@ class Pages:
             t=t,
             owners=Owners(self._source.nation(), language),
             site_title=site_titles(self._source.nation(), language),
+            dataset_title=dataset_title(language),
+            class_title=class_titles(self._source.nation(), t),
             path=request.url.path,
             languages=LANGUAGES,
             signed_in=status != 401,

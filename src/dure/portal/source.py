@@ -9,6 +9,8 @@ from starlette.requests import Request
 
 from dure.identity.reader import Reader
 from dure.model.nation import Nation
+from dure.reports.agreements import AgreementsReport
+from dure.reports.datasets import DatasetsReport
 from dure.reports.fleet import SitesReport
 from dure.reports.jobs import JobReport, JobsReport, QueueReport
 from dure.reports.ledger import LedgerReport
@@ -55,6 +57,14 @@ class Source(Protocol):
 
     def lending(self, viewer: Viewer) -> LendingReport:
         """The lender's ledger of the last thirty days, as far as the viewer may see it."""
+        ...
+
+    def datasets(self, viewer: Viewer) -> DatasetsReport:
+        """The datasets that the viewer may know of."""
+        ...
+
+    def agreements(self, viewer: Viewer) -> AgreementsReport:
+        """The agreements that the viewer may know of."""
         ...
 
     def ledger(self) -> LedgerReport:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from enum import StrEnum
+from typing import assert_never
 
 from msgspec import Struct
 
@@ -13,13 +15,26 @@ from dure.reports.usage import Attempt
 from dure.reports.viewer import Viewer
 
 
+class Standing(StrEnum):
+    """Where an agreement stands, as what comes next."""
+
+    AWAITS_ANSWER = "awaits-answer"
+    AWAITS_APPROVAL = "awaits-approval"
+    BEGINS_LATER = "begins-later"
+    IN_FORCE = "in-force"
+    EXPIRED = "expired"
+    DECLINED = "declined"
+    ENDED = "ended"
+
+
 class AgreementLine(Struct, frozen=True, kw_only=True):
     """One agreement. Between the same two organisations there may be many."""
 
     id: str
     state: AgreementState
-    in_force: bool
-    """Jobs may be run on it now."""
+    standing: Standing
+    awaits: str = ""
+    """The party that has to answer the latest terms; empty when none has."""
     version: int
     offered_by: str
     """Who offered the latest terms; the other side answers."""
@@ -92,32 +107,58 @@ def agreement_report(
 
 def agreement_line(agreement: Agreement, now_ms: int) -> AgreementLine:
     """One agreement as a line."""
+    standing = _standing(agreement, now_ms)
     return AgreementLine(
         id=agreement.id,
         state=agreement.state,
-        in_force=agreement.is_in_force(now_ms),
+        standing=standing,
+        awaits=_awaits(agreement) if standing is Standing.AWAITS_ANSWER else "",
         version=agreement.version,
         offered_by=agreement.offered_by,
         needs_approval=agreement.needs_approval,
         approved=agreement.approved,
         terms=agreement.terms,
-        note=_note(agreement, now_ms),
+        note=_note(agreement, standing),
     )
 
 
-def _note(agreement: Agreement, now_ms: int) -> str:
-    """Where it stands and what comes next."""
+def _standing(agreement: Agreement, now_ms: int) -> Standing:
+    match agreement.state:
+        case AgreementState.OFFERED | AgreementState.NEGOTIATING:
+            return Standing.AWAITS_ANSWER
+        case AgreementState.DECLINED:
+            return Standing.DECLINED
+        case AgreementState.ENDED:
+            return Standing.ENDED
+        case AgreementState.AGREED if now_ms >= agreement.terms.until_ms:
+            return Standing.EXPIRED
+        case AgreementState.AGREED if agreement.needs_approval and not agreement.approved:
+            return Standing.AWAITS_APPROVAL
+        case AgreementState.AGREED:
+            return Standing.IN_FORCE if agreement.is_in_force(now_ms) else Standing.BEGINS_LATER
+        case _:
+            assert_never(agreement.state)
+
+
+def _awaits(agreement: Agreement) -> str:
     terms = agreement.terms
-    if agreement.state in (AgreementState.OFFERED, AgreementState.NEGOTIATING):
-        other = terms.recipient if agreement.offered_by == terms.provider else terms.provider
-        return f"{other} has to answer version {agreement.version}"
-    if agreement.state is not AgreementState.AGREED:
-        return agreement.state.value
-    if now_ms >= terms.until_ms:
-        return "expired"
-    if agreement.needs_approval and not agreement.approved:
-        return "agreed; two people of the programme have to approve it"
-    return "agreed; begins later" if now_ms < terms.from_ms else "in force"
+    return terms.recipient if agreement.offered_by == terms.provider else terms.provider
+
+
+def _note(agreement: Agreement, standing: Standing) -> str:
+    match standing:
+        case Standing.AWAITS_ANSWER:
+            return f"{_awaits(agreement)} has to answer version {agreement.version}"
+        case Standing.AWAITS_APPROVAL:
+            return "agreed; two people of the programme have to approve it"
+        case Standing.BEGINS_LATER:
+            return "agreed; begins later"
+        case Standing.IN_FORCE:
+            return "in force"
+        case Standing.EXPIRED | Standing.DECLINED | Standing.ENDED:
+            return standing.value
+        case _:
+            assert_never(standing)
 
 
 def _use(jobs: frozenset[str], attempts: Iterable[Attempt], now_ms: int) -> AgreementUse:

@@ -185,7 +185,7 @@ def _other_side(agreement: Agreement) -> str:
 def _not_their_side(caller: Caller, side: str, terms: Terms) -> NotDone | None:
     """Everybody speaks for a party, and whoever is of an organisation for that one, as a whole."""
     if side not in _parties(terms):
-        message = f"{side or 'You'} are no party to this: it is between {terms.provider} and {terms.recipient}."
+        message = f"{side or 'Nobody'} is no party to this: it is between {terms.provider} and {terms.recipient}."
     elif caller.organisation and caller.organisation != side:
         message = f"You speak for {caller.organisation} only, not for {side}."
     elif caller.project:
