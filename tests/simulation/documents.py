@@ -130,6 +130,20 @@ def job_document(chance: random.Random, number: int, project: str, now_ms: int, 
     return document
 
 
+def borrowing_job(chance: random.Random, number: int, project: str, gpu_class: str) -> Document:
+    """A long job of those who take whatever is idle."""
+    words = ["simulated", "runs=60"] + (["term=ignores"] if chance.random() < 0.25 else [])
+    needs = {"gpus": f"{gpu_class}:{chance.choice([1, 1, 2, 4])}", "time": "600s"}
+    return {"name": f"borrower-{number}", "project": project, "command": words} | needs
+
+
+def owners_job(chance: random.Random, number: int, project: str, gpu_class: str) -> Document:
+    """A short job of those who want one GPU of their own back."""
+    words = ["simulated", f"runs={chance.choice([1, 3, 8])}"]
+    needs = {"gpus": f"{gpu_class}:1", "time": "30s"}
+    return {"name": f"owner-{number}", "project": project, "command": words} | needs
+
+
 def _what_it_needs(chance: random.Random) -> Document:
     gpu_class = chance.choice(["H100", "H100", "B200", ""])
     match chance.randrange(10):

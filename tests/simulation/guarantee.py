@@ -81,7 +81,7 @@ class GuaranteeWatch:
             case CancelRequested():
                 self._wanted.pop(event.job, None)
                 self._watched.pop(event.job, None)
-            case AttemptEnded() if event.outcome in OVER:
+            case AttemptEnded() if self._is_last(event):
                 self._wanted.pop(event.job, None)
             case Planned():
                 for decision in event.plan.decisions:
@@ -96,6 +96,11 @@ class GuaranteeWatch:
             if now_ms > watch.by_ms:
                 self.missed.append(f"{job} still waits for a GPU that {watch.share} is guaranteed")
                 del self._watched[job]
+
+    def _is_last(self, event: AttemptEnded) -> bool:
+        job = self._wanted.get(event.job)
+        gives_up = event.outcome is Outcome.FAILED and job is not None and not job.retry_limit
+        return gives_up or event.outcome in OVER
 
     def _watch(self, job: JobSubmitted) -> None:
         is_plain = job.nodes == 1 and not (job.array or job.replicas or job.depends or job.not_before_ms or job.mig)

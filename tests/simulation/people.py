@@ -34,6 +34,8 @@ from tests.simulation.server import Server, read_job
 
 PATIENCE_US = 10 * SECOND_US
 NETWORK_US = 20_000
+BORROWERS = 0.6
+"""Of all who crowd in."""
 
 
 class Sent(Struct):
@@ -62,6 +64,8 @@ class People:
         self.submitted: list[SubmitJob] = []
         self.open = 0
         self._made = 0
+        self.crowd_chance = scheduler.stream("crowd")
+        self._in_the_crowd = 0
 
     @property
     def projects(self) -> list[str]:
@@ -113,6 +117,21 @@ class People:
             self.scheduler.note("people", f"job-{self._made} cannot be read")
             return
         self.submitted.append(request)
+        self.send(request)
+
+    def crowd(self) -> None:
+        """Some borrow whatever is idle, and the others want their own back."""
+        self._in_the_crowd += 1
+        chance, number = self.crowd_chance, self._in_the_crowd
+        *owners, borrower = [each["projects"] for each in self.nation["organisations"]]
+        gpu_class = chance.choice(sorted(self.nation["gpu_classes"]))
+        if chance.random() < BORROWERS:
+            document = documents.borrowing_job(chance, number, chance.choice(borrower), gpu_class)
+        else:
+            document = documents.owners_job(chance, number, chance.choice(chance.choice(owners)), gpu_class)
+        kind, body = documents.as_text(chance, document)
+        request = read_job(kind, body, self._member(document["project"]), f"crowd-{number}")
+        assert not isinstance(request, BadInput), document
         self.send(request)
 
     def submit_again(self) -> None:

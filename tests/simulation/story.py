@@ -27,6 +27,10 @@ from tests.simulation.server import VAULT_KEY, Server
 
 LASTS_US = 150 * SECOND_US
 BETWEEN_PEOPLE_US = 3 * SECOND_US
+BETWEEN_CROWDERS_US = 2 * SECOND_US
+CROWDED = 0.1
+CROWDED_IF_CALM = 0.5
+"""How many stories have more work than GPUs, so that owners take back what others borrowed."""
 BETWEEN_FAULTS_US = 2 * SECOND_US
 SETTLES_WITHIN_US = 4 * 3600 * SECOND_US
 RECOVERS_BY_US = LASTS_US + 300 * SECOND_US
@@ -89,6 +93,8 @@ class Story:
         self.server.start()
         self.people.apply_nation(self.nation)
         self._people_act()
+        if self.people.crowd_chance.random() < (CROWDED if self.faults.kinds else CROWDED_IF_CALM):
+            self._people_crowd_in()
         self._faults_strike()
         self._run_until(LASTS_US, lambda: False)
         self._calm_down()
@@ -102,6 +108,13 @@ class Story:
             if self.invariants.nation.sites:
                 self.people.do_something()
             self.scheduler.after(round(self.chance.expovariate(1 / BETWEEN_PEOPLE_US)), self._people_act)
+
+    def _people_crowd_in(self) -> None:
+        if self.scheduler.now_us < LASTS_US:
+            if self.invariants.nation.sites:
+                self.people.crowd()
+            pause_us = self.people.crowd_chance.expovariate(1 / BETWEEN_CROWDERS_US)
+            self.scheduler.after(round(pause_us), self._people_crowd_in)
 
     def _faults_strike(self) -> None:
         if self.faults.are_over:

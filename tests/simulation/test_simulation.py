@@ -22,7 +22,7 @@ from tests.simulation.story import play
 SEEDS = 300
 SEEDS_AT_ONCE = 10
 FOUND = tomllib.loads(Path(__file__).with_name("seeds.toml").read_text("utf-8"))["seed"]
-SAMPLE = ("members are answered", "engines are told", "ids of jobs")
+SAMPLE = ("members are answered", "engines are told", "ids of jobs", "a borrower gets")
 MEMORY = Path("/dev/shm")
 """Where files cost nothing, if there is such a place."""
 
