@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 
 import httpx
 import pytest
@@ -41,6 +42,12 @@ def test_prometheus_reads_fleet_shares_jobs_and_requests(operator: httpx.Client,
     timed = ("dure_http_request_duration_seconds_count", "method=POST,path=/v1/jobs")
     assert after[timed] == before.get(timed, 0) + 1
     assert after["process_resident_memory_bytes", ""] > 1e7
+
+
+def test_gpus_that_are_only_declared_say_nothing_of_themselves(operator: httpx.Client) -> None:
+    if os.path.exists("/proc/driver/nvidia"):
+        pytest.skip("this machine has GPUs")
+    assert not [name for name, _ in figures(operator) if name.startswith("DCGM_")]
 
 
 def test_metrics_are_for_those_who_audit(auditor: httpx.Client, hanbit: httpx.Client, nobody: httpx.Client) -> None:

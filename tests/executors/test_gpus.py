@@ -10,10 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from dure.executors.local.gpus import Gpu, GpuDriver
 from dure.executors.local.sandbox import Sandboxes
 from dure.model.jobs import GpuUse
+from tests.control.server import running_server
 
 from .engines import Engine, launch
 
@@ -52,6 +54,23 @@ now = 70.0
 meters.end("job.1")
 meters.close()
 print(json.dumps(msgspec.to_builtins(metering.gpu_use(folder))))
+"""
+LOOKS = """
+import json, os, time
+import msgspec
+from dure.executors.local import metering
+from dure.executors.local.gpus import GpuDriver
+
+metering._LOOK_EVERY_S = 0.01
+meters = metering.Metering(GpuDriver())
+while len(meters.readings) != 2:
+    time.sleep(0.01)
+print(json.dumps(msgspec.to_builtins(meters.readings)))
+os.truncate(os.environ["DURE_TEST_GPUS"], len("350000 80 1000000 "))
+while len(meters.readings) != 1:
+    time.sleep(0.01)
+time.sleep(0.1)
+meters.close()
 """
 RUNS = """
 import json, sys
@@ -106,8 +125,8 @@ def test_gpus_are_found_and_read(library: Path, gpus: Path) -> None:
     (first, reading), (second, other) = json.loads(run_with(library, LISTS, gpus=gpus).stdout)
     assert first == {"index": 0, "minor": 4, "uuid": "GPU-0", "name": "NVIDIA H100 80GB HBM3", "memory_mib": 81_920}
     assert second["uuid"] == "GPU-1"
-    assert reading == {"power_w": 350.0, "utilisation_percent": 80, "energy_j": 1000.0}
-    assert other == {"power_w": 200.0, "utilisation_percent": 20, "energy_j": None}
+    assert reading == {"power_w": 350.0, "utilisation_percent": 80, "energy_j": 1000.0, "memory_used_mib": 30_720}
+    assert other == {"power_w": 200.0, "utilisation_percent": 20, "energy_j": None, "memory_used_mib": None}
 
 
 def test_without_a_driver_there_are_no_gpus_and_nothing_is_said(caplog: pytest.LogCaptureFixture) -> None:
@@ -128,6 +147,50 @@ def test_a_gpu_that_does_not_answer_is_told_and_no_error(library: Path, tmp_path
     assert done.returncode == 0
     assert [reading for _, reading in json.loads(done.stdout)] == [None, None]
     assert "GPU GPU-0 does not answer" in done.stderr
+
+
+def test_all_gpus_are_read_now_and_then_and_one_that_falls_silent_is_told_once(library: Path, gpus: Path) -> None:
+    done = run_with(library, LOOKS, gpus=gpus)
+    first, second = json.loads(done.stdout)
+    assert first == {
+        "hostname": os.uname().nodename,
+        "index": 0,
+        "minor": 4,
+        "uuid": "GPU-0",
+        "model_name": "NVIDIA H100 80GB HBM3",
+        "utilisation_percent": 80,
+        "power_w": 350.0,
+        "energy_mj": 1_000_000,
+        "memory_used_mib": 30_720,
+    }
+    assert (second["index"], second["energy_mj"], second["memory_used_mib"]) == (1, None, None)
+    assert done.stderr.count("GPU GPU-1 does not answer") == 1
+
+
+def test_prometheus_reads_gpus_under_the_names_of_nvidias_exporter(
+    library: Path, gpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(library))
+    monkeypatch.setenv("DURE_TEST_GPUS", str(gpus))
+    with running_server(tmp_path / "state") as server, server.client() as http:
+        answer = http.get("/metrics").raise_for_status().text
+    families = [each for each in text_string_to_metric_families(answer) if each.name.startswith("DCGM_")]
+    samples = {(each.name, each.labels["gpu"]): each for family in families for each in family.samples}
+    assert {key: each.value for key, each in samples.items()} == {
+        ("DCGM_FI_DEV_GPU_UTIL", "0"): 80,
+        ("DCGM_FI_DEV_GPU_UTIL", "1"): 20,
+        ("DCGM_FI_DEV_FB_USED", "0"): 30_720,
+        ("DCGM_FI_DEV_POWER_USAGE", "0"): 350,
+        ("DCGM_FI_DEV_POWER_USAGE", "1"): 200,
+        ("DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", "0"): 1_000_000,
+    }
+    assert samples["DCGM_FI_DEV_GPU_UTIL", "1"].labels == {
+        "gpu": "1",
+        "UUID": "GPU-1",
+        "device": "nvidia5",
+        "modelName": "NVIDIA H100 80GB HBM3",
+        "Hostname": os.uname().nodename,
+    }
 
 
 def test_energy_is_counted_over_a_restart_and_power_added_up_where_there_is_no_counter(

@@ -77,6 +77,9 @@ class SimulatedExecutor:
     def gpu_use(self, attempt_id: str) -> None:
         return None
 
+    def gpu_readings(self) -> tuple[()]:
+        return ()
+
     def log_path(self, attempt_id: str, rank: int) -> str | None:
         return None
 

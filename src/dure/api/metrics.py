@@ -1,15 +1,16 @@
 """Figures for Prometheus: what the platform holds and how its requests fare, read when somebody asks.
 
 Names and units are as the ecosystem has them: base units, `_total` for counters, and shares, sites, GPU classes and
-states as labels. Nothing here is about a person or a job.
+states as labels. What real GPUs say of themselves has the names, units and labels of NVIDIA's DCGM exporter, so that
+dashboards made for it work; GPUs that are only declared have none of it. Nothing here is about a person or a job.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -19,11 +20,30 @@ from prometheus_client.process_collector import ProcessCollector
 if TYPE_CHECKING:
     from dure.api.operations import Operation
     from dure.api.platform import Platform
+    from dure.control.ports import GpuReading
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _GPU = 1000
 """Thousandths."""
+
+
+class _OfGpus(NamedTuple):
+    """A family of NVIDIA's exporter: its name, the type its samples have, what it says, and where we know it from."""
+
+    name: str
+    kind: str
+    help_text: str
+    field: str
+
+
+_OF_GPUS = (
+    _OfGpus("DCGM_FI_DEV_GPU_UTIL", "gauge", "GPU utilization (in %).", "utilisation_percent"),
+    _OfGpus("DCGM_FI_DEV_FB_USED", "gauge", "Framebuffer memory used (in MiB).", "memory_used_mib"),
+    _OfGpus("DCGM_FI_DEV_POWER_USAGE", "gauge", "Power draw (in W).", "power_w"),
+    # A counter, but this format's writer puts `_total` behind the name of every counter, and NVIDIA does not.
+    _OfGpus("DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", "unknown", "Energy since boot (in mJ).", "energy_mj"),
+)
 
 
 class Metrics:
@@ -70,6 +90,7 @@ class _Standing:
         yield self._jobs()
         yield from self._fleet()
         yield from self._shares()
+        yield from _gpus(self._platform.engines.gpu_readings())
         yield self._platform.metrics.requests()
         yield self._decisions()
         yield self._policy_errors()
@@ -145,6 +166,27 @@ class _Standing:
         family = CounterMetricFamily("dure_policy_errors", help_text)
         family.add_metric((), self._platform.control.memory.policy.policy_set.alarm.count)
         return family
+
+
+def _gpus(readings: Sequence[GpuReading]) -> Iterable[Metric]:
+    """One family for each thing that any GPU tells; nothing stands for what none of them does."""
+    for of_gpus in _OF_GPUS:
+        family = Metric(of_gpus.name, of_gpus.help_text, of_gpus.kind)
+        for reading in readings:
+            if (value := getattr(reading, of_gpus.field)) is not None:
+                family.add_sample(of_gpus.name, _labels(reading), value)
+        if family.samples:
+            yield family
+
+
+def _labels(reading: GpuReading) -> dict[str, str]:
+    return {
+        "gpu": str(reading.index),
+        "UUID": reading.uuid,
+        "device": f"nvidia{reading.minor}",
+        "modelName": reading.model_name,
+        "Hostname": reading.hostname,
+    }
 
 
 def _gauge(name: str, help_text: str, labels: tuple[str, ...], values: object) -> Metric:

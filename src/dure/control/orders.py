@@ -16,6 +16,7 @@ from dure.control.ports import (
     Contact,
     Executor,
     ExecutorError,
+    GpuReading,
     Launch,
     NeverStarted,
     NodeCapacity,
@@ -169,6 +170,10 @@ class Engines:
         """What the GPUs of an attempt used so far; None where nobody measures that."""
         executor = self._executors.get(engine)
         return executor.gpu_use(attempt_id) if executor else None
+
+    def gpu_readings(self) -> tuple[GpuReading, ...]:
+        """What the real GPUs of all engines last said of themselves."""
+        return tuple(reading for executor in self._executors.values() for reading in executor.gpu_readings())
 
     def log_path(self, engine: EngineAddress, attempt_id: str, rank: int) -> str | None:
         """Where a rank's output lies on this machine, once there is any."""

@@ -111,6 +111,22 @@ class NodeCapacity(Struct, frozen=True, kw_only=True):
     problem: str = ""
 
 
+class GpuReading(Struct, frozen=True, kw_only=True):
+    """What a real GPU last said of itself. None stands for what its driver does not tell."""
+
+    hostname: str
+    index: int
+    """Its number on that machine, as `nvidia-smi` lists it; `minor` is that of its device file."""
+    minor: int
+    uuid: str
+    model_name: str
+    utilisation_percent: int
+    power_w: float
+    energy_mj: int | None
+    """Millijoules since its driver was loaded."""
+    memory_used_mib: int | None
+
+
 class Executor(Protocol):
     """An engine that runs processes. It makes no choices and may lose contact at any time.
 
@@ -163,6 +179,10 @@ class Executor(Protocol):
 
     def gpu_use(self, attempt_id: str) -> GpuUse | None:
         """What the attempt's GPUs used so far; None where nobody measures that."""
+        ...
+
+    def gpu_readings(self) -> tuple[GpuReading, ...]:
+        """What each real GPU last said of itself, not long ago; without those that do not answer. Returns at once."""
         ...
 
     def log_path(self, attempt_id: str, rank: int) -> str | None:

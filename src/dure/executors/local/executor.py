@@ -14,6 +14,7 @@ from dure.executors.contract import (
     Contact,
     Ended,
     ExecutorError,
+    GpuReading,
     Launch,
     NeverStarted,
     NodeCapacity,
@@ -193,6 +194,10 @@ class LocalExecutor:
     def gpu_use(self, attempt_id: str) -> GpuUse | None:
         """What the attempt's GPUs used so far; None where none of them is real."""
         return gpu_use(AttemptFolder(self._root, attempt_id).path)
+
+    def gpu_readings(self) -> tuple[GpuReading, ...]:
+        """What each real GPU of this machine last said of itself; none where there are none."""
+        return self._metering.readings
 
     def log_path(self, attempt_id: str, rank: int) -> str | None:
         """Where the output of a rank lies on this machine, once there is any."""

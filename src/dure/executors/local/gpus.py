@@ -30,6 +30,8 @@ class Reading(Struct, frozen=True, kw_only=True):
     utilisation_percent: int
     energy_j: float | None
     """All it has used since the driver was loaded; None for GPUs that do not count."""
+    memory_used_mib: int | None
+    """Without what the driver keeps for itself; None for drivers that cannot tell the two apart."""
 
 
 class GpuDriver:
@@ -38,25 +40,38 @@ class GpuDriver:
     def __init__(self) -> None:
         self._nvml = _open()
         self.gpus: tuple[Gpu, ...] = self._list()
+        self._silent: set[str] = set()
 
     def read(self, gpu: Gpu) -> Reading | None:
-        """What the GPU says now; None when it does not answer, as one that fell off the bus."""
+        """What the GPU says now; None when it does not answer, as one that fell off the bus (which is logged once)."""
         nvml = self._nvml
         try:
             handle = nvml.nvmlDeviceGetHandleByIndex(gpu.index)
-            return Reading(
+            reading = Reading(
                 power_w=nvml.nvmlDeviceGetPowerUsage(handle) / 1000,
                 utilisation_percent=nvml.nvmlDeviceGetUtilizationRates(handle).gpu,
                 energy_j=self._energy_j(handle),
+                memory_used_mib=self._memory_used_mib(handle),
             )
         except nvml.NVMLError as error:
-            _LOG.warning("GPU %s does not answer: %s", gpu.uuid, error)
+            if gpu.uuid not in self._silent:
+                _LOG.warning("GPU %s does not answer: %s", gpu.uuid, error)
+            self._silent.add(gpu.uuid)
             return None
+        self._silent.discard(gpu.uuid)
+        return reading
 
     def _energy_j(self, handle: Any) -> float | None:
         try:
             return float(self._nvml.nvmlDeviceGetTotalEnergyConsumption(handle)) / 1000
         except self._nvml.NVMLError:
+            return None
+
+    def _memory_used_mib(self, handle: Any) -> int | None:
+        nvml = self._nvml
+        try:
+            return int(nvml.nvmlDeviceGetMemoryInfo(handle, nvml.nvmlMemory_v2).used) // _MEBIBYTE
+        except nvml.NVMLError:
             return None
 
     def _list(self) -> tuple[Gpu, ...]:

@@ -1,5 +1,7 @@
 """What the GPUs of an attempt used while it ran: energy, and how busy they were. Nothing where no GPU is real.
 
+What all GPUs of the machine say of themselves is kept as well, whether or not anything runs there.
+
 Energy comes from the GPUs' own counters, so it is whole even over a restart of the server; where a GPU has none, its
 power is added up over time. How busy GPUs were is only known for as long as somebody looked. What is known so far lies
 in the attempt's folder.
@@ -7,13 +9,14 @@ in the attempt's folder.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
 
-from dure.executors.contract import Launch
+from dure.executors.contract import GpuReading, Launch
 from dure.executors.local import records
-from dure.executors.local.gpus import Gpu, GpuDriver
+from dure.executors.local.gpus import Gpu, GpuDriver, Reading
 from dure.model.jobs import GpuUse
 from dure.model.units import WHOLE_GPU_MILLI
 
@@ -67,8 +70,11 @@ class Metering:
         self._mutex = threading.Lock()
         self._meters: dict[str, _Meter] = {}
         self._closed = threading.Event()
+        self.readings: tuple[GpuReading, ...] = ()
+        """What each GPU said a few seconds ago; without those that do not answer."""
         self._thread = threading.Thread(target=self._run, name="gpu-metering", daemon=True)
         if driver.gpus:
+            self._read_all()
             self._thread.start()
 
     def begin(self, attempt_id: str, launch: Launch | None, folder: str) -> None:
@@ -102,9 +108,14 @@ class Metering:
 
     def _run(self) -> None:
         while not self._closed.wait(_LOOK_EVERY_S):
+            self._read_all()
             with self._mutex:
                 for meter in self._meters.values():
                     self._look(meter)
+
+    def _read_all(self) -> None:
+        read = ((gpu, self._driver.read(gpu)) for gpu in self._driver.gpus)
+        self.readings = tuple(_told(gpu, reading) for gpu, reading in read if reading is not None)
 
     def _look(self, meter: _Meter) -> None:
         try:
@@ -123,6 +134,20 @@ def gpu_use(folder: str) -> GpuUse | None:
         energy_j=round(_number(known, "energy_j")),
         measured_ms=round(1000 * measured_s),
         busy_percent=round(100 * _number(known, "busy_s") / measured_s) if measured_s else 0,
+    )
+
+
+def _told(gpu: Gpu, reading: Reading) -> GpuReading:
+    return GpuReading(
+        hostname=os.uname().nodename,
+        index=gpu.index,
+        minor=gpu.minor,
+        uuid=gpu.uuid,
+        model_name=gpu.name,
+        utilisation_percent=reading.utilisation_percent,
+        power_w=reading.power_w,
+        energy_mj=None if reading.energy_j is None else round(1000 * reading.energy_j),
+        memory_used_mib=reading.memory_used_mib,
     )
 
 

@@ -218,6 +218,10 @@ class SharedFolderExecutor(ABC, Generic[Jobs, Job]):
     def gpu_use(self, attempt_id: str) -> None:
         """Nobody of ours measures that on the engine's nodes."""
 
+    def gpu_readings(self) -> tuple[()]:
+        """None: on the engine's nodes NVIDIA's own exporter tells, if its operators run it."""
+        return ()
+
     def log_path(self, attempt_id: str, rank: int) -> str | None:
         """Where the output of a rank lies on this machine, once there is any."""
         folder = files.rank_folder(SharedFolder(self._root, attempt_id).path, rank)
