@@ -119,6 +119,9 @@ class _Listening:
     def capacity(self) -> tuple[NodeCapacity, ...] | None:
         return None
 
+    def gpu_readings(self) -> tuple[()]:
+        return ()
+
     def gpu_use(self, attempt_id: str) -> GpuUse | None:
         return None
 
