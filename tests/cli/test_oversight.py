@@ -99,8 +99,23 @@ def test_one_provision_says_why_it_applies() -> None:
     shown = dure("assess", "--facts", "facts.yaml", "--evidence", "evidence.yaml", "--provision", "KR-AIBA-31-1").output
     assert "generative-ai is yes" in shown
     assert "user-notice: notice 4, since 2026-03-01" in shown
+    assert "law.go.kr" in shown
     unsure = dure("assess", "--facts", "facts.yaml", "--provision", "KR-AIBA-34").output
     assert "not known       high-impact-areas: In which areas" in unsure
+
+
+def test_what_changed_since_an_earlier_assessment_is_told(tmp_path: Path) -> None:
+    common = ("--pack", "eu-ai-act", "--on", "2026-11-22")
+    small = FACTS.replace("3.8e25", "3.8e24")
+    (tmp_path / "before.json").write_text(dure("assess", "--facts", "-", *common, "--json", given=small).output)
+    same = dure("assess", "--facts", "-", *common, "--since", "before.json", given=small)
+    assert "2026-11-22 to 2026-11-22: the same packs\n\nnothing to look at" in same.output
+    crossed = dure("assess", "--facts", "facts.yaml", *common, "--since", "before.json")
+    told = next(each for each in crossed.output.splitlines() if each.startswith("EU-52 "))
+    assert told.split()[:4] == ["EU-52", "overdue", "2026-11-16", "training-compute"]
+    assert told.endswith("it applies now: Notify the Commission")
+    tasks = json.loads(dure("assess", "--facts", "facts.yaml", *common, "--since", "before.json", "--json").output)
+    assert {"EU-51-2", "EU-52", "EU-55"} <= {task["provision"] for task in tasks}
 
 
 def test_the_template_asks_every_question_and_is_a_file_of_facts() -> None:
@@ -131,6 +146,7 @@ def test_an_operators_own_packs_are_used_beside_the_shipped_ones() -> None:
         (("assess", "--facts", "facts.yaml", "--on", "yesterday"), "--on: 'yesterday' is not a day"),
         (("assess", "--facts", "facts.yaml", "--pack", "kr"), "--pack kr: no such pack; known: eu-ai-act"),
         (("assess", "--facts", "facts.yaml", "--provision", "EU-5"), "--provision EU-5: not in the packs that were"),
+        (("assess", "--facts", "facts.yaml", "--since", "evidence.yaml"), "evidence.yaml: not an assessment as"),
         (("assess", "--facts", "facts.yaml", "--pack", "us-export", "--provision", "EU-52"), "not in the packs"),
     ],
 )

@@ -29,6 +29,7 @@ MOST_QUESTIONS = 5
 @click.option("--pack", "chosen", metavar="NAME", multiple=True, help="Use this pack only; may be given again.")
 @click.option("--on", "day", metavar="DATE", help="Assess as of this day.  [default: today]")
 @click.option("--provision", "single", metavar="ID", help="Say of one provision why it applies and what is held.")
+@click.option("--since", "earlier", metavar="FILE", help="Show what changed since an assessment that --json printed.")
 @click.option("--all", "all_wanted", is_flag=True, help="Show also what does not apply or is for information.")
 @with_pack_folder
 @with_language
@@ -41,6 +42,7 @@ def assess(
     chosen: tuple[str, ...],
     day: str | None,
     single: str | None,
+    earlier: str | None,
     all_wanted: bool,
     folder: str | None,
     language: str,
@@ -56,6 +58,7 @@ def assess(
     """
     import msgspec
 
+    from dure.cli.assessment_changes import read_assessment, show_changes
     from dure.cli.errors import BadInput
     from dure.cli.packs import load_library
     from dure.governance.assessment import assess
@@ -74,6 +77,9 @@ def assess(
     else:
         facts, evidence = _read_facts(facts_file, library), _read_evidence(evidence_file, library)
         assessment = assess(library, facts, evidence, _day(day), chosen or None)
+    if earlier is not None:
+        show_changes(read_assessment(earlier), assessment, library, language, json_wanted)
+        return
     one = None if single is None else _find(assessment, single)
     if json_wanted:
         click.echo(msgspec.json.encode(one or assessment).decode())
@@ -118,7 +124,7 @@ def print_assessment(assessment: Assessment, library: Library, language: str, *,
 
 def _print_one(provision: AssessedProvision, assessment: Assessment, library: Library, language: str) -> None:
     """Why it applies or not, what is held and what is missing; `dure packs` tells what it says."""
-    from dure.cli.packs import print_line, print_lines
+    from dure.cli.packs import print_line, print_lines, source_in_words
     from dure.governance.wording import ANSWER, MARK, NOT_LEGAL_ADVICE, STATUS
 
     kinds = library.vocabulary.evidence
@@ -135,6 +141,7 @@ def _print_one(provision: AssessedProvision, assessment: Assessment, library: Li
     if provision.deadline or provision.deadline_needs:
         print_line("due", provision.deadline or f"not known until {provision.deadline_needs} is")
     print_line("checked", f"[{provision.mark}] {MARK[provision.mark].told(language)}; {provision.checked_on}")
+    print_lines("source", [source_in_words(each) for each in provision.source])
     click.echo(f"\n{NOT_LEGAL_ADVICE.told(language)}")
 
 

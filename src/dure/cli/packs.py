@@ -12,7 +12,7 @@ from dure.cli.options import as_json, with_language, with_pack_folder
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dure.governance.packs import Library, Pack, Provision
+    from dure.governance.packs import Library, Pack, Provision, Source
 
 LARGEST_FOLDER = 200
 PACK_HEADINGS = ("PACK", "VERSION", ">PROVISIONS", ">V", ">S", ">M", "CHECKED", "TITLE")
@@ -162,11 +162,15 @@ def _print_provision(library: Library, pack: Pack, provision: Provision, languag
         print_line("guidance", f"[{each.mark}, not law] {each.text.told(language)}")
     checked = provision.checked
     print_line("checked", f"[{checked.mark}] {MARK[checked.mark].told(language)}; {checked.on}, {checked.by}")
-    for source in provision.source:
-        facts = [source.title, source.url, source.retrieved and f"read {source.retrieved}", source.sha256, source.note]
-        print_line("source", "; ".join(fact for fact in facts if fact))
+    print_lines("source", [source_in_words(each) for each in provision.source])
     print_line("pack", f"{pack.name} {pack.version}, sha256 {pack.digest}")
     click.echo(f"\n{NOT_LEGAL_ADVICE.told(language)}")
+
+
+def source_in_words(source: Source) -> str:
+    """What it is, where and when it was read, and what is not known of it."""
+    facts = [source.title, source.url, source.retrieved and f"read {source.retrieved}", source.sha256, source.note]
+    return "; ".join(fact for fact in facts if fact)
 
 
 def _penalties(pack: Pack, provision: Provision, language: str) -> list[str]:
