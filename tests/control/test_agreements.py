@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from dure.control.access import Caller, Permission, Role
 from dure.control.control import Control
+from dure.control.orders import LaunchOrder
 from dure.control.oversight.agreement_requests import (
     AcceptAgreement,
     AgreementStands,
@@ -14,17 +16,20 @@ from dure.control.oversight.agreement_requests import (
     EndAgreement,
     OfferAgreement,
 )
-from dure.control.requests import ApplyNation, NotDone, Reply, Request
+from dure.control.requests import ApplyNation, NotDone, Reply, Request, SubmitJob, Submitted
 from dure.intake.refusals import Refusal
 from dure.ledger.memory import MemoryLedger
-from dure.model.agreements import AgreementState, Operation, Terms
+from dure.model.agreements import AgreementState, Condition, Operation, Terms
 from dure.model.datasets import Purpose
 
-from .builders import NATION, OPERATOR, START_MS, ask, empty_control, nation
+from .builders import HANBIT as MEMBER
+from .builders import NATION, OPERATOR, START_MS, ask, empty_control, nation, run, spec
 
 DATA = """
 datasets:
   - {name: rain, owner: ministry, classes: [personal], jurisdiction: KR, purposes: [research], sites: [daejeon],
+     readers: []}
+  - {name: maps, owner: ministry, classes: [public], jurisdiction: KR, purposes: [research], sites: [daejeon],
      readers: []}
 """
 TERMS = Terms(
@@ -108,11 +113,9 @@ def test_a_counter_offer_is_the_other_sides_to_answer(control: Control) -> None:
 
 def test_a_counter_offer_is_between_the_same_parties_and_judged_again(control: Control) -> None:
     offer(control)
-    others = Terms(**{field: getattr(TERMS, field) for field in TERMS.__struct_fields__} | {"recipient": "kaist"})
+    others = replace(TERMS, recipient="kaist")
     assert code(ask(control, CounterAgreement(caller=HANBIT, agreement="a1", terms=others))) == "parties-are-fixed"
-    wider = Terms(
-        **{field: getattr(TERMS, field) for field in TERMS.__struct_fields__} | {"purposes": (Purpose.COMMERCIAL,)}
-    )
+    wider = replace(TERMS, purposes=(Purpose.COMMERCIAL,))
     refused = ask(control, CounterAgreement(caller=HANBIT, agreement="a1", terms=wider))
     assert code(refused) == "agreement-purpose-not-held"
 
@@ -177,6 +180,34 @@ def test_whoever_is_a_party_or_the_programme_ends_an_agreement_at_once(control: 
 def test_terms_are_judged_again_when_they_are_accepted(control: Control) -> None:
     offer(control)
     assert code(ask(control, accept(HANBIT), now_ms=START_MS + 1_000)) == "agreement-already-over"
+
+
+def submission(dataset: str) -> SubmitJob:
+    wanted = spec("chat", gpus=1, data=(dataset,), purpose=Purpose.RESEARCH)
+    return SubmitJob(caller=MEMBER, spec=wanted)
+
+
+def test_jobs_run_on_an_agreement_while_it_is_in_force_and_are_counted_as_its_use(control: Control) -> None:
+    assert isinstance(ask(control, submission("rain")), Refusal)
+    offer(control)
+    assert isinstance(ask(control, submission("rain")), Refusal)
+    ask(control, accept(HANBIT))
+    accepted = ask(control, submission("rain"))
+    assert isinstance(accepted, Submitted)
+    assert control.memory.register.jobs_on == {"a1": list(accepted.jobs)}
+    ask(control, EndAgreement(caller=MINISTRY, agreement="a1"))
+    assert isinstance(ask(control, submission("rain")), Refusal)
+
+
+@pytest.mark.parametrize("conditions", [(), (Condition.SANDBOX,)])
+def test_a_condition_of_the_agreement_holds_where_the_job_runs(
+    control: Control, conditions: tuple[Condition, ...]
+) -> None:
+    terms = replace(TERMS, datasets=("maps",), conditions=conditions)
+    ask(control, OfferAgreement(caller=MINISTRY, terms=terms))
+    ask(control, accept(HANBIT))
+    launches = [each.launch for each in run(control, [submission("maps")]).orders if isinstance(each, LaunchOrder)]
+    assert [each.sandbox for each in launches] == [bool(conditions)]
 
 
 def test_what_was_agreed_is_the_same_after_a_restart() -> None:

@@ -309,6 +309,21 @@ def test_data_that_holds_the_platforms_state_is_refused(local: Engine, level: in
     assert "holds the platform's own state" in refusal(local, sandboxed(launch("job.1", "true"), folder))
 
 
+def test_data_among_what_attempts_work_with_is_refused(local: Engine) -> None:
+    inside = local.folder / "attempt"
+    inside.mkdir()
+    assert "holds the platform's own state" in refusal(local, sandboxed(launch("job.1", "true"), inside))
+
+
+@pytest.mark.parametrize("inside", [".", "data"])
+def test_data_where_the_job_may_write_is_refused(local: Engine, tmp_path: Path, inside: str) -> None:
+    data = tmp_path / "checkpoints" / "job" / inside
+    data.mkdir(parents=True)
+    folder = str(tmp_path / "checkpoints" / "job")
+    order = msgspec.structs.replace(sandboxed(launch("job.1", "true"), data), checkpoint_dir=folder)
+    assert "overlaps with its checkpoints" in refusal(local, order)
+
+
 def test_a_second_thread_of_the_server_may_start_another_at_the_same_time(local: Engine) -> None:
     starts = [
         threading.Thread(target=local.executor.start, args=(sandboxed(launch(f"job.{number}", "true")),))

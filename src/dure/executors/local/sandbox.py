@@ -95,9 +95,17 @@ def objection_to_data(launch: Launch, root: str) -> str:
         if not os.path.exists(path):
             return f"its data is not at {path} on this machine"
         real = os.path.realpath(path)
-        if os.path.commonpath([real, os.path.realpath(root)]) == real:
+        if _overlap(real, root):
             return f"the path {path} of its data holds the platform's own state, which no job may see"
+        if launch.checkpoint_dir and _overlap(real, launch.checkpoint_dir):
+            return f"the path {path} of its data overlaps with its checkpoints, where it could change the data"
     return ""
+
+
+def _overlap(real: str, other: str) -> bool:
+    """True when one of two folders is the other, or lies in it."""
+    other = os.path.realpath(other)
+    return os.path.commonpath([real, other]) in (real, other)
 
 
 def _system() -> list[_Option]:
