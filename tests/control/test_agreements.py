@@ -21,6 +21,8 @@ from dure.intake.refusals import Refusal
 from dure.ledger.memory import MemoryLedger
 from dure.model.agreements import AgreementState, Condition, Operation, Terms
 from dure.model.datasets import Purpose
+from dure.model.events import decode
+from dure.model.oversight import AgreementRefused
 
 from .builders import HANBIT as MEMBER
 from .builders import NATION, OPERATOR, START_MS, ask, empty_control, nation, run, spec
@@ -180,6 +182,14 @@ def test_whoever_is_a_party_or_the_programme_ends_an_agreement_at_once(control: 
 def test_terms_are_judged_again_when_they_are_accepted(control: Control) -> None:
     offer(control)
     assert code(ask(control, accept(HANBIT), now_ms=START_MS + 1_000)) == "agreement-already-over"
+
+
+def test_an_attempt_to_grant_what_is_not_theirs_is_kept_with_its_rule(control: Control) -> None:
+    ask(control, OfferAgreement(caller=HANBIT, terms=replace(TERMS, provider="hanbit", recipient="ministry")))
+    last = decode(list(control.ledger.entries())[-1])
+    assert isinstance(last, AgreementRefused)
+    assert (last.organisation, last.by, last.rule) == ("hanbit", "t2", "agreement-not-the-owner")
+    assert control.memory.register.agreements == {}
 
 
 def submission(dataset: str) -> SubmitJob:

@@ -18,6 +18,7 @@ from dure.model.oversight import (
     AgreementDeclined,
     AgreementEnded,
     AgreementOffered,
+    AgreementRefused,
     ChangeApproved,
     ChangeProposed,
     ChangeWithdrawn,
@@ -82,7 +83,7 @@ class Register(Struct):
                 self._enact(self.proposals.pop(event.proposal), event.at_ms)
             case ChangeWithdrawn():
                 del self.proposals[event.proposal]
-            case PersonForgotten():
+            case PersonForgotten() | AgreementRefused():
                 pass
             case _:
                 assert_never(event)

@@ -19,6 +19,15 @@ class AgreementOffered(Event, frozen=True, kw_only=True, omit_defaults=True, tag
     needs_approval: bool = False
 
 
+class AgreementRefused(Event, frozen=True, kw_only=True, omit_defaults=True, tag="agreement-refused"):
+    """Somebody offered or accepted terms that grant what is not theirs to grant; `rule` is the one that forbids it."""
+
+    terms: Terms
+    organisation: str
+    by: str
+    rule: str
+
+
 class AgreementAccepted(Event, frozen=True, kw_only=True, omit_defaults=True, tag="agreement-accepted"):
     """The other side accepted the latest terms."""
 
@@ -88,6 +97,7 @@ OversightEvent = (
     | AgreementAccepted
     | AgreementDeclined
     | AgreementEnded
+    | AgreementRefused
     | StopOrdered
     | ChangeProposed
     | ChangeApproved

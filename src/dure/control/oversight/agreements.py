@@ -17,8 +17,15 @@ from dure.control.oversight.agreement_requests import (
 )
 from dure.control.requests import NotDone, NotDoneCode, Reply
 from dure.intake.agreement_rules import crosses_a_border, refuse_terms
+from dure.intake.refusals import Refusal
 from dure.model.agreements import NEXT_STATES, Agreement, AgreementState, Terms
-from dure.model.oversight import AgreementAccepted, AgreementDeclined, AgreementEnded, AgreementOffered
+from dure.model.oversight import (
+    AgreementAccepted,
+    AgreementDeclined,
+    AgreementEnded,
+    AgreementOffered,
+    AgreementRefused,
+)
 
 PROGRAMME = ""
 """The side of who ends an agreement for the programme and for neither party."""
@@ -43,9 +50,7 @@ def handle_agreement(request: AgreementRequest, draft: Draft) -> Reply:
 
 def _offer(request: OfferAgreement, draft: Draft) -> Reply:
     side = request.organisation or request.caller.organisation or request.terms.provider
-    no = _not_their_side(request.caller, side, request.terms) or refuse_terms(
-        request.terms, draft.world.nation, draft.now_ms
-    )
+    no = _not_their_side(request.caller, side, request.terms) or _refused(request.terms, side, request.caller, draft)
     if no is not None:
         return no
     return _record_offer(f"a{len(draft.register.agreements) + 1}", request.terms, side, request.caller, draft)
@@ -61,7 +66,7 @@ def _counter(request: CounterAgreement, draft: Draft) -> Reply:
         or _not_open(found, AgreementState.NEGOTIATING)
         or _own_offer(found, side, request.caller)
         or _other_parties(found, request.terms)
-        or refuse_terms(request.terms, draft.world.nation, draft.now_ms)
+        or _refused(request.terms, side, request.caller, draft)
     )
     return no if no is not None else _record_offer(found.id, request.terms, side, request.caller, draft)
 
@@ -76,7 +81,7 @@ def _accept(request: AcceptAgreement, draft: Draft) -> Reply:
         or _not_open(found, AgreementState.AGREED)
         or _own_offer(found, side, request.caller)
         or _other_version(found, request.version)
-        or refuse_terms(found.terms, draft.world.nation, draft.now_ms)
+        or _refused(found.terms, side, request.caller, draft)
     )
     if no is not None:
         return no
@@ -145,6 +150,17 @@ def _record_offer(agreement: str, terms: Terms, side: str, caller: Caller, draft
         )
     )
     return _standing(agreement, draft)
+
+
+def _refused(terms: Terms, side: str, caller: Caller, draft: Draft) -> Refusal | None:
+    """Why the terms cannot be agreed. That somebody tried to grant what is not theirs is evidence, so it is kept."""
+    refusal = refuse_terms(terms, draft.world.nation, draft.now_ms)
+    if refusal is not None:
+        event = AgreementRefused(
+            at_ms=draft.now_ms, terms=terms, organisation=side, by=_person(caller), rule=refusal.code.value
+        )
+        draft.record(event)
+    return refusal
 
 
 def _standing(agreement: str, draft: Draft) -> AgreementStands:
