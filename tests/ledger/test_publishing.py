@@ -15,6 +15,7 @@ from dure.ledger.contract import LedgerUnreadable
 from dure.ledger.large import MOST_ENTRY_BYTES
 from dure.ledger.memory import MemoryLedger
 from dure.ledger.note import Signer, sign_checkpoint
+from dure.ledger.postgres import PostgresLedger
 from dure.ledger.publishing import Published, PublishingRefused, publish
 from dure.ledger.sqlite import SqliteLedger
 from dure.ledger.tiled import open_tiles, verify_tiles
@@ -99,12 +100,21 @@ def test_publishing_goes_on_after_it_was_cut_off(tmp_path: Path) -> None:
     assert judge(folder).is_sound
 
 
-def test_a_durable_ledger_is_published_while_it_is_in_use(tmp_path: Path) -> None:
-    with closing(SqliteLedger.open(tmp_path / "ledger.sqlite", SIGNER)) as ledger:
-        ledger.append(0, entries(0, 10), [], NOON_MS)
+@pytest.mark.parametrize("storage", ["sqlite", "postgres"])
+def test_a_durable_ledger_is_published_while_it_is_in_use(
+    tmp_path: Path, request: pytest.FixtureRequest, storage: str
+) -> None:
+    if storage == "sqlite":
+        opened: SqliteLedger | PostgresLedger = SqliteLedger.open(tmp_path / "ledger.sqlite", SIGNER)
+    else:
+        opened = PostgresLedger.open(request.getfixturevalue("postgres").new_schema(), SIGNER)
+    with closing(opened) as ledger:
+        ledger.append(0, [*entries(0, 9), LARGE], [], NOON_MS)
         with ledger.stored() as log:
             assert publish(log, SIGNER.verifier, tmp_path / "log", None).size == 10
-        assert judge(tmp_path / "log").root == ledger.latest_checkpoint().root  # type: ignore[union-attr]
+        checkpoint = ledger.latest_checkpoint()
+    assert checkpoint is not None
+    assert judge(tmp_path / "log").root == checkpoint.root
 
 
 def test_an_earlier_cosigned_checkpoint_is_published_before_a_newer_one(tmp_path: Path) -> None:

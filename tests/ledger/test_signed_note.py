@@ -18,6 +18,7 @@ from dure.ledger.note import (
     open_note,
     parse_tree_head,
     sign_checkpoint,
+    split_note,
 )
 from tests.ledger.ledger_samples import ORIGIN, SIGNER
 
@@ -174,3 +175,15 @@ def test_a_key_of_another_kind_is_refused() -> None:
     encoded = base64.b64encode(b"\x02" + bytes(32)).decode()
     with pytest.raises(NoteError, match="not an Ed25519 key"):
         VerifierKey.parse(f"name+00000000+{encoded}")
+
+
+def test_the_checkpoint_in_the_specification_is_read() -> None:
+    note = (
+        "example.com/behind-the-sofa\n20852163\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n\n"
+        "— example.com/behind-the-sofa Az3grlgtzPICa5OS8npVmf1Myq/5IZniMp+ZJurmRDeOoRDe4URYN7u5/Zhcyv2q1gGzGku9nTo+"
+        "zyWE+xeMcTOAYQ8=\n"
+    )
+    text, (signature,) = split_note(note)
+    head = parse_tree_head(text)
+    assert (head.origin, head.size) == ("example.com/behind-the-sofa", 20_852_163)
+    assert (signature.name, signature.id.hex(), len(signature.signature)) == (head.origin, "033de0ae", 64)

@@ -39,6 +39,47 @@ def test_roots_of_the_reference_tree_are_the_published_ones() -> None:
     assert [tree_root(size, LeafRows(leaves)).hex() for size in range(len(leaves) + 1)] == REFERENCE_ROOTS
 
 
+# Proofs in that tree, as Certificate Transparency implementations test themselves with: of the leaf (from 1), or the
+# beginning, in the tree of the size.
+AB, CD = (
+    "96a296d224f285c67bee93c30f8a309157f0daa35dc5b87e410b78630a09cfc7",
+    "5f083f0a1a33ca076a95279832580db3e0ef4584bdff1f54c8a360f50de3031e",
+)
+E, GH = (
+    "bc1a0643b12e4d2d7c77918f44e0f4f79a838b6cf9ec5b5c283e1f4d88599e6b",
+    "ca854ea128ed050b41b35ffc1b87b8eb2bde461e9e3b5596ece6b9d5975a0ae0",
+)
+EFGH = "6b47aaf29ee3c2af9af889bc1fb9254dabd31177f16232dd6aab035ca39bf6e4"
+EF = "0ebc5d3437fbe2db158b9f126a1d118e308181031d0a949f8dededebc558ef6a"
+REFERENCE_INCLUSIONS = {
+    (1, 1): [],
+    (1, 8): [AB, CD, EFGH],
+    (6, 8): [E, GH, REFERENCE_ROOTS[4]],
+    (3, 3): [REFERENCE_ROOTS[2]],
+    (2, 5): [REFERENCE_ROOTS[1], CD, E],
+}
+REFERENCE_CONSISTENCIES = {
+    (1, 1): [],
+    (1, 8): [AB, CD, EFGH],
+    (6, 8): [EF, GH, REFERENCE_ROOTS[4]],
+    (2, 5): [CD, E],
+}
+
+
+@pytest.mark.parametrize(("leaf", "size"), REFERENCE_INCLUSIONS)
+def test_inclusion_proofs_in_the_reference_tree_are_the_published_ones(leaf: int, size: int) -> None:
+    leaves = [leaf_hash(entry) for entry in REFERENCE_ENTRIES]
+    proof = prove_inclusion(leaf - 1, size, LeafRows(leaves))
+    assert [each.hex() for each in proof] == REFERENCE_INCLUSIONS[leaf, size]
+
+
+@pytest.mark.parametrize(("old", "size"), REFERENCE_CONSISTENCIES)
+def test_consistency_proofs_in_the_reference_tree_are_the_published_ones(old: int, size: int) -> None:
+    leaves = [leaf_hash(entry) for entry in REFERENCE_ENTRIES]
+    proof = prove_consistency(old, size, LeafRows(leaves))
+    assert [each.hex() for each in proof] == REFERENCE_CONSISTENCIES[old, size]
+
+
 @given(st.integers(1, 700), st.data())
 def test_an_inclusion_proof_from_rows_is_the_one_from_all_leaves(size: int, data: st.DataObject) -> None:
     index = data.draw(st.integers(0, size - 1))

@@ -167,7 +167,7 @@ def _timed(log: StoredLog, key: VerifierKey, held: Sequence[str]) -> tuple[Verdi
 
 
 class FetchedLog:
-    """A server's ledger as it hands it out. Its recorded leaf hashes are not asked for: entries suffice."""
+    """A server's ledger as it hands it out."""
 
     def __init__(self) -> None:
         from dure.cli.client import connect
@@ -181,7 +181,7 @@ class FetchedLog:
         from dure.reports.ledger import LedgerReport
 
         report = msgspec.json.decode(self._server.get("/v1/ledger/checkpoint"), type=LedgerReport)
-        self._size = report.checkpoint_entries
+        self._size, self._note = report.checkpoint_entries, report.note
         return [report.note] if report.note else []
 
     def entries(self, start: int = 0) -> Iterator[list[tuple[int, bytes]]]:
@@ -198,8 +198,12 @@ class FetchedLog:
             position = page.next
 
     def leaf_hashes(self, stop: int, start: int = 0) -> Iterator[bytes]:
-        """None: they could only help to point at an altered entry, and the server's word is not believed for that."""
-        return iter(())
+        """Those in the server's tiles; asked for only to point at an altered entry, or for one that is large."""
+        from dure.cli.log_source import LOG
+        from dure.ledger.tiled import TiledLog
+
+        tiles = TiledLog(lambda path: self._server.find(f"{LOG}/{path}"), self._server.url + LOG, self._note)
+        return tiles.leaf_hashes(stop, start)
 
 
 def _print_verdict(verdict: Verdict, key: VerifierKey, seconds: float, final: _Final | None) -> None:
