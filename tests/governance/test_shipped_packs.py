@@ -72,6 +72,13 @@ def test_a_representative_is_needed_at_the_decrees_amounts() -> None:
     }
 
 
+def test_the_surcharge_on_personal_data_is_three_per_cent_and_ten_for_the_worst() -> None:
+    assert named("KR-PIPA-64-2").fine == Fine(turnover_percent="3")
+    assert named("KR-PIPA-2026-surcharge").fine == Fine(turnover_percent="10")
+    for id in ("KR-PIPA-28-5", "KR-PIPA-28-8", "KR-PIPA-28-9"):
+        assert named(id).penalty == ("KR-PIPA-64-2",)
+
+
 def test_the_core_technology_fine_is_the_raised_one() -> None:
     assert named("KR-ITPA-fine").fine == Fine(most=6_500_000_000, currency="KRW")
 
@@ -84,6 +91,8 @@ def test_the_core_technology_fine_is_the_raised_one() -> None:
         ("KR-AIBA-35", "2026-07-21", ""),
         ("KR-ITPA-2025-registration", "2025-07-22", ""),
         ("KR-PIPA-37-2", "2024-03-15", ""),
+        ("KR-PIPA-2026-surcharge", "2026-09-11", ""),
+        ("KR-PIPA-2027-certification", "2027-07-01", ""),
         ("EU-53-1ab", "2025-08-02", ""),
         ("EU-53-1cd-older", "2027-08-02", ""),
         ("EU-50-2", "2026-08-02", ""),
