@@ -249,14 +249,19 @@ async def _singles(number: int, url: str, token: str, times: Times) -> list[floa
 
 
 async def _batches(url: str, token: str, times: Times) -> list[float]:
-    connection, body = await Connection.open(url, token), b"\n".join([json.dumps(JOB).encode()] * BATCH)
-    latencies = []
+    connection, body, latencies = await Connection.open(url, token), _sweep(BATCH), []
     while times.go_on():
         key = secrets.token_hex(8).encode()
         took = await connection.ask(b"POST /v1/jobs/batch", body, b"application/x-ndjson", key)
         # A batch takes long enough that what counts is when it was done.
         latencies += [took] if times.counts(time.perf_counter()) else []
     return latencies
+
+
+def _sweep(jobs: int) -> bytes:
+    """Lines that differ as those of a parameter sweep do: in their names, and in what they run."""
+    lines = (JOB | {"name": f"bench-{job}", "command": ["sleep", str(600 + job)]} for job in range(jobs))
+    return b"\n".join(json.dumps(line).encode() for line in lines)
 
 
 async def _arrivals(url: str, token: str, times: Times) -> list[float]:

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+
+from msgspec import Struct
 
 from dure.control.feed import EVERYTHING, Change, Feed
 
 
+class Told(Struct, frozen=True):
+    """A change as the feed sees it."""
+
+    organisation: str
+    full: Callable[[], bytes]
+    public: Callable[[], bytes]
+    name: str = "job"
+
+
 def change(number: int, organisation: str = "hanbit") -> Change:
-    return Change(
-        name="job",
+    return Told(
         organisation=organisation,
         full=lambda: b'{"full":%d}' % number,
         public=lambda: b'{"public":%d}' % number,
@@ -98,7 +109,7 @@ def test_what_nobody_takes_is_never_written() -> None:
         return b"{}"
 
     feed = Feed(0)
-    feed.publish(1, (Change(name="job", organisation="hanbit", full=write, public=write),))
+    feed.publish(1, (Told(organisation="hanbit", full=write, public=write),))
     assert not written
     [batch] = feed.since(0) or []
     batch.bytes_for("ministry")

@@ -20,7 +20,7 @@ from dure.intake.refusals import BadInput
 from dure.model.jobs import JobSpec
 
 MOST_JOBS = 10_000
-PIECE = 100
+PIECE = 250
 """Jobs that are accepted at a time: some milliseconds' work."""
 
 

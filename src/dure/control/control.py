@@ -22,7 +22,7 @@ from dure.control.memory import Memory, RandomStreams
 from dure.control.orders import Seen, StopOrder
 from dure.control.oversight.redeciding import redecide
 from dure.control.ports import Ledger, LedgerError, Started
-from dure.control.requests import Request
+from dure.control.requests import Request, SubmitJob, SubmitJobs
 from dure.control.submission import remember_answers
 from dure.model.events import AttemptEnded, CancelRequested, JobReleased, NodeChanged, NodeReason, encode_all
 from dure.model.jobs import Outcome
@@ -136,8 +136,11 @@ class Control:
         remember_answers(requests, memory)
         redecide(memory, draft)
         for request in requests:
+            if not isinstance(request, SubmitJob | SubmitJobs):
+                draft.settle()
             draft.answers.append(handle(request, memory, draft))
             redecide(memory, draft)
+        draft.settle()
         # 3. Held jobs whose time has come, or will never come.
         self._release(draft)
         # 4. Nodes that failed too often, and those that were set aside long enough.

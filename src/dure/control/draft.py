@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-from functools import partial
-
 import msgspec
 from msgspec import Struct
 
@@ -24,6 +21,7 @@ from dure.world.cards import JobCard
 from dure.world.world import World
 
 _JSON = msgspec.json.Encoder()
+_CARD = msgspec.json.Decoder(JobCard)
 
 
 class Step(Struct, kw_only=True):
@@ -43,8 +41,60 @@ class Step(Struct, kw_only=True):
         return bool(self.events or self.rows)
 
 
+class Lines:
+    """Makes lines of lists from cards as they were written down."""
+
+    def __init__(self, world: World, spec_of: SpecOf) -> None:
+        self._world = world
+        self._spec_of = spec_of
+
+    def of(self, card: bytes, viewer: Viewer) -> bytes:
+        """What the viewer sees of a job in a list, as JSON."""
+        return _JSON.encode(job_line(self._world, _CARD.decode(card), viewer, self._spec_of))
+
+
+class JobChange(Struct, frozen=True):
+    """A job changed. The card goes on changing, but watchers are told how it was after this step."""
+
+    organisation: str
+    card: bytes
+    lines: Lines
+
+    @property
+    def name(self) -> str:
+        """What changed."""
+        return "job"
+
+    def full(self) -> bytes:
+        """The job's line as its own organisation sees it."""
+        return self.lines.of(self.card, EVERYTHING)
+
+    def public(self) -> bytes:
+        """The job's line as everybody sees it."""
+        return self.lines.of(self.card, PUBLIC)
+
+
+class PublicChange(Struct, frozen=True):
+    """Something changed that everybody may know."""
+
+    name: str
+    body: bytes
+    organisation: str = ""
+
+    def full(self) -> bytes:
+        """What everybody is told."""
+        return self.body
+
+    def public(self) -> bytes:
+        """What everybody is told."""
+        return self.body
+
+
 class Draft:
-    """Collects a step. `record` is the only way to make an event: everything made from events follows at once."""
+    """Collects a step. `record` is the only way to make an event: everything made from events follows at once.
+
+    Only submissions wait until somebody looks: many are quicker taken in together.
+    """
 
     def __init__(self, history: History, now_ms: int) -> None:
         self.world = history.world
@@ -58,10 +108,15 @@ class Draft:
         self.orders: list[Order] = []
         self.answers: list[Reply] = []
         self._news: list[Change] = []
+        self._submitted: list[JobSubmitted] = []
         self.world.touched.clear()
 
     def record(self, event: AnyEvent) -> None:
         """Something happened."""
+        if isinstance(event, JobSubmitted):
+            self._submitted.append(event)
+            return
+        self.settle()
         if isinstance(event, AttemptEnded):
             # The card forgets its GPUs when the attempt ends, so the record is made just before.
             self.rows.append(self._attempt_row(self.world.jobs[event.job], event))
@@ -73,12 +128,22 @@ class Draft:
         self.books.apply(event)
         self.lending.apply(event)
         self.orders.extend(self.outputs.note(self.world))
-        if isinstance(event, JobSubmitted):
-            self.register.note_use(event)
         if isinstance(event, NationApplied):
             self._tell("nation", {})
         elif isinstance(event, NodeChanged):
             self._tell("node", {"node": event.node, "state": event.state, "reason": event.reason.value})
+
+    def settle(self) -> None:
+        """Have everything follow the submissions that were recorded last: somebody is about to look."""
+        if not self._submitted:
+            return
+        submitted, self._submitted = self._submitted, []
+        self.events.extend(submitted)
+        self.world.submit(submitted)
+        for event in submitted:
+            self.books.apply(event)
+            self.lending.apply(event)
+            self.register.note_use(event)
 
     def record_plan(self, plan: Plan) -> None:
         """The kernel decided, and has already put it into effect on the world."""
@@ -93,9 +158,13 @@ class Draft:
 
     def finish(self, spec_of: SpecOf) -> Step:
         """Write the rows of every job that changed, and say what watchers will be told."""
-        cards = [self.world.jobs[job] for job in sorted(self.world.touched, key=_by_number) if job in self.world.jobs]
-        self.rows.extend(Row("jobs", card.job, _JSON.encode(card)) for card in cards)
-        self._news.extend(self._change(card, spec_of) for card in cards)
+        assert not self._submitted, "the decision was made without these jobs"
+        lines = Lines(self.world, spec_of)
+        for job in sorted(self.world.touched, key=_by_number):
+            if (card := self.world.jobs.get(job)) is not None:
+                body = _JSON.encode(card)
+                self.rows.append(Row("jobs", job, body))
+                self._news.append(JobChange(self._organisation_of(card), body, lines))
         return Step(
             at_ms=self.now_ms,
             events=self.events,
@@ -106,16 +175,7 @@ class Draft:
         )
 
     def _tell(self, name: str, body: dict[str, str]) -> None:
-        data = _JSON.encode(body)
-        self._news.append(Change(name=name, organisation="", full=lambda: data, public=lambda: data))
-
-    def _change(self, card: JobCard, spec_of: SpecOf) -> Change:
-        # The card goes on changing, but watchers are told how it was after this step.
-        line = partial(_line, self.world, copy.copy(card), spec_of)
-        organisation = self._organisation_of(card)
-        return Change(
-            name="job", organisation=organisation, full=partial(line, EVERYTHING), public=partial(line, PUBLIC)
-        )
+        self._news.append(PublicChange(name, _JSON.encode(body)))
 
     def _attempt_row(self, card: JobCard, ended: AttemptEnded | None) -> Row:
         record = Attempt(
@@ -135,10 +195,6 @@ class Draft:
     def _organisation_of(self, card: JobCard) -> str:
         owner = self.world.nation.organisation_of(card.submitted.project)
         return owner.name if owner else ""
-
-
-def _line(world: World, card: JobCard, spec_of: SpecOf, viewer: Viewer) -> bytes:
-    return _JSON.encode(job_line(world, card, viewer, spec_of))
 
 
 def _by_number(job: str) -> tuple[int, str]:

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from functools import cached_property
-
-from msgspec import Struct
+from typing import Protocol
 
 LONGEST_FEED = 4_096
 FLUSH_S = 0.02
@@ -28,13 +27,26 @@ RELOAD = b"id: %d\nevent: reload\ndata: {}\n\n"
 HEARTBEAT = b": still here\n\n"
 
 
-class Change(Struct, frozen=True, kw_only=True):
-    """One change of one job: how to write what its own organisation may see of it, and what everybody may, as JSON."""
+class Change(Protocol):
+    """One change, of a job most often, that is not written out before somebody watches."""
 
-    name: str
-    organisation: str
-    full: Callable[[], bytes]
-    public: Callable[[], bytes]
+    @property
+    def name(self) -> str:
+        """What changed: the name of the event."""
+        ...
+
+    @property
+    def organisation(self) -> str:
+        """Whose members see it in full."""
+        ...
+
+    def full(self) -> bytes:
+        """What its own organisation may see of it, as JSON."""
+        ...
+
+    def public(self) -> bytes:
+        """What everybody may see of it, as JSON."""
+        ...
 
 
 class Batch:

@@ -15,6 +15,7 @@ from dure.ledger.memory import MemoryLedger
 from dure.model.jobs import GpuRequest, JobSpec
 from dure.policy import PolicySet
 from dure.reports.shares import shares_report
+from dure.world.world import WORTH_A_RUN
 
 STAGE = """
 gpu_classes: {A: {}}
@@ -31,7 +32,7 @@ shares:
 
 
 def rehearse(policy_set: PolicySet) -> None:
-    """Borrow, take back, wait, explain, preview, gang, part of a GPU, drain, fail and cancel."""
+    """Borrow, take back, wait, explain, preview, gang, part of a GPU, drain, fail, cancel, and many jobs at once."""
     control = Control(MemoryLedger(), policy_set, bytes(32), RandomStreams(salts=bytes, tokens=bytes, nonces=bytes), "")
     clock_ms = 0
 
@@ -52,6 +53,7 @@ def rehearse(policy_set: PolicySet) -> None:
     play(*(CancelJob(caller=PLATFORM, job=job) for job in ("j2", "j3", "j4", "j6", "j7")))
     play(seen=tuple(Ended(attempt_id=f"j{job}.1", at_ms=clock_ms, exit_code=0) for job in range(2, 8)))
     play(ChangeNode(caller=PLATFORM, node="node-0003", state="up"))
+    play(*(_job("borrower", 1000) for _ in range(WORTH_A_RUN)))
 
 
 def _job(project: str, gpus_milli: int, nodes: int = 1) -> SubmitJob:

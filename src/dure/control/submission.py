@@ -66,7 +66,7 @@ def submit_all(request: SubmitJobs, memory: Memory, draft: Draft) -> Reply:
         return kept
     if kept is not None:
         return kept.answers or _reused()
-    jobs = (_accept(spec, request.caller, memory, draft) for spec in request.specs)
+    jobs = [_accept(spec, request.caller, memory, draft) for spec in request.specs]
     answers = SubmittedJobs(jobs=tuple(job.job if isinstance(job, _Accepted) else _why_not(job) for job in jobs))
     _keep(request, Kept(digest=request.digest, answers=answers), memory, draft)
     return answers
@@ -91,6 +91,8 @@ def _accept(spec: JobSpec, caller: Caller, memory: Memory, draft: Draft) -> _Acc
         return no
     job = memory.next_job()
     commitment, row = memory.specs.add(job, spec)
+    if spec.depends:
+        draft.settle()
     event = judge(spec, caller, memory, job, draft.now_ms, commitment)
     if isinstance(event, Refusal):
         memory.take_back_job(job)
@@ -98,6 +100,8 @@ def _accept(spec: JobSpec, caller: Caller, memory: Memory, draft: Draft) -> _Acc
         return event
     draft.record(event)
     draft.rows.append(row)
+    if spec.trains:
+        draft.settle()
     return _Accepted(job, note_training(spec, event, memory, draft))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from dure.intake.documents import read_json, read_yaml
@@ -58,6 +59,8 @@ LONGEST_ARGUMENT = 131_000
 MOST_RETRIES = 100
 LAST_ARRAY_TASK = 999_999
 
+MOST_REMEMBERED_VALUES = 4_096
+
 SIGNALS = ("HUP", "INT", "QUIT", "TERM", "USR1", "USR2")
 """Signals that may ask a job for a checkpoint."""
 
@@ -96,10 +99,25 @@ def job_from_document(document: object, defaults: Mapping[str, object] | None = 
         elif value is None:
             problems.add(field, value, "has no value", "give it one or remove the line")
         else:
-            spec[known[0]] = known[1](problems, field, value)
+            spec[known[0]] = _meaning(problems, field, value)
     _check_together(problems, fields, spec)
     problems.raise_if_any()
     return JobSpec(**spec)
+
+
+def _meaning(problems: Problems, field: str, value: object) -> Any:
+    """What a field's value means. Some values are written again and again, and each is read once."""
+    if field in _RECURRING and type(value) is str and (meaning := _known_meaning(field, value)) is not None:
+        return meaning
+    return _READERS[field][1](problems, field, value)
+
+
+@lru_cache(MOST_REMEMBERED_VALUES)
+def _known_meaning(field: str, value: str) -> Any:
+    """What a text means in a field, which depends on nothing else; None when something is wrong with it."""
+    problems = Problems()
+    meaning = _READERS[field][1](problems, field, value)
+    return None if problems.found else meaning
 
 
 def _refuse_field(problems: Problems, field: str) -> None:
@@ -378,6 +396,9 @@ _READERS: dict[str, tuple[str, Reader[Any]]] = {
     "deadline": ("deadline_ms", moment),
 }
 """Every field of a job file: the field of `JobSpec` it becomes, and what reads it."""
+
+_RECURRING = frozenset({"project", "purpose", "gpus", "memory", "time", "within", "checkpoint"})
+"""Fields of which many jobs say the same, and that mean the same wherever and whenever they are read."""
 
 FIELDS = tuple(_READERS)
 """Names of all fields, in the order of the reference page."""

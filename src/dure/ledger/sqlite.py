@@ -283,8 +283,12 @@ def _write_rows(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
         by_table.setdefault(row.table, []).append(row)
     for table, its_rows in by_table.items():
         statements = STATEMENTS[table]
-        for is_removal, run in groupby(its_rows, key=lambda row: row.body is None):
+        for is_removal, run in groupby(its_rows, key=_removes):
             if is_removal:
-                connection.executemany(statements.remove, ((row.key,) for row in run))
+                connection.executemany(statements.remove, [(row.key,) for row in run])
             else:
-                connection.executemany(statements.put, ((row.key, row.body) for row in run))
+                connection.executemany(statements.put, [(row.key, row.body) for row in run])
+
+
+def _removes(row: Row) -> bool:
+    return row.body is None

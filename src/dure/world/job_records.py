@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
+from operator import attrgetter
+
+import numpy as np
+
 from dure.model.events import JobSubmitted
 from dure.world.atlas import Atlas
 from dure.world.building import empty_jobs
-from dure.world.columns import JOB, NEVER, WITHIN_BLOCK, WITHIN_DOMAIN, WITHIN_RACK, WITHIN_SITE
+from dure.world.columns import JOB, NEVER, WITHIN_BLOCK, WITHIN_DOMAIN, WITHIN_RACK, WITHIN_SITE, Records
 
 _WITHIN_CODES = {"domain": WITHIN_DOMAIN, "rack": WITHIN_RACK, "block": WITHIN_BLOCK}
 """A job within one node has one node, and every gang stays within a site."""
@@ -36,3 +41,38 @@ def job_record(atlas: Atlas, event: JobSubmitted, sequence: int) -> tuple[int, .
         "submitted_ms": event.at_ms,
     }
     return tuple((_EMPTY_JOB | asked).values())
+
+
+_what_it_asks = attrgetter(
+    "project",
+    "gpus",
+    "mig",
+    "sites",
+    "nodes",
+    "min_nodes",
+    "within",
+    "cpus",
+    "memory_mib",
+    "time_ms",
+    "preemptible",
+    "checkpoint_every_ms",
+    "saves_when_warned",
+    "priority",
+)
+"""All that `job_record` looks at, but for the time."""
+
+
+def job_records(atlas: Atlas, events: Sequence[JobSubmitted], first_sequence: int) -> Records:
+    """The records of several jobs in their order. Many of them ask for the same, which is worked out once."""
+    kinds: dict[Hashable, int] = {}
+    firsts: list[tuple[int, ...]] = []
+    kind_of = []
+    for event in events:
+        kind = kinds.setdefault(_what_it_asks(event), len(firsts))
+        if kind == len(firsts):
+            firsts.append(job_record(atlas, event, first_sequence))
+        kind_of.append(kind)
+    records = np.array(firsts, dtype=JOB)[kind_of].view(np.recarray)
+    records["sequence"] = np.arange(first_sequence, first_sequence + len(events))
+    records["submitted_ms"] = [event.at_ms for event in events]
+    return records

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy as copying
 from collections import deque
+from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
@@ -16,7 +17,7 @@ from dure.world import building, templates, transitions
 from dure.world.agenda import Agenda
 from dure.world.atlas import Atlas
 from dure.world.cards import LONGEST_TIMELINE, Copies, JobCard, Moment, MomentCode
-from dure.world.columns import CLAIMED, NONE, SPENT, Columns
+from dure.world.columns import CLAIMED, NONE, SPENT, Columns, Integers
 from dure.world.templates import copy_name, split_copy
 
 FINAL_JOBS_KEPT = 10_000
@@ -84,6 +85,17 @@ class State:
         row = int(templates.take_row(self.columns))
         self._job_at_row[row] = job
         return row
+
+    def new_rows(self, jobs: Sequence[str]) -> Integers:
+        """Rows for several new jobs, the same that each would get by itself."""
+        rows = np.empty(len(jobs), dtype=np.int64)
+        taken = 0
+        while taken < len(rows):
+            self.make_room()
+            taken += int(templates.take_rows(self.columns, rows[taken:]))
+        for row, job in zip(rows.tolist(), jobs, strict=True):
+            self._job_at_row[row] = job
+        return rows
 
     def make_room(self) -> None:
         """Have a free row."""

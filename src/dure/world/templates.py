@@ -23,6 +23,7 @@ from dure.world.columns import (
     STOP_SCALED_DOWN,
     WARNED,
     Columns,
+    Integers,
 )
 from dure.world.compiled import compiled, entry_point
 from dure.world.transitions import (
@@ -56,6 +57,16 @@ def take_row(columns: Columns) -> int:
         counters.first_free_job = columns.jobs[row].next
         columns.jobs[row].next = NONE
     return row
+
+
+@entry_point
+def take_rows(columns: Columns, rows: Integers) -> int:
+    """Fill `rows` with rows of `jobs` that nobody uses, as long as there are any. Returns how many."""
+    for taken in range(len(rows)):
+        rows[taken] = take_row(columns)
+        if rows[taken] == NONE:
+            return taken
+    return len(rows)
 
 
 @entry_point

@@ -26,6 +26,7 @@ from dure.world.columns import (
     WARNED,
     WHOLE,
     Columns,
+    Integers,
 )
 from dure.world.compiled import compiled, entry_point
 from dure.world.elastic import begin_waiting, end_waiting
@@ -115,6 +116,13 @@ def put_in_queue(columns: Columns, job: int) -> None:
     _count_waiting(columns, queue, 1)
     if columns.shares[queue].queued == 1:
         _activate(columns, first, queue)
+
+
+@entry_point
+def put_all_in_queue(columns: Columns, jobs: Integers) -> None:
+    """Queue several jobs, one after another."""
+    for number in range(len(jobs)):
+        put_in_queue(columns, jobs[number])
 
 
 @compiled

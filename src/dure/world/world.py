@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import groupby
 from typing import assert_never
 
 from msgspec.structs import replace
@@ -36,10 +38,13 @@ from dure.world.declaring import change_sites, declare
 from dure.world.enacting import enact
 from dure.world.endings import end_attempt
 from dure.world.fleet_changes import note_contact_changed, note_node_changed
-from dure.world.job_records import job_record
+from dure.world.job_records import job_record, job_records
 from dure.world.questions import Questions
 from dure.world.reserving import lay_reservations
 from dure.world.templates import split_copy
+
+WORTH_A_RUN = 8
+"""So many jobs are queued faster together; fewer, one by one."""
 
 
 class World(Questions):
@@ -86,6 +91,32 @@ class World(Questions):
                 pass
             case _:
                 assert_never(event)
+
+    def submit(self, events: Sequence[JobSubmitted]) -> None:
+        """Apply submissions in their order. The same as `apply` of each, in a fraction of the time for many."""
+        for queue_at_once, found in groupby(events, key=_queues_at_once):
+            run = list(found)
+            if queue_at_once and len(run) >= WORTH_A_RUN:
+                self._queue_new(run)
+            else:
+                for event in run:
+                    self.apply(event)
+
+    def _queue_new(self, events: Sequence[JobSubmitted]) -> None:
+        self.ended = []
+        self.now_ms = max(self.now_ms, events[-1].at_ms)
+        rows = self.new_rows([event.job for event in events])
+        self.columns.jobs[rows] = job_records(self.atlas, events, self.submitted)
+        self.submitted += len(events)
+        self.ranks += sum(event.nodes for event in events)
+        self.columns = building.with_allocations_for(self.columns, self.ranks)
+        moment = Moment(events[0].at_ms, JobState.QUEUED, MomentCode.SUBMITTED)
+        for event, row in zip(events, rows.tolist(), strict=True):
+            moment = moment if moment.at_ms == event.at_ms else replace(moment, at_ms=event.at_ms)
+            card = JobCard(job=event.job, submitted=event, row=row, state=JobState.QUEUED)
+            self.jobs[event.job] = card
+            self.move(card, moment)
+        transitions.put_all_in_queue(self.columns, rows)
 
     def record(self, plan: Plan) -> None:
         """Bring the cards up to date with a plan that is already in effect in the columns."""
@@ -263,3 +294,9 @@ class World(Questions):
         if card.attempt == event.attempt and card.state is JobState.STARTING:
             card.engine_nodes = event.nodes
             self.move(card, Moment(event.at_ms, JobState.RUNNING, MomentCode.RUNNING))
+
+
+def _queues_at_once(event: JobSubmitted) -> bool:
+    """True for a plain job that waits for nothing but its turn."""
+    is_held = event.depends or event.not_before_ms > event.at_ms
+    return not (is_held or event.array or event.replicas)

@@ -24,6 +24,7 @@ def redecide(memory: Memory, draft: Draft) -> None:
     """Ask again about every job that is not over. Does nothing while nothing has changed that policy knows of."""
     if not memory.bind_policy(draft.now_ms):
         return
+    draft.settle()
     moved = {}
     for card in [card for card in draft.world.jobs.values() if not card.state.is_final]:
         permitted = _permitted_to(card, draft.world.nation, memory)
