@@ -71,7 +71,9 @@ def ledger_of(size: int, first: int = 0) -> MemoryLedger:
 
 
 def collector(ledger: MemoryLedger, urls: list[str], state: Path, quorum: int = 2) -> Cosigning:
-    return Cosigning(lambda: ledger, SIGNER.verifier, witnesses(urls, quorum), state)
+    made = Cosigning(lambda: ledger, SIGNER.verifier, witnesses(urls, quorum), state)
+    made.recall()
+    return made
 
 
 def test_enough_cosignatures_make_a_checkpoint_final_and_are_kept(urls: list[str], state: Path) -> None:
@@ -121,6 +123,12 @@ def test_a_ledger_that_was_put_back_is_told_so(urls: list[str], state: Path) -> 
     assert collecting.finality.size == 0
     problems = dict(collecting.ask_all().problems)
     assert problems["w1"] == "it has seen 9 entries and this ledger has 5: was an older copy put back?"
+
+
+def test_what_was_final_in_another_history_is_final_no_more(urls: list[str], state: Path) -> None:
+    collector(ledger_of(5), urls, state).ask_all()
+    assert collector(ledger_of(9, first=100), urls, state).finality.size == 0
+    assert collector(ledger_of(9), urls, state).finality.size == 5
 
 
 def test_a_forged_cosigned_checkpoint_is_not_believed(urls: list[str], state: Path) -> None:

@@ -19,9 +19,9 @@ from msgspec.structs import replace
 from dure.ledger.add_checkpoint import SIZE_TYPE, AddCheckpoint
 from dure.ledger.contract import Checkpoint, Ledger, LedgerError
 from dure.ledger.cosignature import with_cosignatures
-from dure.ledger.note import NoteError, NoteSignature, VerifierKey, parse_signature, split_note
+from dure.ledger.note import NoteError, NoteSignature, VerifierKey, open_checkpoint, parse_signature, split_note
 from dure.ledger.rows import LedgerRows
-from dure.ledger.tree import prove_consistency
+from dure.ledger.tree import prove_consistency, tree_root
 from dure.ledger.witnesses import COSIGNED_FILE, WitnessAddress, Witnesses, cosigned_checkpoint
 
 log = logging.getLogger(__name__)
@@ -61,7 +61,8 @@ class Cosigning:
         self._rows = LedgerRows(ledger())
         self._seen = dict.fromkeys((each.name for each in witnesses.members), 0)
         """Size that each witness saw last, as far as is known here; it says itself when it is another."""
-        self._finality = self._remembered(state)
+        self._state = state
+        self._finality = Finality(quorum=witnesses.quorum, witnesses=len(witnesses.members))
         self._asked_size = 0
         self._wanted = threading.Event()
         self._closing = threading.Event()
@@ -89,16 +90,20 @@ class Cosigning:
             self._thread.join(TIMEOUT_S)
 
     def _run(self) -> None:
+        self._guarded(self.recall)
         while not self._closing.is_set():
             self._wanted.wait(RETRY_S if self._finality.problems else None)
             self._wanted.clear()
             if self._closing.is_set():
                 return
-            try:
-                self.ask_all()
-            except (LedgerError, OSError) as error:
-                log.error("cosignatures cannot be collected now: %s", error)
+            self._guarded(self.ask_all)
             self._closing.wait(LEAST_PAUSE_S)
+
+    def _guarded(self, work: Callable[[], Finality]) -> None:
+        try:
+            work()
+        except (LedgerError, OSError) as error:
+            log.error("cosignatures cannot be collected now: %s", error)
 
     def ask_all(self) -> Finality:
         """Have every witness cosign the newest checkpoint, once. Raises `LedgerError` or `OSError`."""
@@ -152,21 +157,22 @@ class Cosigning:
         _replace(self._file, note)
         return replace(before, size=size, cosigned_by=names, note=note, problems=tuple(problems))
 
-    def _remembered(self, state: Path) -> Finality:
-        """What was final when this ledger was last served."""
-        found = Finality(quorum=self._witnesses.quorum, witnesses=len(self._witnesses.members))
-        note = cosigned_checkpoint(state)
+    def recall(self) -> Finality:
+        """What was final when this ledger was last served; nothing if it is not the same ledger any more."""
+        note = cosigned_checkpoint(self._state)
         if note is None:
-            return found
+            return self._finality
         try:
             size, names = self._witnesses.final(note, self._key)
+            root = open_checkpoint(note, self._key).root
         except NoteError as error:
             log.warning("%s is not used: %s", self._file, error)
-            return found
-        if size > self._ledger().size:
-            log.error("%s is of %d entries, more than this ledger has: was an older copy put back?", self._file, size)
-            return found
-        return replace(found, size=size, cosigned_by=names, note=note)
+            return self._finality
+        if size > self._ledger().size or tree_root(size, self._rows) != root:
+            log.error("%s is of %d entries that this ledger has not: was an older copy put back?", self._file, size)
+            return self._finality
+        self._finality = replace(self._finality, size=size, cosigned_by=names, note=note)
+        return self._finality
 
     def _tell(self, problems: Sequence[tuple[str, str]]) -> None:
         known = dict(self._finality.problems)
