@@ -71,7 +71,9 @@ def test_a_provision_is_shown_with_its_source_mark_and_dates() -> None:
     ):
         assert each in shown
     assert "안전성 확보" in dure("packs", "KR-AIBA-32", "--lang", "ko").output
-    assert json.loads(dure("packs", "KR-AIBA-32", "--json").output)["id"] == "KR-AIBA-32"
+    described = dure("packs", "KR-AIBA-32", "--json").output
+    assert json.loads(described)["id"] == "KR-AIBA-32"
+    assert f'"{10**26}"' in described, "no number in JSON holds it"
 
 
 def test_an_assessment_shows_what_is_missing_the_most_pressing_first() -> None:

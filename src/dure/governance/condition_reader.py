@@ -99,7 +99,7 @@ class ConditionReader:
             return _HARMLESS
         amount = read_number(problems, field, value, fact.unit)
         kind = AtLeast if operator == "at_least" else MoreThan
-        return kind(fact=fact.name, written=str(value), amount=amount)
+        return kind(fact=fact.name, written=str(value), digits=str(amount))
 
     def _fact_and_value(self, problems: Problems, field: str, operand: object) -> tuple[Fact | None, object]:
         if not isinstance(operand, dict) or len(operand) != 1:

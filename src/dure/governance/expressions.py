@@ -58,21 +58,33 @@ class Is(Struct, frozen=True, kw_only=True, tag="is"):
     values: tuple[str, ...]
 
 
-class AtLeast(Struct, frozen=True, kw_only=True, tag="at_least"):
-    """Yes when the fact is this amount or more, or this day or later. `written` is as the pack says it."""
+class AtLeast(Struct, frozen=True, kw_only=True, tag="at_least", omit_defaults=True):
+    """Yes when the fact is this amount or more, or this day or later. `written` is as the pack says it.
+
+    `digits` are those of the amount, as text because no 64-bit number holds 10^26; there are none when it is a day.
+    """
 
     fact: str
     written: str
-    amount: int | None = None
-    """Of an amount; None when the fact is a day, which `written` is."""
+    digits: str = ""
+
+    @property
+    def amount(self) -> int | None:
+        """The amount; None when the fact is a day, which `written` is."""
+        return int(self.digits) if self.digits else None
 
 
 class MoreThan(Struct, frozen=True, kw_only=True, tag="more_than"):
-    """Yes when the fact is above this amount."""
+    """Yes when the fact is above this amount, whose `digits` are text as in `AtLeast`."""
 
     fact: str
     written: str
-    amount: int
+    digits: str
+
+    @property
+    def amount(self) -> int:
+        """The amount that is passed."""
+        return int(self.digits)
 
 
 def evaluate(expression: Condition, facts: Facts) -> Applicability:
