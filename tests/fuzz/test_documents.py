@@ -13,10 +13,13 @@ from hypothesis import strategies as st
 from dure.control.access import PLATFORM
 from dure.control.preview import try_out
 from dure.control.requests import ApplyNation, SubmitJob
+from dure.intake.agreement_rules import refuse_terms
+from dure.intake.agreements import terms_from_yaml, terms_to_document
 from dure.intake.jobfile import job_from_json, job_from_yaml
 from dure.intake.nationfile import nation_from_document, nation_from_yaml, write_nation
 from dure.intake.refusals import BadInput, Problem
 from dure.intake.sbatch import job_from_sbatch
+from dure.model.agreements import Terms
 from dure.model.jobs import JobSpec
 from dure.model.nation import Nation
 from tests.control.builders import NATION, START_MS, ask, empty_control, small_control
@@ -74,6 +77,7 @@ sites:
     country: KR
     owner: ministry
     engine: slurm
+    assurances: [{scheme: csap, grade: high, valid_from: "2026-01-01T00:00Z", valid_to: "2030-01-01T00:00Z"}]
     nodes:
       - {name: sj, count: 4, gpus: "H100:8", cpus: 64, memory: 1TB, topology: {domain: 2, rack: 2, spare: 1}}
       - {name: sb, count: 2, gpus: "B200:4", cpus: 64, memory: 512GB}
@@ -89,13 +93,24 @@ shares:
   - {name: oslo, guarantee: {B200: 4}, weight: 3}
 datasets:
   - {name: scans, owner: ministry, classes: [medical], jurisdiction: KR, purposes: [research], sites: [sejong],
-     readers: [oslo], paths: {sejong: /data/scans}}
+     readers: [oslo], paths: {sejong: /data/scans}, size_bytes: 9, state_funded: true, assurance: [{scheme: csap,
+     grade: low}], embargo_until: "2027-03-02T09:00:00+09:00", title: {ko: 영상, en: Scans}}
+  - {name: lots, owner: ministry, classes: [secret], jurisdiction: KR, purposes: [statistics], sites: [sejong]}
+data_classes: [{name: secret, restricted: true, title: {ko: 비밀}}]
+assurance_schemes: [{name: csap, grades: [low, high]}]
 reservations:
   - {name: course, for: oslo, gpu_class: H100, count: 2, from: "2027-03-02T09:00:00+09:00",
      until: "2027-03-02T18:00:00+09:00"}
 """
     ),
 ]
+
+AGREEMENTS: list[dict[str, Any]] = [
+    {"provider": "ministry", "recipient": "oslo", "datasets": ["scans"], "purposes": ["research"],
+     "operations": ["compute", "view-results"], "sites": "sejong", "from": "2026-01-01T00:00:00+09:00",
+     "until": "2028-01-01T00:00:00+09:00", "transfer_basis": "contract", "clearance": "approved",
+     "clearance_reference": "2027-11", "conditions": ["sandbox"]},
+]  # fmt: skip
 
 CONTROL = small_control()
 
@@ -164,6 +179,25 @@ def test_a_nation_with_wrong_values_is_refused_or_can_be_declared(document: Any)
 @given(spoilt_texts([yaml.safe_dump(each) for each in NATIONS]))
 def test_a_nation_file_that_is_none_is_refused(text: str) -> None:
     use_nation(read_or_refused(nation_from_yaml, text))
+
+
+def use_terms(terms: Terms | None) -> None:
+    """Judge them, and write them down again."""
+    if terms is not None:
+        refuse_terms(terms, CONTROL.memory.world.nation, START_MS)
+        assert terms_from_yaml(yaml.safe_dump(terms_to_document(terms), allow_unicode=True)) == terms
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(spoilt_documents(AGREEMENTS))
+def test_an_agreement_with_wrong_values_is_refused_or_can_be_judged(document: Any) -> None:
+    use_terms(read_or_refused(lambda each: terms_from_yaml(json.dumps(each)), document))
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(spoilt_texts([yaml.safe_dump(each) for each in AGREEMENTS]))
+def test_an_agreement_file_that_is_none_is_refused(text: str) -> None:
+    use_terms(read_or_refused(terms_from_yaml, text))
 
 
 @settings(max_examples=40, deadline=None)

@@ -212,4 +212,5 @@ def _use_text(report: AgreementReport) -> str:
     if not use.jobs:
         return "none"
     last = f", last begun {format_moment(use.last_ms)}" if use.last_ms else ""
-    return f"{use.jobs} jobs, {use.gpu_hours:g} GPU-hours, {use.running} running{last}"
+    jobs = "1 job" if use.jobs == 1 else f"{use.jobs:,} jobs"
+    return f"{jobs}, {use.gpu_hours:g} GPU-hours, {use.running} running{last}"

@@ -101,7 +101,8 @@ def check(name: str, site: str, folder: Path | None, file: Path | None) -> None:
     place = folder or _place(name, dataset.paths, site)
     found = _manifest_of(place)
     if found.digest == dataset.digest:
-        click.echo(f"{name}: {place} is the declared copy ({len(found.entries):,} files, {found.size_bytes:,} bytes)")
+        files = "1 file" if len(found.entries) == 1 else f"{len(found.entries):,} files"
+        click.echo(f"{name}: {place} is the declared copy ({files}, {found.size_bytes:,} bytes)")
         return
     raise Refused(f"{name}: {place} is not the declared copy\n  {_how(found, dataset.digest, file)}")
 
