@@ -75,6 +75,7 @@ WHO_MAY: dict[tuple[str, str], set[Role]] = {
     ("POST", "/v1/models/{organisation}/{model}/versions/{version}/promotion"): ADMINISTRATORS,
     ("POST", "/v1/models/{organisation}/{model}/versions/{version}/withdrawal"): SUBMITTERS,
     ("POST", "/v1/models/{organisation}/{model}/versions/{version}/incidents"): SUBMITTERS,
+    ("POST", "/v1/models/{organisation}/{model}/versions/{version}/bundle"): EVERYBODY,
     ("GET", "/v1/tasks"): EVERYBODY,
     ("POST", "/v1/tasks/{task}/close"): SUBMITTERS,
     ("GET", "/v1/ledger/checkpoint"): EVERYBODY,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dure.api import models
+from dure.api import bundles, models
 from dure.api.bodies import JSON
 from dure.api.operations import Operation
 from dure.control.access import Permission
@@ -134,6 +134,14 @@ MODEL_OPERATIONS: tuple[Operation, ...] = (
         bodies={JSON: models.WantedIncident},
         answer=ModelStands,
         status=201,
+    ),
+    Operation(
+        method="POST",
+        path=VERSION + "/bundle",
+        permission=READ,
+        handler=bundles.bundle,
+        summary="Make an evidence bundle",
+        answer_media_type=bundles.ZIP,
     ),
     Operation(
         method="GET",

@@ -51,6 +51,7 @@ from dure.world.world import World
 if TYPE_CHECKING:
     from dure.api.provider_sign_in import ProviderSignIn
     from dure.ledger.cosigning import Cosigning, Finality
+    from dure.ledger.note import Signer
 
 LENDING_SHOWN_MS = 29 * DAY_MS
 """How far back the lender's ledger on the page goes: today and the 29 days before."""
@@ -93,6 +94,8 @@ class Platform:
         self.settings = settings or IdentitySettings()
         self.provider_sign_in: ProviderSignIn | None = None
         """Set when the identity file names a provider."""
+        self.signer: Signer | None = None
+        """The platform's key, for what it vouches for besides its ledger: the provenance of models."""
         self.cosigning: Cosigning | None = None
         """Set when a witnesses file was given."""
         self.passwords = Passwords()

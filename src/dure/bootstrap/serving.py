@@ -26,6 +26,7 @@ from dure.bootstrap.platform import SystemClock, make_control
 from dure.bootstrap.snapshots import SnapshotTaker
 from dure.bootstrap.standby import StandBy
 from dure.bootstrap.state import (
+    LEDGER_KEY_FILE,
     OPERATOR_FILE,
     StartError,
     locate_ledger,
@@ -187,6 +188,7 @@ def _serve(
     from dure.api.sessions import Sessions
     from dure.api.wire import server_config
     from dure.control.loop import Loop
+    from dure.ledger.keys import load_signer
 
     control = make_control(state, ledger)
     engines = engines_when_free(state, engine_sites)
@@ -200,6 +202,7 @@ def _serve(
     platform.provider_sign_in = _make_provider_sign_in(entrance.settings, url, clock)
     snapshots = SnapshotTaker(state, database, control.replayed_from)
     platform.cosigning = make_cosigning(ledger, witnesses, state)
+    platform.signer = load_signer(state / LEDGER_KEY_FILE)
     loop.after_commit = partial(_after_commit, snapshots, platform.cosigning)
     calm_garbage_collection()
 

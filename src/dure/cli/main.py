@@ -29,6 +29,7 @@ from dure.cli import (
     serve,
     sites,
     twin,
+    verify,
     witness,
 )
 
@@ -41,7 +42,7 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "Sharing": (sites.sites, fleet.nodes, fleet.shares, fleet.usage, lending.lending),
     "Data": (data.data, agreement.agreement),
     "Models": (model.model, model.tasks, assess.assess, packs.packs),
-    "Proof": (ledger.ledger, witness.witness),
+    "Proof": (verify.verify, ledger.ledger, witness.witness),
     "Oversight": (oversight.stop_order, oversight.proposal),
     "Planning": (twin.twin,),
     "Identity": (identity.login, identity.logout, identity.whoami),

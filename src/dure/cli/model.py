@@ -280,6 +280,28 @@ def incident(name: str, serious: bool, reference: str, json_wanted: bool) -> Non
     _change(server, "POST", f"{named(name, server).version_path}/incidents", wanted, json_wanted)
 
 
+@model.command()
+@click.argument("name", metavar="MODEL@V")
+@click.option("-o", "--output", metavar="FILE.zip", required=True, help="File to write.")
+def bundle(name: str, output: str) -> None:
+    """Write all that is known of a version into one file, which `dure verify` checks offline.
+
+    AI bill of materials, model card, signed provenance, run lineage, compute, agreements, assessment, and the ledger's
+    entries behind them with proofs. The ledger records that it was made.
+    """
+    from dure.cli.client import connect
+    from dure.cli.errors import BadInput
+    from dure.cli.model_names import named
+
+    server = connect()
+    body = server.send("POST", f"{named(name, server).version_path}/bundle")
+    try:
+        Path(output).write_bytes(body)
+    except OSError as error:
+        raise BadInput(f"{output}: cannot be written ({error.strerror})") from None
+    click.echo(f"{output}: {len(body):,} bytes; check it with: dure verify {output} --key ledger.pub")
+
+
 @click.group()
 def tasks() -> None:
     """Show what has to be looked into about models, and close what was."""

@@ -103,6 +103,11 @@ class Signer:
         signature = self._private.sign(text.encode())
         return f"{text}\n{NoteSignature(self.name, self.verifier.id, signature)}\n"
 
+    def sign_envelope(self, encoded: bytes) -> bytes:
+        """A signature over what a DSSE envelope has signed, and nothing else: it can never be that of a checkpoint."""
+        assert encoded.startswith(b"DSSEv1 "), "only the encoding of an envelope is signed here"
+        return self._private.sign(encoded)
+
     def _seed(self) -> bytes:
         return self._private.private_bytes_raw()
 
