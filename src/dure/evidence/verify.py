@@ -27,7 +27,7 @@ from dure.evidence.provenance import EnvelopeError, open_envelope
 from dure.evidence.subject import Record
 from dure.ledger.cosignature import WitnessKey
 from dure.ledger.note import VerifierKey
-from dure.ledger.proof import ProofError, Proven, verify_proof
+from dure.ledger.proof import ProofError, ProofVerifier, Proven
 from dure.model.events import AnyEvent, decode
 from dure.model.model_events import EvidenceRecorded, ModelRegistered
 
@@ -74,11 +74,12 @@ def verify_bundle(raw: bytes, keys: Keys) -> Verdict:
     except CrateError as error:
         return Verdict(faults=(Fault(file="", message=str(error)),))
     proven: list[Proven] = []
+    verifier = ProofVerifier(keys.log, keys.witnesses, keys.quorum)
     faults = [
         *_files_that_differ(files, manifest),
         *_files_that_do_not_belong(files, manifest),
-        *_entries_without_proof(files, manifest, keys, proven),
-        *_not_as_recorded(files, manifest, keys, proven),
+        *_entries_without_proof(files, manifest, verifier, proven),
+        *_not_as_recorded(files, manifest, verifier, proven),
         *_provenance_not_signed(files, manifest, keys),
         *_record_not_as_registered(files, manifest),
     ]
@@ -110,18 +111,18 @@ def _files_that_do_not_belong(files: Mapping[str, bytes], manifest: Manifest) ->
 
 
 def _entries_without_proof(
-    files: Mapping[str, bytes], manifest: Manifest, keys: Keys, proven: list[Proven]
+    files: Mapping[str, bytes], manifest: Manifest, verifier: ProofVerifier, proven: list[Proven]
 ) -> Iterator[Fault]:
     for position in _positions(manifest):
         entry, proof = files.get(entry_file(position)), files.get(proof_file(position))
         if proof is None:
             yield Fault(file=proof_file(position), message="it is missing")
         elif entry is not None:
-            yield from _prove(proof_file(position), proof, entry, keys, proven, position)
+            yield from _prove(proof_file(position), proof, entry, verifier, proven, position)
 
 
 def _not_as_recorded(
-    files: Mapping[str, bytes], manifest: Manifest, keys: Keys, proven: list[Proven]
+    files: Mapping[str, bytes], manifest: Manifest, verifier: ProofVerifier, proven: list[Proven]
 ) -> Iterator[Fault]:
     """The manifest is the one whose digest the ledger has, for this very version."""
     for name in (RECORDED, RECORDED_PROOF):
@@ -134,14 +135,14 @@ def _not_as_recorded(
         yield Fault(file=RECORDED, message=f"it is not the entry that recorded a bundle of {manifest.version}")
     elif event.digest != sha256(files[MANIFEST]).hexdigest():
         yield Fault(file=MANIFEST, message="it is not the manifest that was recorded: its digest is another")
-    yield from _prove(RECORDED_PROOF, files[RECORDED_PROOF], files[RECORDED], keys, proven)
+    yield from _prove(RECORDED_PROOF, files[RECORDED_PROOF], files[RECORDED], verifier, proven)
 
 
 def _prove(
-    name: str, proof: bytes, entry: bytes, keys: Keys, proven: list[Proven], position: int | None = None
+    name: str, proof: bytes, entry: bytes, verifier: ProofVerifier, proven: list[Proven], position: int | None = None
 ) -> Iterator[Fault]:
     try:
-        found = verify_proof(proof.decode(), entry, keys.log, keys.witnesses, keys.quorum)
+        found = verifier.verify(proof.decode(), entry)
     except (ProofError, UnicodeDecodeError) as error:
         yield Fault(file=name, message=str(error))
         return

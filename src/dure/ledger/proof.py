@@ -74,19 +74,38 @@ def verify_proof(
     `text` is the proof file and `entry` the bytes of the entry, whole or as logged. Nothing in the file is believed
     that these keys do not vouch for. Raises `ProofError`.
     """
-    proof = TlogProof.parse(text)
-    try:
-        head = open_checkpoint(proof.checkpoint, log_key)
-        seen_by = require_quorum(proof.checkpoint, witnesses, quorum)
-    except NoteError as error:
-        raise ProofError(f"the checkpoint over entry {proof.index} is refused: {error}") from None
-    leaves = possible_leaves(entry)
-    if not any(verify_inclusion(proof.index, head.size, leaf, proof.path, head.root) for leaf in leaves):
-        raise ProofError(
-            f"entry {proof.index} is not proven: these bytes and hashes do not give the root that was signed for "
-            f"{head.size} entries"
-        )
-    return Proven(index=proof.index, head=head, witnesses=tuple(each.name for each in seen_by))
+    return ProofVerifier(log_key, witnesses, quorum).verify(text, entry)
+
+
+class ProofVerifier:
+    """Verifies many proofs by the same keys. A checkpoint that several of them are under is judged once."""
+
+    def __init__(self, log_key: VerifierKey, witnesses: Sequence[WitnessKey] = (), quorum: int = 0) -> None:
+        self._log_key, self._witnesses, self._quorum = log_key, witnesses, quorum
+        self._opened: dict[str, tuple[TreeHead, tuple[str, ...]]] = {}
+
+    def verify(self, text: str, entry: bytes) -> Proven:
+        """As `verify_proof`."""
+        proof = TlogProof.parse(text)
+        try:
+            head, seen_by = self._open(proof.checkpoint)
+        except NoteError as error:
+            raise ProofError(f"the checkpoint over entry {proof.index} is refused: {error}") from None
+        leaves = possible_leaves(entry)
+        if not any(verify_inclusion(proof.index, head.size, leaf, proof.path, head.root) for leaf in leaves):
+            raise ProofError(
+                f"entry {proof.index} is not proven: these bytes and hashes do not give the root that was signed for "
+                f"{head.size} entries"
+            )
+        return Proven(index=proof.index, head=head, witnesses=seen_by)
+
+    def _open(self, checkpoint: str) -> tuple[TreeHead, tuple[str, ...]]:
+        opened = self._opened.get(checkpoint)
+        if opened is None:
+            head = open_checkpoint(checkpoint, self._log_key)
+            seen_by = require_quorum(checkpoint, self._witnesses, self._quorum)
+            opened = self._opened[checkpoint] = head, tuple(each.name for each in seen_by)
+        return opened
 
 
 def _has_extra(lines: Sequence[str]) -> bool:
