@@ -73,4 +73,4 @@ def test_a_benchmark_that_does_not_exist_is_refused_with_those_that_do() -> None
         [sys.executable, "-m", "benchmarks", "kernal"], capture_output=True, text=True, check=False, cwd=ROOT
     )
     assert done.returncode == 2
-    assert "there is no benchmark 'kernal'; choose from executors, explaining, http, kernel" in done.stderr
+    assert "there is no benchmark 'kernal'; choose from evidence, executors, explaining, http, kernel" in done.stderr

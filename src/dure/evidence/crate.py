@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from collections.abc import Mapping
 from hashlib import sha256
 
@@ -85,32 +86,39 @@ def pack(files: Mapping[str, bytes]) -> bytes:
     return packed.getvalue()
 
 
-def unpack(raw: bytes) -> dict[str, bytes]:
-    """The files of a bundle. Raises `CrateError`, also for bytes that `pack` would not have made of them."""
+class Unpacked(Struct, frozen=True, kw_only=True):
+    """The files of a bundle, and what is wrong with how they were packed, by file; an empty name for all of it."""
+
+    files: dict[str, bytes]
+    faults: tuple[tuple[str, str], ...] = ()
+
+
+def unpack(raw: bytes) -> Unpacked:
+    """The files of a bundle. Raises `CrateError` when they cannot be read at all."""
     if len(raw) > LARGEST_BUNDLE:
         raise CrateError(f"it is larger than {LARGEST_BUNDLE >> 20} MiB, so it is no bundle")
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
-            files = _read(archive)
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError, ValueError) as error:
+            found = _read(archive)
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, RuntimeError, ValueError) as error:
         raise CrateError(f"it is no bundle, or was cut short: {error}") from None
-    if pack(files) != raw:
-        raise CrateError("it is not packed as bundles are: something was added between or after its files")
-    return files
+    if not found.faults and pack(found.files) != raw:
+        # Whatever is between or after the files would be read by nobody here, and perhaps by another program.
+        return Unpacked(files=found.files, faults=(("", "it is not packed as the platform packs: it was made anew"),))
+    return found
 
 
-def _read(archive: zipfile.ZipFile) -> dict[str, bytes]:
+def _read(archive: zipfile.ZipFile) -> Unpacked:
     entries = archive.infolist()
-    if len(entries) > MOST_FILES:
-        raise CrateError(f"it has more than {MOST_FILES:,} files")
+    if len(entries) > MOST_FILES or sum(entry.file_size for entry in entries) > LARGEST_BUNDLE:
+        raise CrateError(f"it has more than {MOST_FILES:,} files, or more than {LARGEST_BUNDLE >> 20} MiB")
     files: dict[str, bytes] = {}
+    faults = []
     for entry in entries:
-        if entry.compress_type != zipfile.ZIP_STORED:
-            raise CrateError(f"{entry.filename}: it is compressed, which files of a bundle are not")
         if entry.filename in files:
-            raise CrateError(f"{entry.filename}: it is in there twice")
+            faults.append((entry.filename, "it is in there twice"))
         files[entry.filename] = archive.read(entry)
-    return files
+    return Unpacked(files=files, faults=tuple(faults))
 
 
 def _described(name: str, body: bytes) -> Document:

@@ -66,7 +66,8 @@ class Keys(Struct, frozen=True, kw_only=True):
 def verify_bundle(raw: bytes, keys: Keys) -> Verdict:
     """Judge the bytes of a bundle. Finds all that is wrong, and never raises."""
     try:
-        files = unpack(raw)
+        unpacked = unpack(raw)
+        files = unpacked.files
         body = files.get(MANIFEST)
         if body is None:
             raise CrateError(f"{MANIFEST} is missing")
@@ -76,6 +77,7 @@ def verify_bundle(raw: bytes, keys: Keys) -> Verdict:
     proven: list[Proven] = []
     verifier = ProofVerifier(keys.log, keys.witnesses, keys.quorum)
     faults = [
+        *(Fault(file=name, message=message) for name, message in unpacked.faults),
         *_files_that_differ(files, manifest),
         *_files_that_do_not_belong(files, manifest),
         *_entries_without_proof(files, manifest, verifier, proven),
