@@ -83,6 +83,7 @@ WHO_MAY: dict[tuple[str, str], set[Role]] = {
     ("GET", "/v1/ledger/log/checkpoint"): EVERYBODY,
     ("GET", "/v1/ledger/log/tile/{tile:path}"): AUDITORS,
     ("GET", "/v1/ledger/log/large/{number:path}"): AUDITORS,
+    ("GET", "/v1/policy"): EVERYBODY,
     ("POST", "/v1/stop-orders"): GOVERNORS,
     ("GET", "/v1/stop-orders"): AUDITORS,
     ("POST", "/v1/proposals"): GOVERNORS,

@@ -16,6 +16,7 @@ from dure.api import (
     outputs,
     oversight,
     people,
+    policy,
     provider_sign_in,
     records,
     signing_in,
@@ -468,6 +469,14 @@ OPERATIONS: tuple[Operation, ...] = (
         handler=records.log_large,
         summary="Read a large entry of the ledger",
         answer_media_type=OCTETS,
+    ),
+    Operation(
+        method="GET",
+        path="/v1/policy",
+        permission=READ,
+        handler=policy.rules,
+        summary="Show the rules in force",
+        answer=policy.PolicyReport,
     ),
     Operation(
         method="POST",

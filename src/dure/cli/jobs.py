@@ -109,6 +109,8 @@ def _print_preview(preview: dict[str, Any]) -> None:
             slices = ",".join(str(each) for each in placement["slices"])
             part = f" ({placement['profile']}, memory slices {slices})"
         click.echo(f"  rank {rank}: {placement['node']}" + (f" GPU {gpus}{part}" if gpus else ""))
+    if preview["agreements"]:
+        click.echo(f"  reads its data by agreement: {', '.join(preview['agreements'])}")
     if preview["warned"]:
         click.echo(f"  asks to yield: {', '.join(preview['warned'])}")
     if preview["why"]:

@@ -23,6 +23,7 @@ from dure.cli import (
     oversight,
     packs,
     people,
+    policy,
     proof,
     queue,
     reconcile,
@@ -43,7 +44,7 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "Data": (data.data, agreement.agreement),
     "Models": (model.model, model.tasks, assess.assess, packs.packs),
     "Proof": (verify.verify, ledger.ledger, witness.witness),
-    "Oversight": (oversight.stop_order, oversight.proposal),
+    "Oversight": (policy.policy, oversight.stop_order, oversight.proposal),
     "Planning": (twin.twin,),
     "Identity": (identity.login, identity.logout, identity.whoami),
     "Operation": (

@@ -41,6 +41,8 @@ class Preview(Struct, frozen=True, kw_only=True):
     warned: tuple[str, ...]
     """Borrowers that would be told to give GPUs back for it."""
     allowed_sites: tuple[str, ...]
+    agreements: tuple[str, ...] = ()
+    """By which it may read its data there."""
     why: Why | None
     """Everything that would keep it, or tasks of it, waiting; null when all would start at once."""
     warnings: tuple[str, ...] = ()
@@ -96,5 +98,6 @@ def _preview(world: World, card: JobCard, first: JobCard, warned: tuple[str, ...
         borrowed=first.borrowed,
         warned=warned,
         allowed_sites=first.submitted.sites,
+        agreements=first.submitted.agreements,
         why=kernel.explain(world, card.job, now_ms) if world.waits(card) else None,
     )

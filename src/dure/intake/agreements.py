@@ -32,7 +32,7 @@ FIELDS = (
 def terms_from_yaml(document: str) -> Terms:
     """The terms in an agreement file. Raises `BadInput` with all that is wrong."""
     problems = Problems()
-    terms = _terms(Entry(problems, "", read_yaml(document), FIELDS))
+    terms = read_terms(Entry(problems, "", read_yaml(document), FIELDS))
     if terms.from_ms >= terms.until_ms and not problems.found:
         problems.add("until", format_moment(terms.until_ms), "is not after `from`", "write a later moment")
     for field in ("datasets", "purposes", "operations", "sites"):
@@ -61,7 +61,8 @@ def terms_to_document(terms: Terms) -> Document:
     return {field: value for field, value in written.items() if value not in ("", [])}
 
 
-def _terms(entry: Entry) -> Terms:
+def read_terms(entry: Entry) -> Terms:
+    """The terms among the fields of a document, which may have other fields besides `FIELDS`."""
     nobody: tuple[str, ...] = ()
     return Terms(
         provider=entry.required("provider", name, "name the organisation that owns the data", ""),

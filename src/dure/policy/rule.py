@@ -1,7 +1,7 @@
 """A rule as people see it: its id, what it says, and what would help. Three of them are not Cedar's.
 
 What a rule says stands in annotations of its Cedar text: `@id`, `@title_ko`, `@title_en`, of a forbid also `@remedy_ko`
-and `@remedy_en`, and `@law` for the duty of a rule pack that it enforces.
+and `@remedy_en`, and `@law` for the provisions of rule packs that it enforces.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Rule(Struct, frozen=True, kw_only=True):
     remedy_ko: str = ""
     """What would make it allowed; every forbid says so."""
     remedy_en: str = ""
-    law: str = ""
-    """Id of the duty in a rule pack that it enforces, such as `KR-PIPA-28-8`."""
+    law: tuple[str, ...] = ()
+    """Ids of the provisions in rule packs that it enforces, such as `KR-PIPA-28-8`."""
     file: str = ""
     is_own: bool = False
     """The programme's own, and not one that comes with Dure."""
@@ -67,8 +67,9 @@ NOT_CEDARS = (
 
 def rule_from(file: str, effect: str, annotations: Mapping[str, str | None], is_own: bool) -> Rule:
     """The rule that these annotations describe; what they leave out is empty."""
-    texts = {name: annotations.get(name) or "" for name in (*_NAMING, *_REMEDY, "law")}
-    return Rule(effect=effect, file=file, is_own=is_own, **texts)
+    texts = {name: annotations.get(name) or "" for name in (*_NAMING, *_REMEDY)}
+    law = tuple((annotations.get("law") or "").split())
+    return Rule(effect=effect, law=law, file=file, is_own=is_own, **texts)
 
 
 def unnameable(rules: Iterable[Rule]) -> list[str]:
