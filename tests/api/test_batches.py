@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 import httpx
 
-from dure.api.batches import MOST_JOBS, PIECE
+from dure.api.batches import LARGEST_BATCH, MOST_JOBS, PIECE
+from dure.api.operations import LARGEST_BODY
 
 from .test_jobs import JOB, state, until
 
@@ -62,3 +63,22 @@ def test_a_batch_that_is_none_is_refused_as_a_whole(hanbit: httpx.Client, audito
     wrong = hanbit.post("/v1/jobs/batch", content=b"[]", headers={"Content-Type": "application/json"})
     assert wrong.json()["code"] == "unsupported-media-type"
     assert post(auditor, lines({})).status_code == 403
+
+
+def test_a_batch_may_be_larger_than_one_job_file_but_not_a_line(hanbit: httpx.Client) -> None:
+    padding = {"env": {"PADDING": "x" * 100_000}}
+    others = [{"project": "weather", **padding} for _ in range(12)]
+    too_long = {"env": {f"PADDING_{number}": "x" * 100_000 for number in range(12)}}
+    jobs = post(hanbit, lines(*others, too_long, {})).json()["jobs"]
+    assert [job["code"] for job in jobs[:13]] == ["not-your-project"] * 12 + ["bad-document"]
+    assert "1 MiB" in jobs[12]["message"]
+    assert isinstance(jobs[13], str)
+
+
+def test_a_batch_that_is_too_large_is_refused_before_it_is_read(hanbit: httpx.Client) -> None:
+    answer = post(hanbit, "x" * (LARGEST_BATCH + 1))
+    assert (answer.status_code, answer.json()["code"]) == (413, "body-too-large")
+    assert "16 MiB" in answer.json()["detail"]
+    # What is taken by other operations has not grown.
+    single = hanbit.post("/v1/jobs", content="x" * (LARGEST_BODY + 1), headers={"Content-Type": "application/json"})
+    assert (single.status_code, single.json()["code"]) == (413, "body-too-large")

@@ -119,6 +119,13 @@ def test_an_endless_device_is_not_read_to_its_end(nowhere: str) -> None:
     assert_refused(dure("submit", "/dev/zero"), 2, "/dev/zero", "larger than")
 
 
+@pytest.mark.parametrize(("suffix", "most_mib"), [("yaml", 1), ("ndjson", 16)])
+def test_many_jobs_may_take_more_room_than_one(nowhere: str, tmp_path: Path, suffix: str, most_mib: int) -> None:
+    path = tmp_path / f"jobs.{suffix}"
+    path.write_bytes(b"{}\n" * ((most_mib << 20) // 3 + 1))
+    assert_refused(dure("submit", str(path)), 2, f"jobs.{suffix}", f"larger than {most_mib} MiB")
+
+
 def test_standard_input_is_named_when_it_is_empty(nowhere: str) -> None:
     assert_refused(dure("submit", "-"), 2, "standard input", "empty")
 

@@ -24,9 +24,6 @@ from dure.ledger.contract import LedgerError
 
 log = logging.getLogger(__name__)
 
-LARGEST_BODY = 1 << 20
-"""Bytes; a job file or a nation is text that somebody wrote."""
-
 LONGEST_UPLOAD_S = 30.0
 """How long a whole body may take to arrive."""
 
@@ -83,7 +80,7 @@ async def answer(platform: Platform, operation: Operation, request: Request) -> 
 async def _answer(platform: Platform, operation: Operation, request: Request) -> Response:
     try:
         caller = platform.admission.admit(operation, request)
-        body = await _read_body(request) if operation.bodies else b""
+        body = await _read_body(request, operation.largest_body) if operation.bodies else b""
         if operation.is_form:
             platform.admission.check_form(request, body)
         result = await operation.handler(platform, Call(request=request, caller=caller, body=body))
@@ -96,14 +93,14 @@ async def _answer(platform: Platform, operation: Operation, request: Request) ->
     return Response(_encoder.encode(result), operation.status, SECURITY_HEADERS, "application/json")
 
 
-async def _read_body(request: Request) -> bytes:
+async def _read_body(request: Request, largest: int) -> bytes:
     """The whole body. One that is too long is refused as soon as that is known."""
     declared = request.headers.get("content-length", "0")
-    if not (declared.isascii() and declared.isdigit() and len(declared) <= 12) or int(declared) > LARGEST_BODY:
-        raise _too_large()
+    if not (declared.isascii() and declared.isdigit() and len(declared) <= 12) or int(declared) > largest:
+        raise _too_large(largest)
     try:
         async with asyncio.timeout(LONGEST_UPLOAD_S):
-            return await _within_limit(request)
+            return await _within_limit(request, largest)
     except TimeoutError:
         message = f"The body did not arrive within {LONGEST_UPLOAD_S:.0f} s."
         raise problem(408, "body-too-slow", message, headers={"Connection": "close"}) from None
@@ -111,20 +108,20 @@ async def _read_body(request: Request) -> bytes:
         raise problem(400, "body-cut-off", "The connection ended before the body did.") from None
 
 
-async def _within_limit(request: Request) -> bytes:
+async def _within_limit(request: Request, largest: int) -> bytes:
     chunks: list[bytes] = []
     size = 0
     async for chunk in request.stream():
         size += len(chunk)
-        if size > LARGEST_BODY:
-            raise _too_large()
+        if size > largest:
+            raise _too_large(largest)
         chunks.append(chunk)
     return b"".join(chunks)
 
 
-def _too_large() -> ProblemRaised:
+def _too_large(largest: int) -> ProblemRaised:
     return problem(
-        413, "body-too-large", f"A request may have at most {LARGEST_BODY >> 20} MiB.", headers={"Connection": "close"}
+        413, "body-too-large", f"This request may have at most {largest >> 20} MiB.", headers={"Connection": "close"}
     )
 
 

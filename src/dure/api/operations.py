@@ -17,6 +17,9 @@ from dure.api.problems import problem
 from dure.control.access import Caller, Permission
 from dure.intake.refusals import Problem as FieldProblem
 
+LARGEST_BODY = 1 << 20
+"""Bytes; a job file or a nation is text that somebody wrote."""
+
 
 class Parameter(Struct, frozen=True, kw_only=True):
     """A parameter of the query or of the headers. `type` is a JSON Schema type."""
@@ -77,6 +80,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     parameters: tuple[Parameter, ...] = ()
     bodies: Mapping[str, Any] = {}
     """Accepted media types and the type each is read as (None for text)."""
+    largest_body: int = LARGEST_BODY
     is_form: bool = False
     """A page of ours posts it as a form, so a browser's session may stand for a token."""
 

@@ -147,6 +147,7 @@ OPERATIONS: tuple[Operation, ...] = (
         handler=batches.submit,
         summary="Submit many jobs at once",
         bodies={LINES: None},
+        largest_body=batches.LARGEST_BATCH,
         parameters=(KEY, PROJECT),
         answer=SubmittedJobs,
         status=201,

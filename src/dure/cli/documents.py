@@ -8,6 +8,8 @@ from pathlib import Path
 from dure.cli.errors import BadInput
 
 LARGEST_BYTES = 1024 * 1024
+LARGEST_BATCH_BYTES = 16 * LARGEST_BYTES
+"""Of a file with many jobs, one per line."""
 YAML = "application/yaml"
 JSON = "application/json"
 SCRIPT = "text/x-shellscript"
@@ -27,16 +29,17 @@ _BY_SUFFIX = {
 def read_document(name: str) -> bytes:
     """Bytes of a text file, or of standard input for `-`."""
     shown = "standard input" if name == "-" else name
+    largest = LARGEST_BATCH_BYTES if _kind(name) == LINES else LARGEST_BYTES
     try:
-        body = sys.stdin.buffer.read(LARGEST_BYTES + 1) if name == "-" else _read_file(Path(name))
+        body = sys.stdin.buffer.read(largest + 1) if name == "-" else _read_file(Path(name), largest)
     except FileNotFoundError:
         raise BadInput(f"{name}: no such file") from None
     except IsADirectoryError:
         raise BadInput(f"{name}: this is a folder; name a file in it") from None
     except OSError as error:
         raise BadInput(f"{name}: cannot be read ({error.strerror})") from None
-    if len(body) > LARGEST_BYTES:
-        raise BadInput(f"{shown}: larger than {LARGEST_BYTES >> 20} MiB, so it cannot be a document for Dure")
+    if len(body) > largest:
+        raise BadInput(f"{shown}: larger than {largest >> 20} MiB, so it cannot be a document for Dure")
     if not body.strip():
         raise BadInput(f"{shown}: the file is empty")
     try:
@@ -50,10 +53,14 @@ def job_content_type(name: str, body: bytes) -> str:
     """What kind of job document this is: a script says so by `#!` or its suffix; anything else is read as YAML."""
     if body.startswith(b"#!"):
         return SCRIPT
+    return _kind(name)
+
+
+def _kind(name: str) -> str:
     return _BY_SUFFIX.get(Path(name).suffix.lower(), YAML)
 
 
-def _read_file(path: Path) -> bytes:
+def _read_file(path: Path, largest: int) -> bytes:
     # Read no more than is needed to know that it is too much: the name may be that of an endless device.
     with path.open("rb") as file:
-        return file.read(LARGEST_BYTES + 1)
+        return file.read(largest + 1)
