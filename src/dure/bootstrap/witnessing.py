@@ -23,8 +23,10 @@ def read_witnesses_file(file: Path | None) -> Witnesses | None:
 
     try:
         return read_witnesses(file)
-    except (WitnessesError, OSError) as error:
+    except WitnessesError as error:
         raise StartError(f"the witnesses file cannot be used: {error}") from None
+    except OSError as error:
+        raise StartError(f"the witnesses file {file} cannot be read ({error.strerror})") from None
 
 
 def make_cosigning(ledger: Ledger, witnesses: Witnesses | None, state: Path) -> Cosigning | None:

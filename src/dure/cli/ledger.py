@@ -301,7 +301,7 @@ def _what(event: dict[str, object]) -> str:
     plan = event.get("plan")
     if isinstance(plan, dict):
         return ", ".join(f"{each['do']} {each['job']}" for each in plan["decisions"])
-    named = ("job", "attempt", "outcome", "project", "node", "state", "token", "role", "name", "by", "rules")
+    named = ("job", "attempt", "outcome", "project", "node", "state", "token", "account", "role", "name", "by", "rules")
     return " ".join(f"{name}={_short(event[name])}" for name in named if event.get(name) not in (None, "", []))
 
 

@@ -67,8 +67,10 @@ def read_witnesses_file(file: str) -> Witnesses:
 
     try:
         return read_witnesses(Path(file))
-    except (WitnessesError, OSError) as error:
+    except WitnessesError as error:
         raise BadInput(str(error)) from None
+    except OSError as error:
+        raise BadInput(f"{file}: cannot be read ({error.strerror})") from None
 
 
 def log_key(key_file: str | None, state: str) -> VerifierKey:
