@@ -65,4 +65,4 @@ class AgreementStands(Struct, frozen=True, kw_only=True):
     state: AgreementState
     version: int
     needs_approval: bool = False
-    """Two people of the programme must approve it before it counts."""
+    """Two people of the programme must still approve it before it counts."""

@@ -165,8 +165,12 @@ def _refused(terms: Terms, side: str, caller: Caller, draft: Draft) -> Refusal |
 
 def _standing(agreement: str, draft: Draft) -> AgreementStands:
     found = draft.register.agreements[agreement]
+    is_over = not NEXT_STATES[found.state]
     return AgreementStands(
-        agreement=found.id, state=found.state, version=found.version, needs_approval=found.needs_approval
+        agreement=found.id,
+        state=found.state,
+        version=found.version,
+        needs_approval=found.needs_approval and not found.approved and not is_over,
     )
 
 
