@@ -22,7 +22,8 @@ from dure.ledger.memory import MemoryLedger
 from dure.model.agreements import AgreementState, Condition, Operation, Terms
 from dure.model.datasets import Purpose
 from dure.model.events import decode
-from dure.model.oversight import AgreementRefused
+from dure.model.oversight import AgreementRefused, ChangeApproved, ChangeProposed
+from dure.model.proposals import TransferApproval
 
 from .builders import HANBIT as MEMBER
 from .builders import NATION, OPERATOR, START_MS, ask, empty_control, nation, run, spec
@@ -101,6 +102,15 @@ def test_nobody_answers_their_own_offer_not_even_for_the_other_side(control: Con
     same_person = Caller(id="t9", role=Role.OPERATOR, account="asteward")
     assert code(ask(control, accept(same_person))) == "own-offer"
     assert stands(control, accept(OPERATOR)) == (AgreementState.AGREED, 1)
+
+
+def test_an_approval_in_between_hides_nobodys_own_offer(control: Control) -> None:
+    offer(control, STEWARD)
+    change = TransferApproval(agreement="a1", version=1)
+    register = control.memory.register
+    register.apply(ChangeProposed(at_ms=START_MS, proposal="p1", change=change, by="ann"))
+    register.apply(ChangeApproved(at_ms=START_MS, proposal="p1", by="bob"))
+    assert code(ask(control, accept(STEWARD))) == "own-offer"
 
 
 def test_a_counter_offer_is_the_other_sides_to_answer(control: Control) -> None:

@@ -88,6 +88,8 @@ def test_what_crosses_a_border_counts_once_two_people_approved_it() -> None:
     assert not register.agreements_in_force(1_500)
     enact(register, TransferApproval(agreement="a1", version=1))
     assert register.agreements_in_force(1_500)
+    last = register.agreements["a1"].history[-1]
+    assert (last.by, last.organisation, last.state) == ("bob", "", AgreementState.AGREED)
 
 
 def test_an_approval_of_other_terms_approves_nothing() -> None:

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from dure.intake.agreement_rules import KOREAN, PERSONAL_CLASSES, RULES, crosses_a_border, refuse_terms
 from dure.intake.agreements import terms_from_yaml, terms_to_document
 from dure.intake.nationfile import nation_from_yaml
 from dure.intake.refusals import BadInput, RefusalCode
-from dure.model.agreements import Condition, ExportClearance, Operation, Terms, TransferBasis
-from dure.model.datasets import Purpose
+from dure.model.agreements import (
+    Agreement,
+    AgreementState,
+    Condition,
+    ExportClearance,
+    Operation,
+    Terms,
+    TransferBasis,
+)
+from dure.model.datasets import RESTRICTED_CLASSES, Purpose
 from dure.model.nation import Nation
+from dure.policy import PolicyInForce
 
-from .conftest import lines
+from .conftest import lines, policy_set
 
 NOW_MS = 1_800_000_000_000
 DAY_MS = 24 * 3_600_000
@@ -149,7 +159,7 @@ def test_what_is_wrong_with_a_file_is_said(old: str, new: str, line: str) -> Non
         ({"from_ms": 1, "until_ms": NOW_MS}, "agreement-already-over"),
         ({"recipient": "oslo-lab"}, "agreement-transfer-without-basis"),
         ({"recipient": "subsidiary"}, "agreement-transfer-without-basis"),
-        ({"sites": ("oslo",), "operations": (Operation.COPY,)}, "agreement-transfer-without-basis"),
+        ({"sites": ("oslo",), "operations": (Operation.COPY,)}, "agreement-site-abroad"),
         ({"recipient": "oslo-lab", "transfer_basis": TransferBasis.CONSENT}, ""),
     ],
 )
@@ -187,6 +197,71 @@ def test_core_technology_leaves_as_approved_or_reported(
 def test_pseudonymised_and_medical_data_is_personal_data_at_a_border(data_class: str) -> None:
     nation = nation_from_yaml(PARTIES.replace("classes: [medical]", f"classes: [{data_class}]"))
     assert refused(terms(recipient="oslo-lab"), nation) == "agreement-transfer-without-basis"
+
+
+@pytest.mark.parametrize(
+    ("data_class", "operations", "code"),
+    [
+        ("medical", (Operation.COPY, Operation.COMPUTE), "agreement-site-abroad"),
+        ("personal", (Operation.COPY, Operation.COMPUTE), ""),
+        ("personal", (Operation.COMPUTE,), "agreement-site-abroad"),
+        ("public", (Operation.COMPUTE,), ""),
+    ],
+)
+def test_a_site_abroad_has_what_is_public_or_was_copied_there_by_agreement(
+    data_class: str, operations: tuple[Operation, ...], code: str
+) -> None:
+    text = PARTIES.replace("classes: [medical]", f"classes: [{data_class}]").replace(
+        "     sites: [sejong]}\n  - {name: yields", "     sites: [sejong, oslo]}\n  - {name: yields"
+    )
+    wanted = terms(sites=("oslo",), operations=operations, transfer_basis=TransferBasis.CONSENT)
+    assert refused(wanted, nation_from_yaml(text)) == code
+
+
+def test_pseudonymised_data_keeps_to_its_purposes() -> None:
+    text = PARTIES.replace("classes: [medical]", "classes: [pseudonymised]")
+    nation = nation_from_yaml(text.replace("[research, statistics]", "[research, commercial]"))
+    assert refused(terms(purposes=(Purpose.RESEARCH,)), nation) == ""
+    assert refused(terms(purposes=(Purpose.RESEARCH, Purpose.COMMERCIAL)), nation) == "agreement-purpose-forbidden"
+
+
+RULES_IN_CEDAR = policy_set()
+CLASSES = st.sampled_from([("public",), *([each] for each in sorted(RESTRICTED_CLASSES))]).map(tuple)
+WISHES = st.builds(
+    terms,
+    recipient=st.sampled_from(["haneul", "subsidiary", "oslo-lab"]),
+    purposes=st.lists(st.sampled_from(Purpose), min_size=1, max_size=2, unique=True).map(tuple),
+    operations=st.lists(st.sampled_from([Operation.COMPUTE, Operation.COPY]), min_size=1, unique=True).map(tuple),
+    sites=st.lists(st.sampled_from(["sejong", "pyeongtaek", "oslo"]), min_size=1, unique=True).map(tuple),
+    transfer_basis=st.none() | st.sampled_from(TransferBasis),
+    clearance=st.none() | st.sampled_from(ExportClearance),
+    clearance_reference=st.sampled_from(["", "7"]),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(WISHES, CLASSES, st.lists(st.sampled_from(Purpose), min_size=1, unique=True), st.booleans())
+def test_what_may_be_agreed_is_then_allowed_where_a_copy_lies(
+    wanted: Terms, classes: tuple[str, ...], purposes: list[Purpose], state_funded: bool
+) -> None:
+    before = NATION.datasets[0]
+    held = ("sejong", *(each for each in wanted.sites if each != "sejong"))
+    dataset = replace(before, classes=classes, purposes=tuple(purposes), sites=held, state_funded=state_funded)
+    nation = replace(NATION, datasets=(dataset,))
+    if refuse_terms(wanted, nation, NOW_MS) is not None or Operation.COMPUTE not in wanted.operations:
+        return
+    agreement = Agreement(
+        id="a1",
+        terms=wanted,
+        state=AgreementState.AGREED,
+        offered_by="hospital",
+        needs_approval=crosses_a_border(wanted, nation),
+        approved=True,
+    )
+    policy = PolicyInForce(RULES_IN_CEDAR, nation, [agreement], at_ms=NOW_MS)
+    for purpose in wanted.purposes:
+        permitted = policy.permitted_sites(wanted.recipient, purpose, [dataset.name])
+        assert set(permitted.sites) >= set(wanted.sites), permitted
 
 
 def test_only_what_is_public_crosses_a_border_without_approval() -> None:

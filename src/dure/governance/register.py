@@ -80,7 +80,7 @@ class Register(Struct):
                 self.proposals[event.proposal] = made
                 self.proposals_made += 1
             case ChangeApproved():
-                self._enact(self.proposals.pop(event.proposal), event.at_ms)
+                self._enact(self.proposals.pop(event.proposal), event)
             case ChangeWithdrawn():
                 del self.proposals[event.proposal]
             case PersonForgotten() | AgreementRefused():
@@ -126,7 +126,22 @@ class Register(Struct):
         self.agreements[before.id] = replace(before, state=state, history=history)
         self.version += 1
 
-    def _enact(self, proposal: Proposal, at_ms: int) -> None:
+    def _approve(self, change: TransferApproval, approval: ChangeApproved) -> None:
+        agreement = self.agreements[change.agreement]
+        if agreement.version != change.version:
+            return
+        move = AgreementMove(
+            at_ms=approval.at_ms,
+            state=agreement.state,
+            organisation="",
+            by=approval.by,
+            version=change.version,
+            reason="two people approved that it crosses a border",
+        )
+        history = (*agreement.history, move)
+        self.agreements[agreement.id] = replace(agreement, approved=True, history=history)
+
+    def _enact(self, proposal: Proposal, approval: ChangeApproved) -> None:
         change: ProposedChange = proposal.change
         match change:
             case PolicyChange():
@@ -134,12 +149,10 @@ class Register(Struct):
             case StopOrderLifting():
                 self.stop_orders.pop(change.stop_order, None)
             case TransferApproval():
-                agreement = self.agreements[change.agreement]
-                if agreement.version == change.version:
-                    self.agreements[change.agreement] = replace(agreement, approved=True)
+                self._approve(change, approval)
             case ModelPromotion():
                 # Who may use data stays as it is, so no running job has to be asked about again.
-                self.models.promote(change.version, proposal.proposed_at_ms, at_ms)
+                self.models.promote(change.version, proposal.proposed_at_ms, approval.at_ms)
                 return
             case _:
                 assert_never(change)

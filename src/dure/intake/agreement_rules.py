@@ -12,18 +12,24 @@ from msgspec import Struct
 
 from dure.intake.refusals import Refusal, RefusalCode
 from dure.model.agreements import ExportClearance, Operation, Terms
-from dure.model.datasets import DataClass, Dataset
+from dure.model.datasets import DataClass, Dataset, Purpose
+from dure.model.fleet import Site
 from dure.model.nation import Nation
 from dure.model.organisations import Organisation
 
 PERSONAL_CLASSES = frozenset({DataClass.PERSONAL, DataClass.PSEUDONYMISED, DataClass.MEDICAL})
 """What the Personal Information Protection Act (Korea) calls personal: pseudonymised data still is (Art. 2(1))."""
 
+PSEUDONYMISED_PURPOSES = frozenset({Purpose.STATISTICS, Purpose.RESEARCH, Purpose.PUBLIC_INTEREST})
+"""What pseudonymised data may be used for without consent (Personal Information Protection Act, Korea, Art. 28-2)."""
+
 KOREAN: dict[RefusalCode, str] = {
     RefusalCode.AGREEMENT_PARTY_UNKNOWN: "당사자는 이 국가 문서에 등록된 기관이어야 합니다",
     RefusalCode.AGREEMENT_WITH_ITSELF: "기관은 자기 자신과 협약을 맺을 수 없습니다",
     RefusalCode.AGREEMENT_NOT_THE_OWNER: "제공 기관은 모든 데이터셋의 소유 기관이어야 합니다",
     RefusalCode.AGREEMENT_PURPOSE_NOT_HELD: "데이터를 보유한 목적 밖의 목적은 허락할 수 없습니다",
+    RefusalCode.AGREEMENT_PURPOSE_FORBIDDEN: "가명정보는 통계, 연구, 공익 목적으로만 쓸 수 있습니다",
+    RefusalCode.AGREEMENT_SITE_ABROAD: "국외 사이트는 복사를 허락해야 적을 수 있고, 의료정보는 둘 수 없습니다",
     RefusalCode.AGREEMENT_SITE_UNKNOWN: "협약의 사이트는 등록된 사이트여야 합니다",
     RefusalCode.AGREEMENT_SITE_WITHOUT_COPY: "사본이 없는 사이트는 복사를 허락해야 적을 수 있습니다",
     RefusalCode.AGREEMENT_OPERATIONS_INCOMPLETE: "결과 열람에는 계산을, 반출에는 열람을 함께 허락해야 합니다",
@@ -46,6 +52,11 @@ class Proposed(Struct, frozen=True, kw_only=True):
         """What they name, as far as it exists."""
         return tuple(each for each in self.nation.datasets if each.name in self.terms.datasets)
 
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        """Where it may be used, as far as there are such sites."""
+        return tuple(each for each in self.nation.sites if each.name in self.terms.sites)
+
     def organisation(self, name: str) -> Organisation | None:
         """A party, if it exists."""
         return next((each for each in self.nation.organisations if each.name == name), None)
@@ -57,8 +68,8 @@ class Proposed(Struct, frozen=True, kw_only=True):
             yield f"{recipient.name} is established in {recipient.country}"
         if recipient is not None and recipient.parent_country != home:
             yield f"the parent of {recipient.name} is in {recipient.parent_country}"
-        for site in self.nation.sites:
-            if site.name in self.terms.sites and site.country != home:
+        for site in self.sites:
+            if site.country != home:
                 yield f"the site {site.name} is in {site.country}"
 
 
@@ -115,6 +126,16 @@ def purposes_are_held(proposed: Proposed) -> Refusal | None:
     return None
 
 
+def pseudonymised_data_keeps_to_its_purposes(proposed: Proposed) -> Refusal | None:
+    """Pseudonymised data is for statistics, research and the public interest (PIPA, Korea, Art. 28-2)."""
+    wider = [each.value for each in proposed.terms.purposes if each not in PSEUDONYMISED_PURPOSES]
+    for dataset in proposed.datasets:
+        if wider and DataClass.PSEUDONYMISED in dataset.classes:
+            message = f"{dataset.name} is pseudonymised and may not be used for {', '.join(wider)}; leave it out"
+            return _refusal(RefusalCode.AGREEMENT_PURPOSE_FORBIDDEN, "purposes", message)
+    return None
+
+
 def sites_are_known(proposed: Proposed) -> Refusal | None:
     """Every site is the nation's."""
     known = {each.name for each in proposed.nation.sites}
@@ -134,6 +155,27 @@ def sites_hold_a_copy(proposed: Proposed) -> Refusal | None:
             if site not in dataset.sites:
                 message = f"{site} holds no copy of {dataset.name}; leave it out, or add copy to the operations"
                 return _refusal(RefusalCode.AGREEMENT_SITE_WITHOUT_COPY, "sites", message)
+    return None
+
+
+def sites_abroad_may_have_it(proposed: Proposed) -> Refusal | None:
+    """Data that is not public is abroad only where it was copied by agreement; medical records never are.
+
+    The Medical Service Act (Korea) keeps electronic medical records in the country.
+    """
+    copies = Operation.COPY in proposed.terms.operations
+    for dataset in proposed.datasets:
+        for site in proposed.sites:
+            if site.country == dataset.jurisdiction or _is_public(dataset):
+                continue
+            if DataClass.MEDICAL in dataset.classes:
+                message = (
+                    f"{dataset.name} is medical data of {dataset.jurisdiction} and stays there; leave {site.name} out"
+                )
+                return _refusal(RefusalCode.AGREEMENT_SITE_ABROAD, "sites", message)
+            if not copies:
+                message = f"{site.name} is not in {dataset.jurisdiction}; leave it out, or add copy to the operations"
+                return _refusal(RefusalCode.AGREEMENT_SITE_ABROAD, "sites", message)
     return None
 
 
@@ -184,8 +226,10 @@ RULES: tuple[Rule, ...] = (
     parties_differ,
     provider_owns_the_data,
     purposes_are_held,
+    pseudonymised_data_keeps_to_its_purposes,
     sites_are_known,
     sites_hold_a_copy,
+    sites_abroad_may_have_it,
     operations_go_together,
     it_is_not_over,
     transfers_of_personal_data_have_a_basis,

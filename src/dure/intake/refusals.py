@@ -72,6 +72,8 @@ class RefusalCode(StrEnum):
     AGREEMENT_WITH_ITSELF = "agreement-with-itself"
     AGREEMENT_NOT_THE_OWNER = "agreement-not-the-owner"
     AGREEMENT_PURPOSE_NOT_HELD = "agreement-purpose-not-held"
+    AGREEMENT_PURPOSE_FORBIDDEN = "agreement-purpose-forbidden"
+    AGREEMENT_SITE_ABROAD = "agreement-site-abroad"
     AGREEMENT_SITE_UNKNOWN = "agreement-site-unknown"
     AGREEMENT_SITE_WITHOUT_COPY = "agreement-site-without-copy"
     AGREEMENT_OPERATIONS_INCOMPLETE = "agreement-operations-incomplete"

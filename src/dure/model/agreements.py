@@ -121,6 +121,11 @@ class Agreement(Struct, frozen=True, kw_only=True, omit_defaults=True):
     history: tuple[AgreementMove, ...] = ()
     """How it came to where it stands, oldest first."""
 
+    @property
+    def offer(self) -> AgreementMove:
+        """The step with which the latest terms were offered."""
+        return next(each for each in self.history if each.version == self.version)
+
     def is_in_force(self, at_ms: int) -> bool:
         """True when jobs may be run on it at this moment."""
         is_cleared = self.approved or not self.needs_approval

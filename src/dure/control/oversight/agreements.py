@@ -219,7 +219,7 @@ def _own_offer(agreement: Agreement, side: str, caller: Caller) -> NotDone | Non
     """The other side answers an offer, and another person: whoever may speak for both agrees with nobody."""
     if side == agreement.offered_by:
         message = f"{side} offered these terms; {_other_side(agreement)} must answer them."
-    elif agreement.history[-1].by == _person(caller):
+    elif agreement.offer.by == _person(caller):
         message = f"You offered these terms yourself, for {agreement.offered_by}; somebody else must answer them."
     else:
         return None
