@@ -30,51 +30,58 @@ def questions_about(
     ]
 
 
-def decide_all(policy_set: PolicySet, facts: Facts, questions: Sequence[Question]) -> dict[Question, Decision]:
-    """The answer to each question.
+def decide_all(policy_set: PolicySet, facts: Facts, questions: Sequence[Question]) -> list[Decision]:
+    """The answers, in order. Questions about one dataset are asked together: reading its facts costs the most."""
+    by_dataset: dict[str | None, list[int]] = {}
+    for position, question in enumerate(questions):
+        by_dataset.setdefault(question.dataset, []).append(position)
+    answers: dict[int, Decision] = {}
+    for dataset, positions in by_dataset.items():
+        group = [questions[each] for each in positions]
+        answers |= zip(positions, decide_about(policy_set, facts, dataset, group), strict=True)
+    return [answers[position] for position in range(len(questions))]
+
+
+def decide_about(
+    policy_set: PolicySet, facts: Facts, dataset: str | None, questions: Sequence[Question]
+) -> list[Decision]:
+    """The answers to questions about one dataset, or about none, in order.
 
     What is denied by itself is asked once more with each agreement that could serve, and allowed if one of these is
     cleanly allowed: the first in order of id. Otherwise the denial is the one that comes closest.
     """
-    decisions: dict[Question, Decision] = {}
-    for question in questions:
-        if (unknown := facts.unknown(question)) is not None:
-            decisions[question] = Decision(allowed=False, rules=(UNKNOWN_FACT,), diagnostics=(unknown,))
-    known = [each for each in questions if each not in decisions]
-    decisions |= zip(known, _ask(policy_set, facts, [(each, None) for each in known]), strict=True)
-    asked = [
-        (question, agreement)
-        for question in known
-        if question.dataset is not None and decisions[question].allowed is not True
-        for agreement in facts.agreements_for(question.organisation, question.dataset)
+    unknown = [facts.unknown(each) for each in questions]
+    known: list[_Asked] = [(each, None) for each, what in zip(questions, unknown, strict=True) if what is None]
+    decided = iter(_ask(policy_set, facts, dataset, known))
+    answers = [next(decided) if what is None else _denied_as_unknown(what) for what in unknown]
+    if dataset is None:
+        return answers
+    served = [
+        (position, agreement)
+        for position, question in enumerate(questions)
+        if unknown[position] is None and answers[position].allowed is not True
+        for agreement in facts.agreements_for(question.organisation, dataset)
     ]
-    for (question, _), decision in zip(asked, _ask(policy_set, facts, asked), strict=True):
-        decisions[question] = _better(decisions[question], decision)
-    return decisions
+    again = _ask(policy_set, facts, dataset, [(questions[position], agreement) for position, agreement in served])
+    for (position, agreement), decision in zip(served, again, strict=True):
+        answers[position] = _better(answers[position], replace(decision, agreement=agreement.id))
+    return answers
 
 
-def _ask(policy_set: PolicySet, facts: Facts, asked: Sequence[_Asked]) -> list[Decision]:
-    """What Cedar says, in order. Questions about one dataset are asked together: reading its facts costs the most."""
-    by_dataset: dict[str, list[_Asked]] = {}
-    for each in asked:
-        by_dataset.setdefault(each[0].dataset or "", []).append(each)
-    answers: dict[_Asked, Decision] = {}
-    for dataset, group in by_dataset.items():
-        answers |= zip(group, _ask_about(policy_set, facts, dataset, group), strict=True)
-    return [answers[each] for each in asked]
+def _denied_as_unknown(what: str) -> Decision:
+    return Decision(allowed=False, rules=(UNKNOWN_FACT,), diagnostics=(what,))
 
 
-def _ask_about(policy_set: PolicySet, facts: Facts, dataset: str, asked: Sequence[_Asked]) -> list[Decision]:
-    requests = [facts.request(*each) for each in asked]
+def _ask(policy_set: PolicySet, facts: Facts, dataset: str | None, asked: Sequence[_Asked]) -> list[Decision]:
+    """What Cedar says, in order."""
+    if not asked:
+        return []
     try:
-        parsed = _parsed(policy_set, facts, dataset) if dataset else None
+        parsed = _parsed(policy_set, facts, dataset) if dataset is not None else None
     except ValueError as error:
         return [policy_set.denied_by_error(str(error))] * len(asked)
-    decisions = policy_set.decide(requests, facts.entities(asked), parsed)
-    return [
-        replace(decision, agreement=agreement.id) if agreement else decision
-        for (_, agreement), decision in zip(asked, decisions, strict=True)
-    ]
+    requests = [facts.request(question, agreement) for question, agreement in asked]
+    return policy_set.decide(requests, facts.entities(asked), parsed)
 
 
 def _parsed(policy_set: PolicySet, facts: Facts, dataset: str) -> ParsedEntities:

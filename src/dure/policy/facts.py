@@ -59,7 +59,8 @@ class Facts:
         self._by_recipient: dict[str, list[Agreement]] = {}
         for each in self.agreements:
             self._by_recipient.setdefault(each.terms.recipient, []).append(each)
-        self._written: dict[tuple[str, str], str] = {}
+        self._organisations: dict[str, str] = {}
+        self._sites: dict[str, str] = {}
 
     def unknown(self, question: Question) -> str | None:
         """What the question needs to know that nobody declared; None when everything is known."""
@@ -128,23 +129,21 @@ class Facts:
         """Who asks, where, and on which agreements, each once, as a JSON list. Datasets come apart, see `dataset`."""
         needed: dict[tuple[str, str], str] = {}
         for question, agreement in asked:
-            keys = [("Organisation", question.organisation), ("Site", question.site)]
-            keys += [("Agreement", agreement.id)] if agreement is not None else []
-            for key in keys:
-                if key not in needed:
-                    needed[key] = self._written.get(key) or self._write(key, agreement)
+            who, where = question.organisation, question.site
+            needed["Organisation", who] = self._organisations.get(who) or self._write_organisation(who)
+            needed["Site", where] = self._sites.get(where) or self._write_site(where)
+            if agreement is not None:
+                needed["Agreement", agreement.id] = _json(_agreement(agreement))
         return f"[{','.join(needed.values())}]"
 
-    def _write(self, key: tuple[str, str], agreement: Agreement | None) -> str:
-        kind, name = key
-        if agreement is not None and kind == "Agreement":
-            entity = _agreement(agreement)
-        elif kind == "Site":
-            entity = _site(self.declared.sites[name], self._assurances(self.declared.sites[name]))
-        else:
-            entity = _organisation(self.declared.organisations[name])
-        self._written[key] = _json(entity)
-        return self._written[key]
+    def _write_organisation(self, name: str) -> str:
+        self._organisations[name] = _json(_organisation(self.declared.organisations[name]))
+        return self._organisations[name]
+
+    def _write_site(self, name: str) -> str:
+        site = self.declared.sites[name]
+        self._sites[name] = _json(_site(site, self._assurances(site)))
+        return self._sites[name]
 
     def _assurances(self, site: Site) -> set[str]:
         """What the site is assured as now: the grades it has, and those below them in the order of their scheme."""

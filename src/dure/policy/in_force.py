@@ -8,7 +8,7 @@ from dure.model.agreements import Agreement
 from dure.model.datasets import Purpose
 from dure.model.nation import Nation
 from dure.model.stop_orders import StopOrder
-from dure.policy.deciding import decide_all, questions_about
+from dure.policy.deciding import decide_about, decide_all, questions_about
 from dure.policy.engine import PolicySet
 from dure.policy.facts import EVERYONE, Declared, Facts
 from dure.policy.questions import Decision, PermittedSites, Question
@@ -45,16 +45,19 @@ class PolicyInForce:
 
     def decide(self, question: Question) -> Decision:
         """The answer to one question."""
-        return self.decide_all([question])[0]
+        found = self._decisions.get(question)
+        if found is None:
+            [found] = decide_about(self.policy_set, self.facts, question.dataset, [question])
+            self._remember({question: found})
+        return found
 
     def decide_all(self, questions: Sequence[Question]) -> list[Decision]:
-        """The answers, in order; what was not asked before is asked in one batch."""
-        answers = {each: self._decisions[each] for each in questions if each in self._decisions}
-        new = [each for each in dict.fromkeys(questions) if each not in answers]
-        if new:
-            answers |= decide_all(self.policy_set, self.facts, new)
-            self._remember({each: answers[each] for each in new})
-        return [answers[each] for each in questions]
+        """The answers, in order; what was not asked before is asked together."""
+        new = [each for each in dict.fromkeys(questions) if each not in self._decisions]
+        answers = dict(zip(new, decide_all(self.policy_set, self.facts, new), strict=True))
+        found = [answers[each] if each in answers else self._decisions[each] for each in questions]
+        self._remember(answers)
+        return found
 
     def permitted_sites(self, organisation: str, purpose: Purpose, datasets: Sequence[str]) -> PermittedSites:
         """The nation's sites at which the organisation may run a job that reads these datasets for this purpose."""

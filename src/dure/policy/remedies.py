@@ -118,8 +118,8 @@ class _Wish:
         """The sites at which it would be allowed if the remedy were so."""
         facts = self._changed(remedy, purpose)
         questions = questions_about(self._organisation, purpose, self._datasets, self._sites)
-        decisions = decide_all(self._policy_set, facts, questions)
-        denied = {each.site for each, decision in decisions.items() if decision.allowed is not True}
+        decisions = zip(questions, decide_all(self._policy_set, facts, questions), strict=True)
+        denied = {each.site for each, decision in decisions if decision.allowed is not True}
         return tuple(site for site in self._sites if site not in denied)
 
     def _everything(self) -> Remedy:
