@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -121,3 +123,11 @@ def test_a_large_entry_that_an_old_ledger_hashed_whole_is_proven_by_its_bytes() 
     leaves = [entry_leaf(entry(0)), leaf_hash(LARGE)]
     proof = TlogProof(index=1, path=(leaves[0],), checkpoint=sign_checkpoint(SIGNER, 2, root(leaves)))
     assert verify_proof(str(proof), LARGE, SIGNER.verifier).index == 1
+
+
+def test_checking_a_proof_needs_nothing_of_a_server_or_a_storage() -> None:
+    program = "import sys, dure.ledger.proof, dure.ledger.verify; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()
+    assert "dure.ledger.merkle" in loaded
+    heavy = {"starlette", "uvicorn", "httpx", "sqlite3", "psycopg", "numpy", "numba", "dure.control", "dure.api"}
+    assert not heavy & set(loaded)
