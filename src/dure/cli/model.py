@@ -302,6 +302,36 @@ def bundle(name: str, output: str) -> None:
     click.echo(f"{output}: {len(body):,} bytes; check it with: dure verify {output} --key ledger.pub")
 
 
+@model.command("import-mlflow")
+@click.argument("url")
+@click.argument("name")
+@click.option("--as", "wanted", metavar="MODEL", help="What it is called here.  [default: NAME in lower case]")
+@click.option(
+    "--token-file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="File with the registry's token.  [default: MLFLOW_TRACKING_TOKEN]",
+)
+def import_mlflow(url: str, name: str, wanted: str | None, token_file: Path | None) -> None:
+    """Register the versions of a model that an MLflow registry at URL has, with its metrics and aliases.
+
+    What was imported before is left alone. Of a version that no job here made, the compute stays unknown.
+    """
+    from dure.cli.client import connect
+    from dure.cli.mlflow import read_registry, registry_token
+    from dure.cli.model_importing import import_versions
+    from dure.cli.model_names import named
+
+    versions = read_registry(url, name, registry_token(token_file))
+    server = connect()
+    place = named(wanted or name.lower().replace(" ", "-"), server)
+    imported = import_versions(server, place, versions)
+    for line in imported:
+        click.echo(line)
+    if not imported:
+        click.echo("nothing new to import", err=True)
+
+
 @click.group()
 def tasks() -> None:
     """Show what has to be looked into about models, and close what was."""

@@ -81,8 +81,10 @@ def open_threshold_task(kind: TaskKind, model: ModelName, line: Threshold, draft
 
 def trained_model(spec: JobSpec, memory: Memory) -> ModelName | None:
     """The model that a job trains, if it says so: one of its own organisation."""
+    if not spec.trains:
+        return None
     owner = memory.nation_index.organisation_of(spec.project)
-    return ModelName(owner.name, spec.trains) if spec.trains and owner is not None else None
+    return ModelName(owner.name, spec.trains) if owner is not None else None
 
 
 def lineage_so_far(name: ModelName, memory: Memory, now_ms: int, catalogue: Catalogue) -> FlopRange:
