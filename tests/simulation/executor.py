@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from dure.executors.contract import Contact, ExecutorError, Launch, NeverStarted, NodeCapacity, Observation
+from dure.governance.inspection.terms import InspectionTerms
 from dure.model.outputs import OutputListing
+from dure.model.results import InspectedResult, ResultKind
 from tests.simulation.engine import Phase, SimulatedEngine
 
 
@@ -88,6 +90,21 @@ class SimulatedExecutor:
 
     def output(self, attempt_id: str, path: str) -> Iterator[bytes]:
         raise ExecutorError("a simulated job leaves nothing")
+
+    def inspect(
+        self, attempt_ids: Sequence[str], data: Sequence[str], terms: InspectionTerms
+    ) -> tuple[InspectedResult, ...]:
+        self._reach()
+        return ()
+
+    def inspected(self, attempt_id: str) -> tuple[InspectedResult, ...]:
+        return ()
+
+    def discard(self, attempt_id: str, kind: ResultKind, path: str) -> None:
+        self._reach()
+
+    def discard_checkpoints(self, checkpoint_dir: str) -> None:
+        self._reach()
 
     def over(self) -> list[str]:
         self._reach()

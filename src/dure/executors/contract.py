@@ -6,14 +6,16 @@ The loop in `dure.control` knows an engine only by `Executor`; each engine here 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
 
+from dure.governance.inspection.terms import InspectionTerms
 from dure.model.jobs import GpuUse
 from dure.model.outputs import OutputListing
 from dure.model.plan import Placement
+from dure.model.results import InspectedResult, ResultKind
 
 
 class ExecutorError(Exception):
@@ -198,6 +200,28 @@ class Executor(Protocol):
 
     def output(self, attempt_id: str, path: str) -> Iterator[bytes]:
         """The content of a file in the attempt's output folder, in pieces; raises `ExecutorError` if it has none."""
+        ...
+
+    def inspect(
+        self, attempt_ids: Sequence[str], data: Sequence[str], terms: InspectionTerms
+    ) -> tuple[InspectedResult, ...]:
+        """Find out what must be known about the results of these attempts, which are over, before they are released.
+
+        They are compared with the data at these paths. Takes minutes, and is over when `terms` say. What was found is
+        kept with the results. Raises `ExecutorError` where it cannot be done.
+        """
+        ...
+
+    def inspected(self, attempt_id: str) -> tuple[InspectedResult, ...]:
+        """What `inspect` kept of an attempt; nothing where nothing was."""
+        ...
+
+    def discard(self, attempt_id: str, kind: ResultKind, path: str) -> None:
+        """Delete one result of an attempt that is over. Does nothing when it is gone; raises `ExecutorError`."""
+        ...
+
+    def discard_checkpoints(self, checkpoint_dir: str) -> None:
+        """Delete the checkpoints of a job that is over. Does nothing when there are none; raises `ExecutorError`."""
         ...
 
     def over(self) -> list[str]:

@@ -32,7 +32,15 @@ class ModelPromotion(Struct, frozen=True, kw_only=True, tag="promote-model", tag
     version: VersionName
 
 
-ProposedChange = PolicyChange | StopOrderLifting | TransferApproval | ModelPromotion
+class ResultsRelease(Struct, frozen=True, kw_only=True, tag="release-results", tag_field="change"):
+    """Results of a job on restricted data go to its organisation, across a border or against a finding."""
+
+    job: str
+    numbers: tuple[int, ...]
+    reason: str
+
+
+ProposedChange = PolicyChange | StopOrderLifting | TransferApproval | ModelPromotion | ResultsRelease
 
 
 class Proposal(Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import assert_never
 
@@ -29,10 +29,13 @@ from dure.executors.local.gpus import GpuDriver
 from dure.executors.local.limits import MEBIBYTE
 from dure.executors.local.link import Link
 from dure.executors.local.metering import Metering, gpu_use
+from dure.executors.local.results import Results
 from dure.executors.local.sandbox import Sandboxes, objection_to_data
 from dure.executors.outputs import OutputFolder
+from dure.governance.inspection.terms import InspectionTerms
 from dure.model.jobs import GpuUse
 from dure.model.outputs import OutputListing
+from dure.model.results import InspectedResult, ResultKind
 
 _LOG = logging.getLogger(__name__)
 _SERVER_LOCK = "server.lock"
@@ -84,6 +87,7 @@ class LocalExecutor:
         driver = GpuDriver()
         self._gpus = driver.gpus
         self._sandboxes = Sandboxes(terms.shown_in_sandboxes, driver.gpus)
+        self._results = Results(self._root)
         self._server_lock = _take_folder(self._root)
         self._mutex = threading.RLock()
         self._changed = threading.Condition(self._mutex)
@@ -214,6 +218,24 @@ class LocalExecutor:
     def output(self, attempt_id: str, path: str) -> Iterator[bytes]:
         """The content of a file in the attempt's output folder; raises `ExecutorError` if it has none."""
         return OutputFolder(AttemptFolder(self._root, attempt_id).path).read(path)
+
+    def inspect(
+        self, attempt_ids: Sequence[str], data: Sequence[str], terms: InspectionTerms
+    ) -> tuple[InspectedResult, ...]:
+        """Have a process of its own find out about the results of these attempts; it is over when `terms` say."""
+        return self._results.inspect(attempt_ids, data, terms)
+
+    def inspected(self, attempt_id: str) -> tuple[InspectedResult, ...]:
+        """What `inspect` kept of an attempt; nothing where nothing was."""
+        return self._results.inspected(attempt_id)
+
+    def discard(self, attempt_id: str, kind: ResultKind, path: str) -> None:
+        """Delete one result of an attempt that is over."""
+        self._results.discard(attempt_id, kind, path)
+
+    def discard_checkpoints(self, checkpoint_dir: str) -> None:
+        """Delete the checkpoints of a job that is over."""
+        self._results.discard_checkpoints(checkpoint_dir)
 
     def over(self) -> list[str]:
         """Attempts that ended and whose folders, with their output, are still there."""

@@ -37,6 +37,8 @@ OUTPUTS = "outputs"
 """What the job leaves there is its result: it stays when the attempt has ended."""
 LISTING = "listing.json"
 """What is in there, once the attempt has ended."""
+INSPECTED = "inspected.json"
+"""What was found out about it, of attempts whose results are held."""
 PRIVATE = "private"
 """What only sandboxed attempts have: the temporary and home folders of each rank."""
 

@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from msgspec import structs
@@ -31,7 +31,9 @@ from dure.executors.shared.agent import files
 from dure.executors.shared.folder import Fate, SharedFolder
 from dure.executors.shared.installing import install_agent
 from dure.executors.shared.polling import Pace
+from dure.governance.inspection.terms import InspectionTerms
 from dure.model.outputs import OutputListing
+from dure.model.results import InspectedResult, ResultKind
 
 _LOG = logging.getLogger(__name__)
 _CHECKPOINTS = "checkpoints"
@@ -236,6 +238,22 @@ class SharedFolderExecutor(ABC, Generic[Jobs, Job]):
     def output(self, attempt_id: str, path: str) -> Iterator[bytes]:
         """The content of a file in the attempt's output folder; raises `ExecutorError` if it has none."""
         return OutputFolder(SharedFolder(self._root, attempt_id).path).read(path)
+
+    def inspect(
+        self, attempt_ids: Sequence[str], data: Sequence[str], terms: InspectionTerms
+    ) -> tuple[InspectedResult, ...]:
+        """Refused, as every job on restricted data is: what has no sandbox here left no results to inspect."""
+        raise ExecutorError(f"jobs on restricted data do not run on {self._engine}, so none of their results is there")
+
+    def inspected(self, attempt_id: str) -> tuple[InspectedResult, ...]:
+        """Nothing: nothing is inspected here."""
+        return ()
+
+    def discard(self, attempt_id: str, kind: ResultKind, path: str) -> None:
+        """Nothing: nothing is held here."""
+
+    def discard_checkpoints(self, checkpoint_dir: str) -> None:
+        """Nothing: no job on restricted data has any here."""
 
     def over(self) -> list[str]:
         """Attempts that ended and whose folders, with their output, are still there."""

@@ -1,0 +1,91 @@
+"""Results of attempts on restricted data, as they lie on this machine: inspected by a process of its own, and deleted."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+
+import msgspec
+
+from dure.executors.contract import ExecutorError
+from dure.executors.environment import split_attempt_id
+from dure.executors.inspection import Question
+from dure.executors.local import records
+from dure.executors.local.attempt import AttemptFolder
+from dure.executors.local.folders import open_up_and_retry
+from dure.executors.outputs import OutputFolder
+from dure.governance.inspection.terms import InspectionTerms
+from dure.model.results import InspectedResult, ResultKind
+
+_PATIENCE_S = 60.0
+"""How long an inspection may take beyond the time that it gives itself."""
+_LOG = re.compile(r"rank\d+\.log")
+_ANSWER = msgspec.json.Decoder(tuple[InspectedResult, ...])
+_PASSED_ON = ("PATH", "PYTHONPATH", "LANG", "LD_LIBRARY_PATH")
+
+
+class Results:
+    """The results under an engine's folder `root`."""
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+
+    def inspect(
+        self, attempt_ids: Sequence[str], data: Sequence[str], terms: InspectionTerms
+    ) -> tuple[InspectedResult, ...]:
+        """Inspect, and keep what was found with each attempt. Raises `ExecutorError` when that fails."""
+        folders = {int(split_attempt_id(name)[1]): AttemptFolder(self._root, name).path for name in attempt_ids}
+        there = {attempt: path for attempt, path in folders.items() if os.path.isdir(path)}
+        found = _ask(Question(attempts=there, data=tuple(data), terms=terms))
+        for attempt, path in there.items():
+            own = [msgspec.to_builtins(each) for each in found if each.attempt == attempt]
+            records.replace(path, records.INSPECTED, {"results": own}, durable=True)
+        return found
+
+    def inspected(self, attempt_id: str) -> tuple[InspectedResult, ...]:
+        """What was kept of an attempt."""
+        record = records.read(AttemptFolder(self._root, attempt_id).path, records.INSPECTED) or {}
+        return msgspec.convert(record.get("results", []), tuple[InspectedResult, ...])
+
+    def discard(self, attempt_id: str, kind: ResultKind, path: str) -> None:
+        """Delete one result."""
+        folder = AttemptFolder(self._root, attempt_id).path
+        if kind is ResultKind.OUTPUT:
+            OutputFolder(folder).discard(path)
+        elif _LOG.fullmatch(path):
+            with suppress(FileNotFoundError):
+                os.unlink(os.path.join(folder, path))
+
+    def discard_checkpoints(self, checkpoint_dir: str) -> None:
+        """Delete a checkpoint folder and all that is in it. Follows no link."""
+        try:
+            if checkpoint_dir and os.path.lexists(checkpoint_dir):
+                shutil.rmtree(checkpoint_dir, onerror=open_up_and_retry)
+        except OSError as error:
+            raise ExecutorError(f"the checkpoints in {checkpoint_dir} cannot be deleted: {error.strerror}") from error
+
+
+def _ask(question: Question) -> tuple[InspectedResult, ...]:
+    """Inspect in a process of its own: what a job left is read and parsed there, and it may be killed."""
+    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "dure.executors.inspection"],
+            input=msgspec.json.encode(question),
+            env=environment,
+            capture_output=True,
+            timeout=question.terms.seconds + _PATIENCE_S,
+        )
+    except subprocess.TimeoutExpired:
+        raise ExecutorError("the inspection took too long and was ended") from None
+    except OSError as error:
+        raise ExecutorError(f"the inspection could not be started: {error}") from error
+    if done.returncode:
+        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        raise ExecutorError(f"the inspection failed: {''.join(last) or f'exit code {done.returncode}'}")
+    return _ANSWER.decode(done.stdout)
