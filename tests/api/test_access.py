@@ -21,6 +21,7 @@ EVERYBODY = set(Role)
 SUBMITTERS = {Role.OPERATOR, Role.ADMINISTRATOR, Role.MEMBER}
 AUDITORS = {Role.OPERATOR, Role.AUDITOR, Role.STEWARD}
 ADMINISTRATORS = {Role.OPERATOR, Role.ADMINISTRATOR}
+GOVERNORS = {Role.OPERATOR, Role.STEWARD}
 OPERATORS = {Role.OPERATOR}
 GOVERNORS = {Role.OPERATOR, Role.STEWARD}
 NEEDS_NO_TOKEN: set[Role] = set()
@@ -35,6 +36,13 @@ WHO_MAY: dict[tuple[str, str], set[Role]] = {
     ("GET", "/v1/jobs/{job}/log"): EVERYBODY,
     ("GET", "/v1/jobs/{job}/outputs"): EVERYBODY,
     ("GET", "/v1/jobs/{job}/outputs/file"): EVERYBODY,
+    ("GET", "/v1/jobs/{job}/outputs/view"): EVERYBODY,
+    ("GET", "/v1/airlock"): GOVERNORS,
+    ("GET", "/v1/airlock/{job}"): GOVERNORS,
+    ("GET", "/v1/airlock/{job}/results/{number}"): GOVERNORS,
+    ("POST", "/v1/airlock/{job}/release"): GOVERNORS,
+    ("POST", "/v1/airlock/{job}/refuse"): GOVERNORS,
+    ("POST", "/airlock/{job}"): GOVERNORS,
     ("POST", "/v1/jobs/{job}/cancel"): SUBMITTERS,
     ("POST", "/v1/plan"): SUBMITTERS,
     ("GET", "/v1/queue"): EVERYBODY,

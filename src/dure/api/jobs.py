@@ -112,6 +112,8 @@ async def log(platform: Platform, call: Call) -> Response:
         raise bad_parameter("attempt", str(attempt), f"{card.job} has had {card.attempt} so far")
     if platform.control.memory.outputs.are_gone(card):
         raise no_longer_kept(card, platform.control.memory.outputs.most)
+    if not platform.may_read_log(card, attempt or card.attempt, rank):
+        raise results_held(card.job)
     if EVENT_STREAM in call.request.headers.get("accept", ""):
         follower = Follower(platform, card.job, rank, attempt, offset)
         frames = platform.admission.while_accepted(call.caller, follower.frames())
@@ -209,6 +211,15 @@ def no_longer_kept(card: JobCard, most: int) -> Exception:
     """The problem of a job whose output was deleted to make room."""
     message = f"The output of {card.job} is no longer kept; there is that of the latest {most:,} jobs to end."
     return problem(410, "output-no-longer-kept", message)
+
+
+def results_held(job: str) -> Exception:
+    """The problem of what waits in the airlock, or was refused: the two are not told apart."""
+    message = (
+        f"{job} runs on restricted data: what it leaves and prints is held in the airlock until a steward releases it. "
+        f"`dure outputs {job}` lists what was released."
+    )
+    return not_done(NotDoneCode.RESULTS_ARE_HELD, message)
 
 
 def _unknown(call: Call) -> Exception:

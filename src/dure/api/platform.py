@@ -22,10 +22,12 @@ from dure.api.tiles import Tiles
 from dure.control.access import Grant
 from dure.control.attempts import attempt_id
 from dure.control.feed import EVERYTHING
+from dure.control.holding import are_results_held
 from dure.control.launching import engine_of
 from dure.control.logs import gpu_use, log_path
 from dure.control.loop import Loop
 from dure.control.orders import Engines, address_of
+from dure.control.oversight.released_logs import is_log_released
 from dure.control.ports import Clock
 from dure.control.requests import Reply, Request
 from dure.identity.passwords import Backoff, Passwords
@@ -185,7 +187,7 @@ class Platform:
         if card is None:
             return None
         report = job_report(self.world, card, self.explain, viewer, self._spec_of, self.clock.now_ms())
-        if report.line.visible:
+        if report.line.visible and not are_results_held(self.nation(), self.control.memory.register, card):
             report = replace(report, gpu_use=gpu_use(self.world, self.engines, card))
         if report.line.visible and card.state is JobState.STARTING:
             name = attempt_id(card.job, card.attempt)
@@ -258,8 +260,20 @@ class Platform:
         return entries_report(start, ledger.entries(start, start + limit), ledger.size)
 
     def log_path(self, card: JobCard, attempt: int, rank: int) -> str | None:
-        """Where a rank's output lies, once there is any."""
+        """Where a rank's output lies, once there is any and it may be seen."""
+        if not self.may_read_log(card, attempt, rank):
+            return None
         return log_path(self.world, self.engines, card, attempt, rank)
+
+    def may_read_log(self, card: JobCard, attempt: int, rank: int) -> bool:
+        """True unless it is held: a job on restricted data prints for the airlock."""
+        memory = self.control.memory
+        if not are_results_held(self.nation(), memory.register, card):
+            return True
+        output = memory.outputs.held.get(card.job)
+        return output is not None and is_log_released(
+            memory.register, self.engines, output, card.job, attempt, rank, self.clock.now_ms()
+        )
 
     def changes(self, request: HttpRequest) -> AsyncIterator[bytes] | None:
         """Something whenever a report may have changed, and now and then in between; None for who is not signed in."""

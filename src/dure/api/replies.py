@@ -44,6 +44,13 @@ STATUS: dict[NotDoneCode, int] = {
     NotDoneCode.OWN_PROPOSAL: 403,
     NotDoneCode.UNKNOWN_PROPOSAL: 404,
     NotDoneCode.CANNOT_BE_PROPOSED: 409,
+    NotDoneCode.UNKNOWN_RESULTS: 404,
+    NotDoneCode.OWN_RESULTS: 403,
+    NotDoneCode.RESULT_NOT_HELD: 409,
+    NotDoneCode.RESULT_NOT_RELEASABLE: 409,
+    NotDoneCode.NO_AGREEMENT_FOR_RESULTS: 409,
+    NotDoneCode.RESULTS_ARE_HELD: 403,
+    NotDoneCode.OUTPUT_NOT_YOURS_TO_TAKE: 403,
 }
 
 

@@ -21,6 +21,7 @@ from dure.api import (
     records,
     signing_in,
 )
+from dure.api.airlock_operations import AIRLOCK_OPERATIONS
 from dure.api.bodies import FORM, JSON, LINES, OCTETS, SCRIPT, YAML
 from dure.api.jobs import EVENT_STREAM
 from dure.api.model_operations import MODEL_OPERATIONS
@@ -207,6 +208,15 @@ OPERATIONS: tuple[Operation, ...] = (
         answer_media_type="application/octet-stream",
     ),
     Operation(
+        method="GET",
+        path="/v1/jobs/{job}/outputs/view",
+        permission=READ,
+        handler=outputs.view,
+        summary="Look at a text in a job's output folder",
+        parameters=(ATTEMPT, OUTPUT_PATH),
+        answer_media_type="text/plain",
+    ),
+    Operation(
         method="POST",
         path="/v1/jobs/{job}/cancel",
         permission=SUBMIT,
@@ -334,6 +344,7 @@ OPERATIONS: tuple[Operation, ...] = (
         answer=NationStands,
     ),
     *MODEL_OPERATIONS,
+    *AIRLOCK_OPERATIONS,
     Operation(
         method="GET",
         path="/v1/datasets",

@@ -7,6 +7,7 @@ import click
 from dure.cli import (
     access,
     agreement,
+    airlock,
     assess,
     backup,
     data,
@@ -44,7 +45,7 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "Data": (data.data, agreement.agreement),
     "Models": (model.model, model.tasks, assess.assess, packs.packs),
     "Proof": (verify.verify, ledger.ledger, witness.witness),
-    "Oversight": (policy.policy, oversight.stop_order, oversight.proposal),
+    "Oversight": (policy.policy, airlock.airlock, oversight.stop_order, oversight.proposal),
     "Planning": (twin.twin,),
     "Identity": (identity.login, identity.logout, identity.whoami),
     "Operation": (

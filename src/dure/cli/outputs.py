@@ -64,9 +64,27 @@ def get_output(job: str, path: str, attempt: int | None, target: str | None) -> 
     click.echo(f"{target}: {size:,} bytes", err=True)
 
 
+@outputs.command("view")
+@click.argument("job")
+@click.argument("path")
+@WHICH_ATTEMPT
+def view_output(job: str, path: str, attempt: int | None) -> None:
+    """Print the beginning of the text PATH of JOB."""
+    from dure.cli.client import connect
+
+    text, _ = connect().text(f"/v1/jobs/{quoted(job)}/outputs/view", {"path": path, "attempt": attempt})
+    # What a job wrote must not move the reader's cursor.
+    click.echo("".join(each if each.isprintable() or each in "\n\t" else "?" for each in text), nl=False)
+
+
 def _print_listing(report: dict[str, Any]) -> None:
     from dure.cli.tables import print_table
 
+    if report["in_airlock"]:
+        click.echo("on restricted data: what was released from the airlock is listed", err=True)
+    if not report["files"] and report["in_airlock"]:
+        click.echo(f"nothing that {report['job']} left is released")
+        return
     if not report["files"]:
         click.echo(f"{report['job']} left nothing in its output folder")
         return

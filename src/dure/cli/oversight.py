@@ -112,7 +112,7 @@ def list_proposals(json_wanted: bool) -> None:
 
 
 def _words(change: ProposedChange) -> str:
-    from dure.model.proposals import ModelPromotion, PolicyChange, StopOrderLifting
+    from dure.model.proposals import ModelPromotion, PolicyChange, ResultsRelease, StopOrderLifting
 
     if isinstance(change, ModelPromotion):
         return f"promote model {change.version}"
@@ -120,6 +120,8 @@ def _words(change: ProposedChange) -> str:
         return f"own rules: {', '.join(file for file, _ in change.policies) or 'none'}"
     if isinstance(change, StopOrderLifting):
         return f"lift stop order {change.stop_order}"
+    if isinstance(change, ResultsRelease):
+        return f"release {len(change.numbers)} results of {change.job}: {change.reason}"
     return f"let agreement {change.agreement} (version {change.version}) cross a border"
 
 

@@ -13,10 +13,11 @@ from collections.abc import Callable, Sequence
 
 from dure import kernel
 from dure.control.access import PLATFORM
-from dure.control.attempts import event_of, holds_gpus, split_attempt_id
+from dure.control.attempts import event_of, holds_gpus, split_attempt_id, without_exit_code
 from dure.control.draft import Draft, Step
 from dure.control.handling import handle
 from dure.control.history import History
+from dure.control.holding import are_results_held
 from dure.control.launching import Launching, engine_of
 from dure.control.memory import Memory, RandomStreams
 from dure.control.orders import Seen, StopOrder
@@ -164,6 +165,8 @@ class Control:
         if is_its_own:
             latest_ms = self.memory.history.latest_ms
             event = event_of(draft.world, seen.what, self.memory.false_starts(job), latest_ms, draft.now_ms)
+            if card is not None and are_results_held(draft.world.nation, draft.register, card):
+                event = without_exit_code(event)
         if event is not None:
             draft.record(event)
             self.memory.history.note(event)

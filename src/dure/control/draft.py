@@ -123,11 +123,12 @@ class Draft:
         self.events.append(event)
         if isinstance(event, OversightEvent):
             self.register.apply(event)
+            self.orders.extend(self.outputs.follow(event))
             return
         self.world.apply(event)
         self.books.apply(event)
         self.lending.apply(event)
-        self.orders.extend(self.outputs.note(self.world))
+        self.orders.extend(self.outputs.note(self.world, self.register))
         if isinstance(event, NationApplied):
             self._tell("nation", {})
         elif isinstance(event, NodeChanged):
@@ -151,7 +152,7 @@ class Draft:
         self.events.append(event)
         self.books.apply(event)
         self.lending.apply(event)
-        self.orders.extend(self.outputs.note(self.world))
+        self.orders.extend(self.outputs.note(self.world, self.register))
         for decision in plan.decisions:
             if isinstance(decision, Start):
                 self.rows.append(self._attempt_row(self.world.jobs[decision.job], None))

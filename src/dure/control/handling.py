@@ -21,6 +21,8 @@ from dure.control.oversight.model_requests import ModelRequest
 from dure.control.oversight.models import handle_model_request
 from dure.control.oversight.proposals import approve, propose, withdraw
 from dure.control.oversight.requests import ApproveChange, IssueStopOrder, ProposeChange, WithdrawChange
+from dure.control.oversight.result_requests import ResultRequest
+from dure.control.oversight.results import handle_results
 from dure.control.oversight.stop_orders import issue_stop_order
 from dure.control.people import ForgetPerson
 from dure.control.requests import (
@@ -92,6 +94,8 @@ def handle(request: Request, memory: Memory, draft: Draft) -> Reply:
             return approve(request, memory, draft)
         case WithdrawChange():
             return withdraw(request, draft)
+        case _ if isinstance(request, ResultRequest):
+            return handle_results(request, memory, draft)
         case _:
             assert_never(request)
 

@@ -44,6 +44,7 @@ class History:
         self.position += 1
         if isinstance(event, OversightEvent):
             self.register.apply(event)
+            self.outputs.follow(event)
         else:
             self._follow(event)
 
@@ -52,7 +53,7 @@ class History:
         self.books.apply(event)
         self.lending.apply(event)
         self.note(event)
-        self.outputs.note(self.world)
+        self.outputs.note(self.world, self.register)
         match event:
             case JobSubmitted():
                 self.register.note_use(event)

@@ -87,7 +87,7 @@ class Launching:
             workdir=spec.workdir,
             env=spec.env | platform_variables(world, card, spec),
             secret_env={name: value for name, value in secrets.items() if value is not None},
-            checkpoint_dir=f"{self._checkpoint_root}/{card.job}",
+            checkpoint_dir=self.checkpoint_dir(card.job),
             organisation=_organisation_of(world, project),
             project=project,
             time_limit_ms=spec.time_ms,
@@ -99,6 +99,10 @@ class Launching:
             read_only=tuple(dict.fromkeys(filter(None, (each.paths.get(card.site) for each in datasets)))),
         )
         return LaunchOrder(engine=engine_of(world, card), attempt_id=name, launch=launch)
+
+    def checkpoint_dir(self, job: str) -> str:
+        """Where a job saves its work, over all its attempts."""
+        return f"{self._checkpoint_root}/{job}"
 
     def warn(self, world: World, card: JobCard, stop_at_ms: int) -> WarnOrder:
         """Tell the job's running attempt when it will be stopped, with the signal the job asked for."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from msgspec import Struct
 
 from dure.control.attempts import attempt_id
 from dure.control.launching import engine_of
-from dure.control.orders import Engines
+from dure.control.orders import EngineAddress, Engines
+from dure.control.ports import ExecutorError
 from dure.model.jobs import GpuUse
+from dure.model.results import ResultKind
 from dure.world.cards import JobCard
 from dure.world.world import World
 
@@ -32,6 +36,20 @@ def read_piece(path: str, offset: int, most: int = LARGEST_PIECE) -> Piece:
         body = file.read(most)
     whole = body[: _end_of_last_character(body)]
     return Piece(text=whole.decode(errors="replace"), offset=start + len(whole), size=size)
+
+
+def result_pieces(engines: Engines, engine: EngineAddress, name: str, kind: ResultKind, path: str) -> Iterator[bytes]:
+    """The content of one result of an attempt, in pieces. Raises `ExecutorError` or `OSError` when it is not there."""
+    if kind is ResultKind.OUTPUT:
+        yield from engines.output(engine, name, path)
+        return
+    rank = path.removeprefix("rank").removesuffix(".log")
+    log = engines.log_path(engine, name, int(rank)) if rank.isdecimal() else None
+    if log is None:
+        raise ExecutorError(f"there is no log {path}")
+    with open(log, "rb") as file:
+        while piece := file.read(LARGEST_PIECE):
+            yield piece
 
 
 def gpu_use(world: World, engines: Engines, card: JobCard) -> GpuUse | None:

@@ -21,6 +21,7 @@ from dure.control.control import Control
 from dure.control.feed import Feed
 from dure.control.links import RETRY_S, Link
 from dure.control.orders import EngineAddress, Engines, Order, Seen, address_of
+from dure.control.oversight.airlock_keeper import AirlockKeeper
 from dure.control.ports import Clock
 from dure.control.requests import ChangeContact, NotDone, NotDoneCode, Reply, Request
 from dure.control.threads import Thread
@@ -80,6 +81,8 @@ class Loop:
             for address in engines.addresses
         }
         self._steps: asyncio.Task[None] | None = None
+        self._airlock = AirlockKeeper(control, engines, clock, self.ask)
+        self._keeping: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Find out what became of the attempts that were open before, then begin."""
@@ -87,7 +90,8 @@ class Loop:
         await self._recover()
         self._wanted.set()
         self._steps = asyncio.create_task(self._step_forever(), name="steps")
-        for task in (*tasks, self._steps):
+        self._keeping = asyncio.create_task(self._airlock.run(), name="airlock")
+        for task in (*tasks, self._steps, self._keeping):
             task.add_done_callback(self._note_end)
 
     async def ask(self, request: Request) -> Reply:
@@ -102,6 +106,8 @@ class Loop:
     async def close(self) -> None:
         """Let the batch and the orders on their way finish, then stop. Whoever still waits is told to ask again."""
         self._closing = True
+        if self._keeping is not None:
+            self._keeping.cancel()
         self._wanted.set()
         if self._steps is not None:
             await asyncio.gather(self._steps, return_exceptions=True)
@@ -109,6 +115,7 @@ class Loop:
         self._refuse_waiting()
         self.feed.close()
         self._appender.close()
+        self._airlock.close()
 
     def _note_end(self, task: asyncio.Task[None]) -> None:
         """A part of the loop that ends by itself is a bug; the platform must not look healthy then."""
@@ -151,6 +158,7 @@ class Loop:
         self.feed.publish(self.control.position, step.changes)
         self._order(step.orders)
         self.after_commit(self.control.position)
+        self._airlock.wake()
         if self._changed_contacts():
             # A site was declared to which there is no way now.
             self._wanted.set()

@@ -187,10 +187,14 @@ class Engines:
 
     def output(self, engine: EngineAddress, attempt_id: str, path: str) -> Iterator[bytes]:
         """The content of a file in an attempt's output folder. Raises `ExecutorError` if it has none."""
+        return self.executor(engine).output(attempt_id, path)
+
+    def executor(self, engine: EngineAddress) -> Executor:
+        """The engine at an address, for what is asked of it directly. Raises `ExecutorError` where there is none."""
         executor = self._executors.get(engine)
         if executor is None:
             raise ExecutorError(f"no way to the engine {engine} is set up")
-        return executor.output(attempt_id, path)
+        return executor
 
     def close(self, kill: bool) -> None:
         """Let go of all engines, with or without what they run."""
@@ -225,10 +229,7 @@ class Engines:
         return True
 
     def _tell(self, order: Order) -> None:
-        executor = self._executors.get(order.engine)
-        if executor is None:
-            raise ExecutorError(f"no way to the engine {order.engine} is set up")
-        tell(executor, order)
+        tell(self.executor(order.engine), order)
 
 
 def tell(executor: Executor, order: Order) -> None:

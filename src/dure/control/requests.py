@@ -11,6 +11,7 @@ from dure.control.accounts import AccountKind, AccountLine
 from dure.control.oversight.agreement_requests import AgreementRequest, AgreementStands
 from dure.control.oversight.model_requests import ModelRequest, ModelStands
 from dure.control.oversight.requests import OversightAnswer, OversightRequest
+from dure.control.oversight.result_requests import ResultRequest, ResultsStand
 from dure.control.people import ForgetPerson, Forgotten
 from dure.control.tokens import TokenCard, TokenKind
 from dure.intake.refusals import Refusal
@@ -154,7 +155,8 @@ class StoreSecret(Struct, frozen=True, kw_only=True):
 
 AccessRequest = IssueToken | OpenSession | SignIn | RevokeToken | AddAccount | RemoveAccount | ForgetPerson
 FleetRequest = SubmitJob | SubmitJobs | CancelJob | ApplyNation | ChangeNode | ChangeContact
-Request = FleetRequest | AccessRequest | StoreSecret | AgreementRequest | ModelRequest | OversightRequest
+GovernanceRequest = AgreementRequest | ModelRequest | OversightRequest | ResultRequest
+Request = FleetRequest | AccessRequest | StoreSecret | GovernanceRequest
 
 
 class Submitted(Struct, frozen=True, kw_only=True):
@@ -254,6 +256,13 @@ class NotDoneCode(StrEnum):
     OWN_PROPOSAL = "own-proposal"
     UNKNOWN_PROPOSAL = "unknown-proposal"
     CANNOT_BE_PROPOSED = "cannot-be-proposed"
+    UNKNOWN_RESULTS = "unknown-results"
+    OWN_RESULTS = "own-results"
+    RESULT_NOT_HELD = "result-not-held"
+    RESULT_NOT_RELEASABLE = "result-not-releasable"
+    NO_AGREEMENT_FOR_RESULTS = "no-agreement-for-results"
+    RESULTS_ARE_HELD = "results-are-held"
+    OUTPUT_NOT_YOURS_TO_TAKE = "output-not-yours-to-take"
 
 
 class NotDone(Struct, frozen=True, kw_only=True):
@@ -277,6 +286,7 @@ Answer = (
     | AgreementStands
     | ModelStands
     | OversightAnswer
+    | ResultsStand
 )
 Reply = Answer | Refusal | NotDone
 """An answer, or the reason why there is none."""

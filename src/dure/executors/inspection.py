@@ -145,6 +145,9 @@ class Inspection:
     def _compare(self, copies: Copies, tables: list[ResultTable]) -> None:
         """Read all of the data past the results, as far as time allows."""
         for path in self._question.data:
+            if not os.path.isabs(path):
+                self._is_whole = False  # data that is not declared any more has only a name
+                continue
             for file in _files(path):
                 if not self._compare_file(file, copies, tables):
                     self._is_whole = False

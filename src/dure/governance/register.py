@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from dure.governance.airlock import Airlock
 from dure.governance.models import ModelRegister
 from dure.model.agreements import NEXT_STATES, Agreement, AgreementMove, AgreementState, Condition
 from dure.model.events import JobSubmitted
@@ -31,9 +32,11 @@ from dure.model.proposals import (
     PolicyChange,
     Proposal,
     ProposedChange,
+    ResultsRelease,
     StopOrderLifting,
     TransferApproval,
 )
+from dure.model.result_events import ResultEvent
 from dure.model.stop_orders import StopOrder
 
 _Moved = AgreementAccepted | AgreementDeclined | AgreementEnded
@@ -54,6 +57,7 @@ class Register(Struct):
     policies: tuple[tuple[str, str], ...] = ()
     """The programme's own rules: texts by file name."""
     models: ModelRegister = msgspec.field(default_factory=ModelRegister)
+    airlock: Airlock = msgspec.field(default_factory=Airlock)
     version: int = 0
     """Grows with whatever may change what is allowed."""
 
@@ -61,6 +65,9 @@ class Register(Struct):
         """Change the state as the event says."""
         if isinstance(event, ModelEvent):
             self.models.apply(event)
+            return
+        if isinstance(event, ResultEvent):
+            self.airlock.apply(event)
             return
         match event:
             case AgreementOffered():
@@ -153,6 +160,9 @@ class Register(Struct):
             case ModelPromotion():
                 # Who may use data stays as it is, so no running job has to be asked about again.
                 self.models.promote(change.version, proposal.proposed_at_ms, approval.at_ms)
+                return
+            case ResultsRelease():
+                self.airlock.release(change.job, change.numbers)
                 return
             case _:
                 assert_never(change)

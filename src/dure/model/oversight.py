@@ -6,6 +6,7 @@ from dure.model.agreements import Terms
 from dure.model.event import Event
 from dure.model.model_events import ModelEvent
 from dure.model.proposals import ProposedChange
+from dure.model.result_events import ResultEvent
 from dure.model.stop_orders import StopOrder
 
 
@@ -104,4 +105,5 @@ OversightEvent = (
     | ChangeWithdrawn
     | PersonForgotten
     | ModelEvent
+    | ResultEvent
 )

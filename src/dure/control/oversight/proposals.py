@@ -12,6 +12,7 @@ from dure.control.accounts import AccountKind
 from dure.control.draft import Draft
 from dure.control.memory import Memory
 from dure.control.oversight.promotion import why_not_promoted
+from dure.control.oversight.release_rules import why_not_release
 from dure.control.oversight.requests import (
     ApproveChange,
     ProposalStands,
@@ -21,7 +22,14 @@ from dure.control.oversight.requests import (
 )
 from dure.control.requests import NotDone, NotDoneCode, Reply
 from dure.model.oversight import ChangeApproved, ChangeProposed, ChangeWithdrawn
-from dure.model.proposals import ModelPromotion, PolicyChange, ProposedChange, StopOrderLifting, TransferApproval
+from dure.model.proposals import (
+    ModelPromotion,
+    PolicyChange,
+    ProposedChange,
+    ResultsRelease,
+    StopOrderLifting,
+    TransferApproval,
+)
 from dure.policy import PolicyError
 
 
@@ -29,7 +37,7 @@ def propose(request: ProposeChange, memory: Memory, draft: Draft) -> Reply:
     """Put a change up for approval, if it could be made."""
     if not _is_a_person(request.caller, memory):
         return _needs_account()
-    wrong = _why_not(request.change, memory, draft)
+    wrong = _why_not(request.change, request.caller, memory, draft)
     if wrong:
         return NotDone(code=NotDoneCode.CANNOT_BE_PROPOSED, message=wrong)
     name = f"p{draft.register.proposals_made + 1}"
@@ -47,7 +55,7 @@ def approve(request: ApproveChange, memory: Memory, draft: Draft) -> Reply:
     if request.caller.account == proposal.by:
         message = f"You proposed {proposal.id} yourself; somebody else must approve it."
         return NotDone(code=NotDoneCode.OWN_PROPOSAL, message=message)
-    wrong = _why_not(proposal.change, memory, draft)
+    wrong = _why_not(proposal.change, request.caller, memory, draft)
     if wrong:
         return NotDone(code=NotDoneCode.CANNOT_BE_PROPOSED, message=wrong)
     draft.record(ChangeApproved(at_ms=draft.now_ms, proposal=proposal.id, by=request.caller.account))
@@ -63,8 +71,8 @@ def withdraw(request: WithdrawChange, draft: Draft) -> Reply:
     return ProposalStands(proposal=proposal, state=ProposalState.WITHDRAWN)
 
 
-def _why_not(change: ProposedChange, memory: Memory, draft: Draft) -> str:
-    """Why the change cannot be made as things are; empty when it can."""
+def _why_not(change: ProposedChange, caller: Caller, memory: Memory, draft: Draft) -> str:
+    """Why the change cannot be made as things are, or not by this caller; empty when it can."""
     register = draft.register
     match change:
         case PolicyChange():
@@ -84,6 +92,12 @@ def _why_not(change: ProposedChange, memory: Memory, draft: Draft) -> str:
             return ""
         case ModelPromotion():
             return why_not_promoted(change.version, draft)
+        case ResultsRelease():
+            holding = register.airlock.holdings.get(change.job)
+            if holding is None:
+                return f"There are no results of {change.job} in the airlock."
+            no = why_not_release(caller, holding, change.numbers, memory, draft)
+            return no.message if no else ""
         case _:
             assert_never(change)
 

@@ -1,4 +1,4 @@
-"""Results of attempts on restricted data, as they lie on this machine: inspected by a process of its own, and deleted."""
+"""Results of attempts on restricted data, as they lie here: inspected by a process of its own, and deleted."""
 
 from __future__ import annotations
 
