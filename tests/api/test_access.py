@@ -42,7 +42,7 @@ WHO_MAY: dict[tuple[str, str], set[Role]] = {
     ("GET", "/v1/airlock/{job}/results/{number}"): GOVERNORS,
     ("POST", "/v1/airlock/{job}/release"): GOVERNORS,
     ("POST", "/v1/airlock/{job}/refuse"): GOVERNORS,
-    ("POST", "/airlock/{job}"): GOVERNORS,
+    ("POST", "/airlock/{job}/decision"): GOVERNORS,
     ("POST", "/v1/jobs/{job}/cancel"): SUBMITTERS,
     ("POST", "/v1/plan"): SUBMITTERS,
     ("GET", "/v1/queue"): EVERYBODY,
@@ -128,6 +128,8 @@ PAGES = {
     "/": "signed in",
     "/data": "signed in",
     "/jobs/{job}": "signed in",
+    "/airlock": "signed in",
+    "/airlock/{job}": "signed in",
     "/changes": "signed in",
     "/assets/{name}": "anybody",
 }

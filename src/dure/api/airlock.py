@@ -12,17 +12,15 @@ from msgspec import Meta, Struct
 from starlette.responses import RedirectResponse, StreamingResponse
 
 from dure.api.bodies import read_struct
-from dure.api.held import named_results, verified
+from dure.api.held import verified
 from dure.api.operations import Call
 from dure.api.platform import Platform
 from dure.api.problems import SECURITY_HEADERS, problem
 from dure.api.replies import done, not_done
 from dure.control.oversight.result_requests import RefuseResults, ReleaseResults
 from dure.control.requests import Answer, NotDoneCode
-from dure.governance.airlock import Holding, ResultState, crosses_a_border, may_have
-from dure.model.agreements import Operation
-from dure.model.proposals import ResultsRelease
-from dure.reports.airlock import AirlockLine, AirlockReport, ResultsReport, airlock_line
+from dure.governance.airlock import Holding, ResultState
+from dure.reports.airlock import AirlockReport, ResultsReport
 
 log = logging.getLogger(__name__)
 
@@ -40,18 +38,18 @@ class Decision(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 async def listing(platform: Platform, call: Call) -> AirlockReport:
     """Every job with results in the airlock."""
-    return airlock_report(platform)
+    return platform.airlock()
 
 
 async def one(platform: Platform, call: Call) -> ResultsReport:
     """Everything about the results of one job."""
-    return await results_report(platform, _holding(platform, call.path("job")))
+    return await platform.results(_holding(platform, call.path("job")))
 
 
 async def fetch(platform: Platform, call: Call) -> StreamingResponse:
     """The content of one result, released or not: who decides about it must be able to look at it."""
     holding = _holding(platform, call.path("job"))
-    lines = await named_results(platform, holding)
+    lines = await platform.named_results(holding)
     line = next((each for each in lines if str(each.number) == call.path("number")), None)
     if line is None or not line.path or line.state is ResultState.REFUSED:
         raise not_done(NotDoneCode.UNKNOWN_RESULTS, f"There is no such result of {holding.job}, or not any more.")
@@ -94,41 +92,6 @@ async def decide(platform: Platform, call: Call) -> RedirectResponse:
     return RedirectResponse(f"/airlock/{quote(job, safe='')}", 303, SECURITY_HEADERS)
 
 
-def airlock_report(platform: Platform) -> AirlockReport:
-    """Every job with results in the airlock, those that are not inspected yet included."""
-    memory = platform.control.memory
-    lines = []
-    for job in memory.outputs.held:
-        holding = memory.register.airlock.holdings.get(job)
-        lines.append(airlock_line(holding) if holding else _uninspected(platform, job))
-    return AirlockReport(at_ms=platform.clock.now_ms(), jobs=tuple(lines))
-
-
-async def results_report(platform: Platform, holding: Holding) -> ResultsReport:
-    """The results of one job, and what a decision about them depends on."""
-    register, now_ms = platform.control.memory.register, platform.clock.now_ms()
-    agreements = register.agreements_in_force(now_ms)
-    take, see = (Operation.TAKE_RESULTS,), (Operation.VIEW_RESULTS, Operation.TAKE_RESULTS)
-    open_releases = [
-        each.id
-        for each in register.proposals.values()
-        if isinstance(each.change, ResultsRelease) and each.change.job == holding.job
-    ]
-    return ResultsReport(
-        at_ms=now_ms,
-        job=holding.job,
-        recipient=holding.recipient,
-        datasets=holding.datasets,
-        held_at_ms=holding.held_at_ms,
-        keep_until_ms=holding.keep_until_ms,
-        crosses_border=crosses_a_border(platform.nation(), holding.recipient, holding.datasets),
-        may_view=may_have(agreements, holding.recipient, holding.datasets, see),
-        may_take=may_have(agreements, holding.recipient, holding.datasets, take),
-        results=await named_results(platform, holding),
-        proposals=tuple(open_releases),
-    )
-
-
 def _holding(platform: Platform, job: str) -> Holding:
     memory = platform.control.memory
     holding = memory.register.airlock.holdings.get(job)
@@ -139,13 +102,6 @@ def _holding(platform: Platform, job: str) -> Holding:
         )
         raise not_done(NotDoneCode.UNKNOWN_RESULTS, why)
     return holding
-
-
-def _uninspected(platform: Platform, job: str) -> AirlockLine:
-    card = platform.card(job)
-    owner = platform.nation().organisation_of(card.submitted.project) if card else None
-    data = card.submitted.data if card else ()
-    return AirlockLine(job=job, recipient=owner.name if owner else "", datasets=data, is_inspected=False)
 
 
 def _each_once(numbers: Iterable[int]) -> tuple[int, ...]:

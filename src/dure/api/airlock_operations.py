@@ -56,7 +56,7 @@ AIRLOCK_OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         method="POST",
-        path="/airlock/{job}",
+        path="/airlock/{job}/decision",
         permission=GOVERN,
         handler=airlock.decide,
         summary="Decide about results in the portal",

@@ -1,4 +1,4 @@
-"""Results in the airlock as they lie at their site: with their names, and with content that is what was inspected."""
+"""Files of jobs on their way out; those from the airlock only if they still are what was inspected."""
 
 from __future__ import annotations
 
@@ -16,22 +16,9 @@ from dure.control.attempts import attempt_id
 from dure.control.logs import result_pieces
 from dure.control.ports import ExecutorError
 from dure.control.requests import NotDoneCode
-from dure.governance.airlock import Holding
-from dure.reports.airlock import ResultLine, result_lines
+from dure.reports.airlock import ResultLine
 
 NEVER_KEPT = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-
-
-async def named_results(platform: Platform, holding: Holding) -> tuple[ResultLine, ...]:
-    """Every result with its name, which only its site has."""
-    output = platform.control.memory.outputs.held[holding.job]
-    try:
-        executor = platform.engines.executor(output.engine)
-    except ExecutorError:
-        return result_lines(holding, ())
-    names = [attempt_id(holding.job, attempt) for attempt in range(1, output.attempts + 1)]
-    inspected = await asyncio.to_thread(lambda: [each for name in names for each in executor.inspected(name)])
-    return result_lines(holding, inspected)
 
 
 async def verified(platform: Platform, job: str, line: ResultLine) -> StreamingResponse:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from msgspec import Struct
 from starlette.responses import PlainTextResponse, StreamingResponse
 
-from dure.api.held import NEVER_KEPT, attachment, named_results, verified
+from dure.api.held import NEVER_KEPT, attachment, verified
 from dure.api.jobs import no_longer_kept, own_card, results_held
 from dure.api.operations import Call, bad_parameter
 from dure.api.platform import Platform
@@ -107,7 +107,7 @@ async def _received(
 
 
 async def _released(platform: Platform, holding: Holding, attempt: int) -> tuple[ResultLine, ...]:
-    every = await named_results(platform, holding)
+    every = await platform.named_results(holding)
     return tuple(
         each
         for each in every

@@ -15,11 +15,12 @@ from starlette.requests import Request as HttpRequest
 
 from dure import kernel
 from dure.api.admission import Admission
+from dure.api.airlock_reports import airlock_report, named_results, results_report
 from dure.api.expectations import Expectations
 from dure.api.metrics import Metrics
 from dure.api.sessions import Sessions
 from dure.api.tiles import Tiles
-from dure.control.access import Grant
+from dure.control.access import Grant, Permission
 from dure.control.attempts import attempt_id
 from dure.control.feed import EVERYTHING
 from dure.control.holding import are_results_held
@@ -30,6 +31,7 @@ from dure.control.orders import Engines, address_of
 from dure.control.oversight.released_logs import is_log_released
 from dure.control.ports import Clock
 from dure.control.requests import Reply, Request
+from dure.governance.airlock import Holding
 from dure.identity.passwords import Backoff, Passwords
 from dure.identity.reader import Reader
 from dure.identity.settings import IdentitySettings
@@ -39,6 +41,7 @@ from dure.model.nation import Nation
 from dure.model.units import DAY_MS
 from dure.policy import must_be_sandboxed
 from dure.reports.agreements import AgreementsReport, agreements_report
+from dure.reports.airlock import AirlockReport, ResultLine, ResultsReport
 from dure.reports.datasets import DatasetsReport, datasets_report
 from dure.reports.fleet import ContactLine, NodesReport, SitesReport, nodes_report, sites_report
 from dure.reports.jobs import JobReport, JobsReport, QueueReport, finished_report, job_report, jobs_report, queue_report
@@ -274,6 +277,32 @@ class Platform:
         return output is not None and is_log_released(
             memory.register, self.engines, output, card.job, attempt, rank, self.clock.now_ms()
         )
+
+    def may_govern(self, request: HttpRequest) -> bool:
+        """True when the sender of a request may decide about the use of data."""
+        caller = self.admission.viewer_of(request)
+        return caller is not None and caller.may(Permission.GOVERN)
+
+    def airlock(self) -> AirlockReport:
+        """Every job with results in the airlock."""
+        return airlock_report(self.control, self.clock.now_ms())
+
+    async def results(self, holding: Holding) -> ResultsReport:
+        """The results of one job in the airlock."""
+        return await results_report(self.control, self.engines, holding, self.clock.now_ms())
+
+    async def named_results(self, holding: Holding) -> tuple[ResultLine, ...]:
+        """The results of one job with the names that their site has for them."""
+        return await named_results(self.control, self.engines, holding)
+
+    async def results_of(self, job: str) -> ResultsReport | None:
+        """As `results`, for the job of this name; None when it has none there, or none yet."""
+        holding = self.control.memory.register.airlock.holdings.get(job)
+        return await self.results(holding) if holding else None
+
+    def are_results_held(self, card: JobCard) -> bool:
+        """True when what the job leaves and prints waits in the airlock."""
+        return are_results_held(self.nation(), self.control.memory.register, card)
 
     def changes(self, request: HttpRequest) -> AsyncIterator[bytes] | None:
         """Something whenever a report may have changed, and now and then in between; None for who is not signed in."""

@@ -58,6 +58,8 @@ def routes(source: Source) -> list[Route]:
         Route("/", pages.overview, name="overview"),
         Route("/jobs/{job}", pages.job, name="job"),
         Route("/data", pages.data, name="data"),
+        Route("/airlock", pages.airlock, name="airlock"),
+        Route("/airlock/{job}", pages.results, name="results"),
         Route("/changes", pages.changes, name="changes"),
         Route("/assets/{name}", asset, name="asset"),
     ]
@@ -114,7 +116,38 @@ class Pages:
             return self._page(request, "missing.html", 0, 404, job=name)
         rank = _rank(request, report.line.max_nodes or report.line.nodes)
         log = self._log(name, report, rank) if report.line.visible else None
-        return self._page(request, "job.html", report.at_ms, report=report, rank=rank, log=log, log_tail=LOG_TAIL)
+        card = self._source.card(name)
+        held = card is not None and self._source.are_results_held(card)
+        return self._page(
+            request, "job.html", report.at_ms, report=report, rank=rank, log=log, log_tail=LOG_TAIL, held=held
+        )
+
+    async def airlock(self, request: Request) -> Response:
+        """What waits in the airlock, for those who decide about it."""
+        refusal = self._not_for_stewards(request)
+        if refusal is not None:
+            return refusal
+        report = self._source.airlock()
+        return self._page(request, "airlock.html", report.at_ms, report=report)
+
+    async def results(self, request: Request) -> Response:
+        """The results of one job, what was found out about them, and a form for the decision."""
+        refusal = self._not_for_stewards(request)
+        if refusal is not None:
+            return refusal
+        name = request.path_params["job"]
+        report = await self._source.results_of(name)
+        if report is None:
+            return self._page(request, "missing.html", 0, 404, job=name)
+        return self._page(request, "results.html", report.at_ms, report=report)
+
+    def _not_for_stewards(self, request: Request) -> Response | None:
+        """What is answered to whoever is not signed in, or may not decide about data."""
+        if self._source.viewer(request) is None:
+            return self._page(request, "sign_in.html", 0, 401)
+        if not self._source.may_govern(request):
+            return self._page(request, "not_yours.html", 0, 403)
+        return None
 
     async def data(self, request: Request) -> Response:
         """The datasets and agreements that the reader may know of."""

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from dure.identity.reader import Reader
 from dure.model.nation import Nation
 from dure.reports.agreements import AgreementsReport
+from dure.reports.airlock import AirlockReport, ResultsReport
 from dure.reports.datasets import DatasetsReport
 from dure.reports.fleet import SitesReport
 from dure.reports.jobs import JobReport, JobsReport, QueueReport
@@ -81,6 +82,22 @@ class Source(Protocol):
 
     def log_path(self, card: JobCard, attempt: int, rank: int) -> str | None:
         """Where a rank's output lies on this machine, once there is any."""
+        ...
+
+    def may_govern(self, request: Request) -> bool:
+        """True when the sender of a request may decide about the use of data."""
+        ...
+
+    def airlock(self) -> AirlockReport:
+        """Every job with results in the airlock."""
+        ...
+
+    async def results_of(self, job: str) -> ResultsReport | None:
+        """The results of one job in the airlock; None when it has none there, or none yet."""
+        ...
+
+    def are_results_held(self, card: JobCard) -> bool:
+        """True when what the job leaves and prints waits in the airlock."""
         ...
 
     def changes(self, request: Request) -> AsyncIterator[bytes] | None:
