@@ -20,8 +20,8 @@ pytestmark = pytest.mark.skipif(bool(NO_SANDBOX), reason=NO_SANDBOX)
 
 YAML = {"Content-Type": "application/yaml"}
 LEAVES = (
-    "cd $DURE_OUTPUT; echo 'the mean is 41.2' > summary.txt; cp $DURE_DATA_SCANS/people.csv people.csv; "
-    "printf '\\x93NUMPY0' > weights.npy; echo 'a secret of 41 people'; echo kept > $DURE_CHECKPOINT_DIR/step; exit 7"
+    "cd $DURE_OUTPUT; s=summary; echo 'the mean is 41.2' > $s.txt; cp $DURE_DATA_SCANS/people.csv people.csv; "
+    "printf '\\x93NUMPY0' > weights.npy; echo a secret of $((40 + 1)) people; echo kept > $DURE_CHECKPOINT_DIR/step; exit 7"
 )
 TERMS = """
 provider: ministry
@@ -30,8 +30,8 @@ datasets: [scans]
 purposes: [research]
 operations: [{operations}]
 sites: [daejeon]
-from: 2026-01-01
-until: 2099-01-01
+from: 2026-01-01T00:00:00+09:00
+until: 2099-01-01T00:00:00+09:00
 """
 
 
@@ -72,7 +72,11 @@ def people(airlock_server: ServerProcess) -> Iterator[dict[str, httpx.Client]]:
 
 @pytest.fixture(scope="module")
 def job(people: dict[str, httpx.Client]) -> str:
-    """A job that is over, and whose results are inspected."""
+    """A job that is over and inspected, and about which nobody decides."""
+    return inspected_job(people)
+
+
+def inspected_job(people: dict[str, httpx.Client]) -> str:
     made = submit(people["member"], data=["scans"], purpose="research", command=["bash", "-c", LEAVES])
     until(lambda: state(people["member"], made) == "failed")
     deadline = time.monotonic() + 60
@@ -164,8 +168,9 @@ def test_checkpoints_of_a_job_that_is_over_are_deleted(
     until(lambda: not (airlock_server.state / "checkpoints" / job).exists())
 
 
-def test_a_release_goes_as_far_as_the_agreements_and_no_farther(people: dict[str, httpx.Client], job: str) -> None:
+def test_a_release_goes_as_far_as_the_agreements_and_no_farther(people: dict[str, httpx.Client]) -> None:
     member, steward = people["member"], people["steward"]
+    job = inspected_job(people)
     found = results(people, job)
     numbers = [found[path]["number"] for path in ("rank0.log", "summary.txt", "weights.npy")]
     decision = {"numbers": numbers, "reason": "figures only"}
@@ -194,7 +199,8 @@ def test_a_release_goes_as_far_as_the_agreements_and_no_farther(people: dict[str
     assert refusal(member.get(f"/v1/jobs/{job}/log")) == held
 
 
-def test_what_is_refused_is_deleted(people: dict[str, httpx.Client], job: str, airlock_server: ServerProcess) -> None:
+def test_what_is_refused_is_deleted(people: dict[str, httpx.Client], airlock_server: ServerProcess) -> None:
+    job = inspected_job(people)
     number = results(people, job)["people.csv"]["number"]
     copy = airlock_server.state / "local" / "attempts" / f"{job}.1" / "outputs" / "people.csv"
     assert copy.exists()
