@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.large import NATION, append, jobs_that_run
@@ -19,10 +19,12 @@ from dure.control.loop import Loop
 from dure.control.orders import LOCAL, Engines
 from dure.control.oversight.requests import IssueStopOrder, StopOrderStands
 from dure.executors.contract import Contact, Launch, NodeCapacity, Observation
+from dure.governance.inspection.terms import InspectionTerms
 from dure.intake.nationfile import nation_from_yaml
 from dure.model.events import AnyEvent, NationApplied
 from dure.model.jobs import GpuUse
 from dure.model.outputs import OutputListing
+from dure.model.results import InspectedResult, ResultKind
 
 RUNNING = 10_000
 LIMIT_MS = 5_000
@@ -133,6 +135,20 @@ class _Listening:
 
     def output(self, attempt_id: str, path: str) -> Iterator[bytes]:
         return iter(())
+
+    def inspect(
+        self, attempt_ids: Sequence[str], data: Sequence[str], terms: InspectionTerms
+    ) -> tuple[InspectedResult, ...]:
+        return ()
+
+    def inspected(self, attempt_id: str) -> tuple[InspectedResult, ...]:
+        return ()
+
+    def discard(self, attempt_id: str, kind: ResultKind, path: str) -> None:
+        """It keeps nothing."""
+
+    def discard_checkpoints(self, checkpoint_dir: str) -> None:
+        """It keeps nothing."""
 
     def over(self) -> list[str]:
         return []

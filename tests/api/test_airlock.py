@@ -21,7 +21,8 @@ pytestmark = pytest.mark.skipif(bool(NO_SANDBOX), reason=NO_SANDBOX)
 YAML = {"Content-Type": "application/yaml"}
 LEAVES = (
     "cd $DURE_OUTPUT; s=summary; echo 'the mean is 41.2' > $s.txt; cp $DURE_DATA_SCANS/people.csv people.csv; "
-    "printf '\\x93NUMPY0' > weights.npy; echo a secret of $((40 + 1)) people; echo kept > $DURE_CHECKPOINT_DIR/step; exit 7"
+    "printf '\\x93NUMPY0' > weights.npy; echo a secret of $((40 + 1)) people; "
+    "echo kept > $DURE_CHECKPOINT_DIR/step; exit 7"
 )
 TERMS = """
 provider: ministry

@@ -77,6 +77,19 @@ def test_a_link_in_its_folder_leads_nowhere_and_is_not_followed_when_it_is_wiped
     assert (outside / "kept").exists()
 
 
+def test_a_site_may_put_every_job_into_a_sandbox_so_that_none_reads_what_another_left(tmp_path: Path) -> None:
+    engine = local_engine(tmp_path / "state", Terms(sandbox_every_job=True))
+    try:
+        engine.run(sandboxed(shell("held.1", "echo secret > $DURE_OUTPUT/result; echo secret")))
+        held = engine.folder / "attempts" / "held.1"
+        assert (held / "outputs" / "result").read_text() == "secret\n"
+        engine.run(shell("curious.1", f"cat {held}/outputs/result {held}/rank0.log; ls {held}"))
+        assert "secret" not in engine.log("curious.1")
+        assert engine.log("curious.1").count("No such file or directory") == 3
+    finally:
+        engine.executor.close(kill=True)
+
+
 def test_it_has_no_network(local: Engine) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, socket.socket(socket.AF_UNIX) as abstract:
         abstract.bind(b"\0dure-test-" + str(os.getpid()).encode())

@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 
 import dure.portal
 from dure.control.access import Role
+from dure.governance.airlock import ResultState
 from dure.model.agreements import Operation
 from dure.model.blockers import AssumptionCode, Blocker, BlockerCode, EtaMethod, NoEta
 from dure.model.datasets import DataClass, Purpose
 from dure.model.jobs import JobState
+from dure.model.results import FindingCode, Verdict
 from dure.portal.phrases import LANGUAGES, Phrases, catalogue, preferred_language
 from dure.portal.routes import SIGN_IN_REFUSALS
 from dure.reports.agreements import Standing
@@ -42,6 +44,9 @@ MADE_UP = (
     "data_class.",
     "operation.",
     "standing.",
+    "airlock.state.",
+    "airlock.verdict.",
+    "airlock.finding.",
 )
 """Keys that are put together from a value; each value's key is checked below."""
 OUT_OF_SERVICE = ("cordoned", "drained", "down", "suspect", "unreachable")
@@ -91,6 +96,8 @@ def test_every_value_that_can_be_shown_has_its_string() -> None:
     wanted |= {f"role.{role}" for role in Role} | {f"sign_in.refused.{code}" for code in SIGN_IN_REFUSALS}
     wanted |= {f"data_class.{each}" for each in DataClass} | {f"operation.{each}" for each in Operation}
     wanted |= {f"standing.{each}" for each in Standing}
+    wanted |= {f"airlock.state.{each}" for each in ResultState} | {f"airlock.verdict.{each}" for each in Verdict}
+    wanted |= {f"airlock.finding.{code}" for code in FindingCode}
     wanted |= (
         {f"node.{state}" for state in OUT_OF_SERVICE}
         | {f"language.{language}" for language in LANGUAGES}

@@ -43,6 +43,8 @@ class Terms(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     output_bytes: int = USUAL_OUTPUT_BYTES
     """How much an attempt may leave in its output folder, and in how many files."""
     output_files: int = USUAL_OUTPUT_FILES
+    sandbox_every_job: bool = False
+    """Every job runs in a sandbox. Jobs outside of one run as the server's user, and can read what others left."""
     shown_in_sandboxes: tuple[str, ...] = ()
     """Paths of software, besides the system's own, that sandboxed jobs see."""
 

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import assert_never
 
+from msgspec import structs
+
 from dure.executors.contract import (
     Contact,
     Ended,
@@ -107,6 +109,8 @@ class LocalExecutor:
     def start(self, launch: Launch) -> None:
         """Start an attempt and return at once. Starting the same attempt twice is starting it once."""
         folder = AttemptFolder(self._root, launch.attempt_id)
+        if self._terms.sandbox_every_job:
+            launch = structs.replace(launch, sandbox=True)
         with self._mutex:
             if launch.attempt_id in self._ended or launch.attempt_id in self._open:
                 return
