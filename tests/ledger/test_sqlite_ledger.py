@@ -18,6 +18,7 @@ import pytest
 from dure.ledger.contract import LedgerFenced, LedgerInUse, LedgerUnreadable, LedgerWriteFailed, Row
 from dure.ledger.note import Signer, open_checkpoint
 from dure.ledger.sqlite import SqliteLedger, read_stored
+from dure.ledger.sqlite_file import ROWS_AT_ONCE
 from dure.ledger.verify import verify
 from tests.ledger.ledger_samples import NOON_MS, ORIGIN, SIGNER, entries, entry, row
 
@@ -59,6 +60,18 @@ def test_a_reopened_ledger_still_has_its_last_checkpoint(path: Path) -> None:
         before = ledger.latest_checkpoint()
     with closing(SqliteLedger.open(path, SIGNER)) as ledger:
         assert ledger.latest_checkpoint() == before
+
+
+def test_many_rows_are_written_in_their_order_and_the_last_of_a_key_counts(path: Path) -> None:
+    count = 2 * ROWS_AT_ONCE + 7
+    rows = [Row("jobs", f"j{number % (count - 9)}", b"%d" % number) for number in range(count)]
+    with closing(SqliteLedger.open(path, SIGNER)) as ledger:
+        ledger.append(0, entries(0, count), rows, NOON_MS)
+        assert list(ledger.entries()) == entries(0, count)
+        last = {row.key: row.body for row in rows}
+        assert ledger.rows("jobs") == list(last.items())
+    with read_stored(path) as log:
+        assert verify(log, SIGNER.verifier).is_sound
 
 
 def test_only_its_owner_may_read_the_file(path: Path) -> None:

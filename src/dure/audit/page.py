@@ -24,7 +24,7 @@ OVER = "over"
 WHOLE = 1000
 
 
-class Entry(Struct, frozen=True, kw_only=True):
+class Entry(Struct, frozen=True, kw_only=True, gc=False):
     """One job in the books. An entry is replaced, never changed."""
 
     submitted: JobSubmitted

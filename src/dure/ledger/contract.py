@@ -39,7 +39,8 @@ class LedgerUnreadable(LedgerError):
     """What is stored is not a ledger this program can continue: foreign, newer, damaged, or signed by another key."""
 
 
-class Row(Struct, frozen=True):
+# Many are made in each step, and none is ever part of a cycle: the garbage collector need not look at them.
+class Row(Struct, frozen=True, gc=False):
     """One row of a table that people query, written in the same transaction as the entries it follows from.
 
     `table` is one of `TABLES`. `body` None removes the row.

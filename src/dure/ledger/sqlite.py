@@ -29,7 +29,7 @@ from dure.ledger.head import Head, StoredHead, packed, proven_head
 from dure.ledger.large import entry_leaves
 from dure.ledger.lock import WriterLock
 from dure.ledger.note import Signer, VerifierKey
-from dure.ledger.sqlite_file import STATEMENTS, open_for_reading, open_for_writing, reading, transaction
+from dure.ledger.sqlite_file import STATEMENTS, insert_all, open_for_reading, open_for_writing, reading, transaction
 
 AFTER_EVERY_CHARACTER = "\U0010ffff"
 """Unicode promises never to assign this code point, so every key that starts with a prefix sorts before it."""
@@ -272,8 +272,8 @@ def _position(connection: sqlite3.Connection) -> tuple[int, str | None]:
 def _insert_entries(
     connection: sqlite3.Connection, start: int, entries: Sequence[bytes], leaves: Sequence[bytes]
 ) -> None:
-    connection.executemany("INSERT INTO entries VALUES (?, ?)", enumerate(entries, start))
-    connection.executemany("INSERT INTO leaves VALUES (?, ?)", enumerate(leaves, start))
+    insert_all(connection, "INSERT INTO entries VALUES (?, ?)", list(enumerate(entries, start)))
+    insert_all(connection, "INSERT INTO leaves VALUES (?, ?)", list(enumerate(leaves, start)))
 
 
 def _write_rows(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
@@ -287,7 +287,7 @@ def _write_rows(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
             if is_removal:
                 connection.executemany(statements.remove, [(row.key,) for row in run])
             else:
-                connection.executemany(statements.put, [(row.key, row.body) for row in run])
+                insert_all(connection, statements.put, [(row.key, row.body) for row in run])
 
 
 def _removes(row: Row) -> bool:

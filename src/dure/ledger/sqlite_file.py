@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 from msgspec import Struct
@@ -16,6 +17,7 @@ from dure.ledger.schema import SCHEMA_VERSION, VERSION_TABLE, newer, revision
 APPLICATION_ID = int.from_bytes(b"Dure", "big")
 """SQLite keeps this number in the file's header, so that `file` and we can tell what it is."""
 BUSY_TIMEOUT_S = 5.0
+ROWS_AT_ONCE = 50
 
 _LOG_TABLES = (
     "CREATE TABLE log (one INTEGER PRIMARY KEY CHECK (one = 1), origin TEXT NOT NULL, frontier BLOB NOT NULL,"
@@ -83,6 +85,18 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def insert_all(connection: sqlite3.Connection, statement: str, rows: Sequence[tuple[object, object]]) -> None:
+    """Insert rows of two columns in their order, with a statement that says `VALUES (?, ?)`.
+
+    Many rows go into one statement, because after each the interpreter's lock is given away and waited for again.
+    """
+    in_groups = len(rows) - len(rows) % ROWS_AT_ONCE
+    of_many = statement.replace("VALUES (?, ?)", "VALUES " + ", ".join(["(?, ?)"] * ROWS_AT_ONCE))
+    for first in range(0, in_groups, ROWS_AT_ONCE):
+        connection.execute(of_many, list(chain.from_iterable(rows[first : first + ROWS_AT_ONCE])))
+    connection.executemany(statement, rows[in_groups:])
 
 
 @contextmanager

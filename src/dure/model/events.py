@@ -27,7 +27,8 @@ class NationApplied(Event, frozen=True, kw_only=True, omit_defaults=True, tag="n
     nation: Nation
 
 
-class JobSubmitted(Event, frozen=True, kw_only=True, omit_defaults=True, tag="job-submitted"):
+# There may be millions, and none is ever part of a cycle: the garbage collector need not look at them.
+class JobSubmitted(Event, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag="job-submitted"):
     """A job was accepted. What it runs is kept elsewhere, under `commitment` (hex SHA-256 of salt and body)."""
 
     job: str

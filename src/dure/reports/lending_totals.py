@@ -38,7 +38,7 @@ ROOT = ""
 _GOES_ON = frozenset({Outcome.PREEMPTED, Outcome.RESIZED, Outcome.NODE_LOST, Outcome.DRAINED, Outcome.NEVER_STARTED})
 
 
-class _Job(Struct):
+class _Job(Struct, gc=False):
     """A job that waits or runs. `held_milli` is what its attempt holds, `charged_milli` what counts as its share's."""
 
     submitted: JobSubmitted

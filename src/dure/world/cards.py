@@ -88,7 +88,7 @@ CANCELLED_AS = {
 """What it says when a job that held nothing is gone, by the date it could not keep."""
 
 
-class Moment(Struct, frozen=True, omit_defaults=True):
+class Moment(Struct, frozen=True, omit_defaults=True, gc=False):
     """One step of a job's life, without words. What a code is not about keeps its default."""
 
     at_ms: int
