@@ -26,7 +26,7 @@ def test_a_model_goes_from_its_job_to_a_verified_bundle(
     assert made.json()["model"] == "hanbit/chat-8b@1", made.text
     shown = hanbit.get(f"{MODEL}/versions/latest").json()
     assert shown["making"]["jobs"][0]["precision"] == "bf16"
-    assert shown["compute"]["own"]["unknown"] == []
+    assert "unknown" not in shown["compute"]["own"]
     assert auditor.get(f"{MODEL}/versions/1/assessment").json()["facts"]["modifies-a-model-of-others"] == "no"
 
     bundle = auditor.post(f"{MODEL}/versions/1/bundle")
@@ -43,7 +43,7 @@ def test_a_model_goes_from_its_job_to_a_verified_bundle(
 def test_wrong_documents_are_refused_with_their_field(hanbit: httpx.Client) -> None:
     for body, field in (
         ({}, "jobs"),
-        ({"jobs": ["x"]}, "jobs[...]"),
+        ({"jobs": ["x"]}, "jobs[0]"),
         ({"source": "s", "claim": {"parameters": 1, "tokens": 1, "active_parameters": 2}}, "claim.active_parameters"),
         ({"source": "s", "parents": ["chat"]}, "parents"),
         ({"source": "s", "bases": [{"name": "b", "flop": "lots"}]}, "bases.flop"),
