@@ -34,7 +34,8 @@ from dure.ledger.sqlite_file import STATEMENTS, insert_all, open_for_reading, op
 AFTER_EVERY_CHARACTER = "\U0010ffff"
 """Unicode promises never to assign this code point, so every key that starts with a prefix sorts before it."""
 READ_BATCH = 1_000
-VERIFY_BATCH = 4_096
+VERIFY_BATCH = 256
+"""Few enough entries to stay in the processor's cache while they are read, hashed and judged."""
 
 
 class SqliteLedger:
