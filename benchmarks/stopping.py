@@ -141,6 +141,9 @@ class _Listening:
     ) -> tuple[InspectedResult, ...]:
         return ()
 
+    def end_inspection(self) -> None:
+        """There is none."""
+
     def inspected(self, attempt_id: str) -> tuple[InspectedResult, ...]:
         return ()
 

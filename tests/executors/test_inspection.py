@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import stat
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -15,7 +16,7 @@ from dure.governance.airlock import commitment
 from dure.governance.inspection.terms import InspectionTerms
 from dure.model.results import FindingCode, InspectedResult, ResultKind, Verdict, worst
 
-from .engines import Engine, launch
+from .engines import Engine, eventually, launch
 
 NO_SANDBOX = Sandboxes().problem()
 pytestmark = pytest.mark.skipif(bool(NO_SANDBOX), reason=NO_SANDBOX)
@@ -115,6 +116,24 @@ def test_data_that_cannot_be_read_is_said_to_be_uncompared(local: Engine, data: 
     for paths in ([str(tmp_path / "gone")], ["undeclared"], [str(data), "undeclared"]):
         for each in local.executor.inspect(["job.1"], paths, TERMS):
             assert FindingCode.NOT_COMPARED in codes(each), (paths, each)
+
+
+def test_an_inspection_can_be_ended_and_begun_anew(local: Engine, data: Path) -> None:
+    local.run(sandboxed("echo fine > $DURE_OUTPUT/a.txt", data))
+    with open(data / "large", "wb") as file:
+        file.truncate(1 << 40)
+    with ThreadPoolExecutor(1) as thread:
+        asked = thread.submit(local.executor.inspect, ["job.1"], [str(data)], TERMS)
+        eventually(lambda: _is_ended(local, asked), "it is ended")
+        with pytest.raises(ExecutorError, match="inspection failed"):
+            asked.result()
+    (data / "large").unlink()
+    assert {each.path for each in local.executor.inspect(["job.1"], [str(data)], TERMS)} == {"a.txt", "rank0.log"}
+
+
+def _is_ended(local: Engine, asked: Future[tuple[InspectedResult, ...]]) -> bool:
+    local.executor.end_inspection()
+    return asked.done()
 
 
 def test_refused_results_and_checkpoints_are_deleted_and_nothing_beside_them(

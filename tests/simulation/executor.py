@@ -97,6 +97,9 @@ class SimulatedExecutor:
         self._reach()
         return ()
 
+    def end_inspection(self) -> None:
+        """None takes any time."""
+
     def inspected(self, attempt_id: str) -> tuple[InspectedResult, ...]:
         return ()
 

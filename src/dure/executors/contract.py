@@ -212,6 +212,10 @@ class Executor(Protocol):
         """
         ...
 
+    def end_inspection(self) -> None:
+        """End the inspection that is under way, if one is: it raises `ExecutorError` where it was asked for."""
+        ...
+
     def inspected(self, attempt_id: str) -> tuple[InspectedResult, ...]:
         """What `inspect` kept of an attempt; nothing where nothing was."""
         ...

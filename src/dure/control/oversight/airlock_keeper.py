@@ -74,9 +74,12 @@ class AirlockKeeper:
                 self._news.set()
 
     def close(self) -> None:
-        """Wait for what has been begun."""
-        if self._worker is not None:
-            self._worker.close()
+        """Wait for what has been begun, but not for an inspection: the next server begins it anew."""
+        if self._worker is None:
+            return
+        for address in self._engines.addresses:
+            self._engines.executor(address).end_inspection()
+        self._worker.close()
 
     async def _until_news(self) -> None:
         """Sleep until something changed, or the time of some results is over."""

@@ -229,6 +229,10 @@ class LocalExecutor:
         """Have a process of its own find out about the results of these attempts; it is over when `terms` say."""
         return self._results.inspect(attempt_ids, data, terms)
 
+    def end_inspection(self) -> None:
+        """End the inspection that is under way, if one is."""
+        self._results.end_inspection()
+
     def inspected(self, attempt_id: str) -> tuple[InspectedResult, ...]:
         """What `inspect` kept of an attempt; nothing where nothing was."""
         return self._results.inspected(attempt_id)

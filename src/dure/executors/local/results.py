@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from subprocess import PIPE
 
 import msgspec
 
@@ -34,6 +35,8 @@ class Results:
 
     def __init__(self, root: str) -> None:
         self._root = root
+        self._process: subprocess.Popen[bytes] | None = None
+        """The inspection that is under way."""
 
     def inspect(
         self, attempt_ids: Sequence[str], data: Sequence[str], terms: InspectionTerms
@@ -41,11 +44,36 @@ class Results:
         """Inspect, and keep what was found with each attempt. Raises `ExecutorError` when that fails."""
         folders = {int(split_attempt_id(name)[1]): AttemptFolder(self._root, name).path for name in attempt_ids}
         there = {attempt: path for attempt, path in folders.items() if os.path.isdir(path)}
-        found = _ask(Question(attempts=there, data=tuple(data), terms=terms))
+        found = self._ask(Question(attempts=there, data=tuple(data), terms=terms))
         for attempt, path in there.items():
             own = [msgspec.to_builtins(each) for each in found if each.attempt == attempt]
             records.replace(path, records.INSPECTED, {"results": own}, durable=True)
         return found
+
+    def end_inspection(self) -> None:
+        """Kill the inspection that is under way. May be called from any thread."""
+        process = self._process
+        if process is not None:
+            process.kill()
+
+    def _ask(self, question: Question) -> tuple[InspectedResult, ...]:
+        """Inspect in a process of its own: what a job left is read and parsed there, and it may be killed."""
+        environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        command = [sys.executable, "-m", "dure.executors.inspection"]
+        try:
+            with subprocess.Popen(  # noqa: S603 - the program is our own
+                command, stdin=PIPE, stdout=PIPE, stderr=PIPE, env=environment
+            ) as process:
+                self._process = process
+                answer, said = _answered(process, question)
+        except OSError as error:
+            raise ExecutorError(f"the inspection could not be started: {error}") from error
+        finally:
+            self._process = None
+        if process.returncode:
+            last = said.decode(errors="replace").strip().splitlines()[-1:]
+            raise ExecutorError(f"the inspection failed: {''.join(last) or f'exit code {process.returncode}'}")
+        return _ANSWER.decode(answer)
 
     def inspected(self, attempt_id: str) -> tuple[InspectedResult, ...]:
         """What was kept of an attempt."""
@@ -70,22 +98,10 @@ class Results:
             raise ExecutorError(f"the checkpoints in {checkpoint_dir} cannot be deleted: {error.strerror}") from error
 
 
-def _ask(question: Question) -> tuple[InspectedResult, ...]:
-    """Inspect in a process of its own: what a job left is read and parsed there, and it may be killed."""
-    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+def _answered(process: subprocess.Popen[bytes], question: Question) -> tuple[bytes, bytes]:
+    """What the process answers, and what it complains of; it is killed when it takes too long."""
     try:
-        done = subprocess.run(
-            [sys.executable, "-m", "dure.executors.inspection"],
-            input=msgspec.json.encode(question),
-            env=environment,
-            capture_output=True,
-            timeout=question.terms.seconds + _PATIENCE_S,
-        )
+        return process.communicate(msgspec.json.encode(question), question.terms.seconds + _PATIENCE_S)
     except subprocess.TimeoutExpired:
-        raise ExecutorError("the inspection took too long and was ended") from None
-    except OSError as error:
-        raise ExecutorError(f"the inspection could not be started: {error}") from error
-    if done.returncode:
-        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
-        raise ExecutorError(f"the inspection failed: {''.join(last) or f'exit code {done.returncode}'}")
-    return _ANSWER.decode(done.stdout)
+        process.kill()
+        return process.communicate()[0], b"it took too long"

@@ -245,6 +245,9 @@ class SharedFolderExecutor(ABC, Generic[Jobs, Job]):
         """Refused, as every job on restricted data is: what has no sandbox here left no results to inspect."""
         raise ExecutorError(f"jobs on restricted data do not run on {self._engine}, so none of their results is there")
 
+    def end_inspection(self) -> None:
+        """Nothing: nothing is inspected here."""
+
     def inspected(self, attempt_id: str) -> tuple[InspectedResult, ...]:
         """Nothing: nothing is inspected here."""
         return ()

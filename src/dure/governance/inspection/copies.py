@@ -18,7 +18,7 @@ WINDOW_BYTES = 32
 """What is shorter is not taken for a copy: names of columns and common words are in everything."""
 _USUAL_SAMPLING = 32
 _MOST_FINGERPRINTS = 4_000_000
-_BLOCK_BYTES = 1 << 20
+_BLOCK_BYTES = 1 << 16
 _LEAST_CHANGES = 8
 """A window that is nearly all one byte says nothing: padding and zeros are in everything."""
 _FARTHEST_HITS = 16
