@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from dure.governance.inspection.copies import _SPAN, WINDOW_BYTES, Copies
 from dure.governance.inspection.rows import ResultTable
@@ -18,10 +19,12 @@ from dure.governance.inspection.terms import (
     budget_findings,
     copy_findings,
     row_findings,
+    terms_for,
     text_findings,
     type_findings,
 )
 from dure.governance.inspection.texts import TextCheck
+from dure.model.datasets import Dataset
 from dure.model.results import FindingCode, Verdict, worst
 
 NOISE = random.Random(7)
@@ -147,6 +150,16 @@ def test_content_that_cannot_be_judged_is_said_to_be_so(body: bytes, media_type:
     check.take(body)
     codes = [each.code for each in text_findings(check, media_type)]
     assert (FindingCode.NOT_CHECKABLE in codes) == hides
+
+
+def test_the_strictest_dataset_says_how_much_may_leave() -> None:
+    plain = Dataset(name="d", owner="o", classes=(), jurisdiction="KR", purposes=(), sites=(), readers=())
+    large = replace(plain, result_bytes=900, result_files=3, smallest_group=5)
+    small = replace(plain, result_bytes=500, smallest_group=20)
+    assert terms_for([plain]) == InspectionTerms()
+    terms = terms_for([plain, large, small])
+    assert (terms.most_bytes, terms.most_files, terms.smallest_group) == (500, 3, 20)
+    assert terms_for([large]).smallest_group == 5
 
 
 def test_each_finding_has_its_verdict() -> None:

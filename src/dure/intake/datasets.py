@@ -33,6 +33,8 @@ MOST_CLASSES = 1_000
 MOST_NAMED = 100_000
 LARGEST_DATASET = 10**17
 """Bytes: a hundred petabytes."""
+MOST_RESULT_FILES = 1_000
+LARGEST_GROUP = 1_000_000
 _CLASS = ("name", "title", "restricted")
 _DATASET = (
     "name",
@@ -48,6 +50,9 @@ _DATASET = (
     "digest",
     "state_funded",
     "embargo_until",
+    "result_bytes",
+    "result_files",
+    "smallest_group",
     "assurance",
 )
 _COUNTRY = matching(COUNTRY, "must be a country of two capital letters, like KR")
@@ -93,6 +98,9 @@ def _dataset(problems: Problems, field: str, value: object) -> Dataset:
         digest=entry.optional("digest", _DIGEST, ""),
         state_funded=entry.optional("state_funded", flag, False),
         embargo_until_ms=entry.optional("embargo_until", moment, 0),
+        result_bytes=entry.optional("result_bytes", whole_number(1, LARGEST_DATASET), 0),
+        result_files=entry.optional("result_files", whole_number(1, MOST_RESULT_FILES), 0),
+        smallest_group=entry.optional("smallest_group", whole_number(2, LARGEST_GROUP), 0),
         assurance=entry.optional("assurance", read_assurance_needs, ()),
     )
 
@@ -147,6 +155,9 @@ def dataset_document(dataset: Dataset) -> Document:
             "digest": dataset.digest,
             "state_funded": dataset.state_funded or "",
             "embargo_until": format_moment(dataset.embargo_until_ms) if dataset.embargo_until_ms else "",
+            "result_bytes": dataset.result_bytes or "",
+            "result_files": dataset.result_files or "",
+            "smallest_group": dataset.smallest_group or "",
             "assurance": assurance_needs_document(dataset.assurance),
         }
     )
@@ -179,6 +190,9 @@ def dataset_facts(dataset: Dataset) -> dict[str, str]:
         "size": f"{dataset.size_bytes:,} bytes" if dataset.size_bytes else "",
         "digest": dataset.digest,
         "state-funded": "yes" if dataset.state_funded else "no",
+        "result budget": f"{dataset.result_bytes:,} bytes" if dataset.result_bytes else "",
+        "result files": f"{dataset.result_files:,}" if dataset.result_files else "",
+        "smallest group": f"{dataset.smallest_group:,}" if dataset.smallest_group else "",
         "embargo until": format_moment(dataset.embargo_until_ms) if dataset.embargo_until_ms else "",
         "assurance": ", ".join(f"{each.scheme} {each.grade}" for each in dataset.assurance),
     }

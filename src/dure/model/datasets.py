@@ -106,5 +106,10 @@ class Dataset(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """It was made with the state's research money, which an export of core technology then needs an approval for."""
     embargo_until_ms: int = 0
     """Nobody but the owner reads it before this moment (since the epoch); 0 for no embargo."""
+    result_bytes: int = 0
+    """How much the results of a job on it may be together; 0 for the airlock's usual budget, as below."""
+    result_files: int = 0
+    smallest_group: int = 0
+    """How many rows of it a row of a result must fit at least."""
     assurance: tuple[AssuranceNeed, ...] = ()
     """What a site must be assured as, every one of them."""

@@ -25,7 +25,8 @@ from dure.control.ports import Clock, ExecutorError
 from dure.control.requests import Reply, Request
 from dure.control.threads import Thread
 from dure.governance.airlock import ResultState
-from dure.governance.inspection.terms import InspectionTerms
+from dure.governance.inspection.terms import terms_for
+from dure.model.datasets import Dataset
 from dure.model.results import InspectedResult
 
 log = logging.getLogger(__name__)
@@ -103,7 +104,8 @@ class AirlockKeeper:
         names = [attempt_id(job, attempt) for attempt in range(1, output.attempts + 1)]
         try:
             inspect = self._engines.executor(output.engine).inspect
-            results = await self._in_thread(partial(inspect, names, self._data_of(job, output), InspectionTerms()))
+            terms = terms_for(self._datasets_of(job))
+            results = await self._in_thread(partial(inspect, names, self._data_of(job, output), terms))
         except ExecutorError as error:
             self._tries[job] = self._tries.get(job, 0) + 1
             if self._tries[job] < MOST_TRIES:
@@ -138,5 +140,9 @@ class AirlockKeeper:
         spec = self._control.memory.specs.of(job)
         if spec is None:
             return ["the job's contents were erased"]
-        paths = {each.name: each.paths.get(output.site, each.name) for each in datasets_of(self._control.world, spec)}
+        paths = {each.name: each.paths.get(output.site, each.name) for each in self._datasets_of(job)}
         return [paths.get(name, name) for name in spec.data]
+
+    def _datasets_of(self, job: str) -> list[Dataset]:
+        spec = self._control.memory.specs.of(job)
+        return datasets_of(self._control.world, spec) if spec else []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from msgspec import Struct
 
 from dure.governance.inspection.media_types import (
@@ -16,6 +18,7 @@ from dure.governance.inspection.media_types import (
 )
 from dure.governance.inspection.rows import ResultTable
 from dure.governance.inspection.texts import TextCheck
+from dure.model.datasets import Dataset
 from dure.model.results import Finding, FindingCode, Verdict
 
 ALLOWED_TYPES = (
@@ -50,6 +53,19 @@ class InspectionTerms(Struct, frozen=True, kw_only=True, omit_defaults=True):
     smallest_group: int = 10
     seconds: int = 600
     """How long the comparison with the data may take."""
+
+
+def terms_for(datasets: Iterable[Dataset]) -> InspectionTerms:
+    """The strictest that these datasets ask for, of each kind; the usual where none of them does."""
+    usual = InspectionTerms()
+    asked = list(datasets)
+    return InspectionTerms(
+        most_bytes=min((each.result_bytes for each in asked if each.result_bytes), default=usual.most_bytes),
+        most_files=min((each.result_files for each in asked if each.result_files), default=usual.most_files),
+        smallest_group=max(
+            (each.smallest_group for each in asked if each.smallest_group), default=usual.smallest_group
+        ),
+    )
 
 
 NO_FILE = Finding(code=FindingCode.NOT_A_FILE, verdict=Verdict.BLOCK)
