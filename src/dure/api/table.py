@@ -7,9 +7,7 @@ from typing import Any
 
 from dure.api import (
     access,
-    agreements,
     batches,
-    datasets,
     fleet,
     jobs,
     nation,
@@ -23,6 +21,7 @@ from dure.api import (
 )
 from dure.api.airlock_operations import AIRLOCK_OPERATIONS
 from dure.api.bodies import FORM, JSON, LINES, OCTETS, SCRIPT, YAML
+from dure.api.data_operations import DATA_OPERATIONS
 from dure.api.jobs import EVENT_STREAM
 from dure.api.model_operations import MODEL_OPERATIONS
 from dure.api.openapi import openapi_document
@@ -30,7 +29,6 @@ from dure.api.operations import Call, Operation, Parameter
 from dure.api.platform import Health, Platform
 from dure.control.access import Permission
 from dure.control.accounts import AccountLine
-from dure.control.oversight.agreement_requests import AgreementStands
 from dure.control.oversight.requests import ProposalStands, StopOrderStands
 from dure.control.people import Forgotten
 from dure.control.preview import Preview
@@ -45,8 +43,6 @@ from dure.control.requests import (
 )
 from dure.model.blockers import Why
 from dure.model.nation import Nation
-from dure.reports.agreements import AgreementReport, AgreementsReport
-from dure.reports.datasets import DatasetLine, DatasetsReport
 from dure.reports.fleet import NodesReport, SitesReport
 from dure.reports.jobs import JobReport, JobsReport, QueueReport
 from dure.reports.ledger import LedgerEntries, LedgerReport
@@ -116,9 +112,6 @@ FROM_PROVIDER = (
     Parameter(name="code", description="The provider's code."),
     Parameter(name="error", description="Why the provider gave none."),
     Parameter(name="iss", description="Who the provider says it is."),
-)
-SIDE = Parameter(
-    name="organisation", description="The side it is offered for; the caller's own, or whose turn it is, unless given."
 )
 LAST_EVENT = Parameter(name="Last-Event-ID", place="header", description="Id of the last event that was seen.")
 
@@ -345,102 +338,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     *MODEL_OPERATIONS,
     *AIRLOCK_OPERATIONS,
-    Operation(
-        method="GET",
-        path="/v1/datasets",
-        permission=READ,
-        handler=datasets.listing,
-        summary="List datasets",
-        answer=DatasetsReport,
-    ),
-    Operation(
-        method="GET",
-        path="/v1/datasets/{dataset}",
-        permission=READ,
-        handler=datasets.one,
-        summary="Show a dataset",
-        answer=DatasetLine,
-    ),
-    Operation(
-        method="GET",
-        path="/v1/datasets/{dataset}/croissant",
-        permission=READ,
-        handler=datasets.as_croissant,
-        summary="Describe a dataset as Croissant",
-        answer_media_type=datasets.LD_JSON,
-    ),
-    Operation(
-        method="GET",
-        path="/v1/agreements",
-        permission=READ,
-        handler=agreements.listing,
-        summary="List agreements",
-        answer=AgreementsReport,
-    ),
-    Operation(
-        method="POST",
-        path="/v1/agreements",
-        permission=AGREE,
-        handler=agreements.offer,
-        summary="Offer an agreement",
-        bodies={YAML: None},
-        parameters=(SIDE,),
-        status=201,
-        answer=AgreementStands,
-    ),
-    Operation(
-        method="GET",
-        path="/v1/agreements/{agreement}",
-        permission=READ,
-        handler=agreements.one,
-        summary="Show an agreement and its use",
-        answer=AgreementReport,
-    ),
-    Operation(
-        method="GET",
-        path="/v1/agreements/{agreement}/odrl",
-        permission=READ,
-        handler=agreements.odrl,
-        summary="Export an agreement as ODRL",
-        answer_media_type=agreements.LD_JSON,
-    ),
-    Operation(
-        method="POST",
-        path="/v1/agreements/{agreement}/counter",
-        permission=AGREE,
-        handler=agreements.counter,
-        summary="Answer an offer with other terms",
-        bodies={YAML: None},
-        parameters=(SIDE,),
-        answer=AgreementStands,
-    ),
-    Operation(
-        method="POST",
-        path="/v1/agreements/{agreement}/accept",
-        permission=AGREE,
-        handler=agreements.accept,
-        summary="Accept an offer",
-        bodies={JSON: agreements.Acceptance},
-        answer=AgreementStands,
-    ),
-    Operation(
-        method="POST",
-        path="/v1/agreements/{agreement}/decline",
-        permission=AGREE,
-        handler=agreements.decline,
-        summary="Decline an offer",
-        bodies={JSON: agreements.Refusing},
-        answer=AgreementStands,
-    ),
-    Operation(
-        method="POST",
-        path="/v1/agreements/{agreement}/end",
-        permission=AGREE,
-        handler=agreements.end,
-        summary="End an agreement",
-        bodies={JSON: agreements.Ending},
-        answer=AgreementStands,
-    ),
+    *DATA_OPERATIONS,
     Operation(
         method="GET",
         path="/v1/ledger/checkpoint",
