@@ -52,7 +52,7 @@ from dure.reports.usage import UsageReport
 
 READ, AUDIT, SUBMIT = Permission.READ, Permission.AUDIT, Permission.SUBMIT
 ADMINISTER, OPERATE = Permission.ADMINISTER, Permission.OPERATE
-AGREE, GOVERN = Permission.AGREE, Permission.GOVERN
+GOVERN = Permission.GOVERN
 
 JOB_BODIES = {YAML: None, JSON: dict[str, Any], SCRIPT: None}
 PROJECT = Parameter(name="project", description="Project of the job when the document names none.")
