@@ -304,3 +304,11 @@ until: 2099-01-01T00:00Z
         text = outsider.get("/data?lang=en").text
         assert "open-corpus" in text
         assert "You are a party to no agreement." in text
+
+
+def test_the_rules_about_data_are_told_with_what_would_help(operator: httpx.Client) -> None:
+    korean, english = operator.get("/data?lang=ko").text, operator.get("/data?lang=en").text
+    assert "Data under embargo may be read only by its owner" in english
+    assert "Wait until the embargo is over" in english
+    assert "공개 시점 전의 데이터는 소유 기관만 읽을 수 있다" in korean
+    assert "국가핵심기술" in korean

@@ -39,7 +39,7 @@ from dure.model.blockers import Eta, NoEta, Why
 from dure.model.jobs import JobSpec, JobState
 from dure.model.nation import Nation
 from dure.model.units import DAY_MS
-from dure.policy import must_be_sandboxed
+from dure.policy import Rule, must_be_sandboxed
 from dure.reports.agreements import AgreementsReport, agreements_report
 from dure.reports.airlock import AirlockReport, ResultLine, ResultsReport
 from dure.reports.datasets import DatasetsReport, datasets_report
@@ -158,6 +158,10 @@ class Platform:
         nation, agreements = self.nation(), tuple(self.control.memory.register.agreements.values())
         restricted = {each.name for each in nation.datasets if must_be_sandboxed([each], nation.data_classes)}
         return datasets_report(nation, agreements, restricted, viewer, self.clock.now_ms())
+
+    def rules(self) -> tuple[Rule, ...]:
+        """The rules about data that are in force."""
+        return self.control.memory.policy.policy_set.rules
 
     def agreements(self, viewer: Viewer) -> AgreementsReport:
         """The agreements that the viewer may know of."""

@@ -150,13 +150,19 @@ class Pages:
         return None
 
     async def data(self, request: Request) -> Response:
-        """The datasets and agreements that the reader may know of."""
+        """The datasets and agreements that the reader may know of, and the rules about data."""
         viewer = self._source.viewer(request)
         if viewer is None:
             return self._page(request, "sign_in.html", 0, 401)
         agreements = self._source.agreements(viewer)
-        datasets = self._source.datasets(viewer).datasets
-        return self._page(request, "data.html", agreements.at_ms, datasets=datasets, agreements=agreements.agreements)
+        return self._page(
+            request,
+            "data.html",
+            agreements.at_ms,
+            datasets=self._source.datasets(viewer).datasets,
+            agreements=agreements.agreements,
+            rules=self._source.rules(),
+        )
 
     def _log(self, name: str, report: JobReport, rank: int) -> Piece | None:
         """The end of a rank's output in the latest attempt; None while there is none."""

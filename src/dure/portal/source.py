@@ -9,6 +9,7 @@ from starlette.requests import Request
 
 from dure.identity.reader import Reader
 from dure.model.nation import Nation
+from dure.policy import Rule
 from dure.reports.agreements import AgreementsReport
 from dure.reports.airlock import AirlockReport, ResultsReport
 from dure.reports.datasets import DatasetsReport
@@ -66,6 +67,10 @@ class Source(Protocol):
 
     def agreements(self, viewer: Viewer) -> AgreementsReport:
         """The agreements that the viewer may know of."""
+        ...
+
+    def rules(self) -> tuple[Rule, ...]:
+        """The rules about data that are in force."""
         ...
 
     def ledger(self) -> LedgerReport:
