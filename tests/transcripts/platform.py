@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -47,10 +47,10 @@ def environment_of(folder: Path, url: str) -> dict[str, str]:
 
 
 @contextmanager
-def running_platform(folder: Path) -> Iterator[Platform]:
+def running_platform(folder: Path, options: Sequence[str] = ()) -> Iterator[Platform]:
     """Start a server on a free port, wait until it says that it serves, and stop it and its jobs at the end."""
     environment = environment_of(folder, "")
-    command = [str(PROGRAMS / "dure"), "up", "--port", "0", "--stop-jobs"]
+    command = [str(PROGRAMS / "dure"), "up", "--port", "0", "--stop-jobs", *options]
     server = subprocess.Popen(
         command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )

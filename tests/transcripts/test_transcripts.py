@@ -19,6 +19,7 @@ from tests.transcripts.platform import FILES, environment_of, running_platform
 
 STORIES = sorted((Path(__file__).parent / "stories").glob("*.txt"))
 WITHOUT_SERVER = {"dead-server"}
+OPTIONS = {"sovereignty": ("--identity", "identity.yaml")}
 COMMAND_S = 60
 
 _TIME = re.compile(r"(?:\bnow(?=  |$)|\bin \d\w*(?=\s|$|\))|\b\d\w* ago) *", re.MULTILINE)
@@ -100,7 +101,7 @@ def test_the_story_goes_as_it_is_told(path: Path, tmp_path: Path) -> None:
     if path.stem in WITHOUT_SERVER:
         happened = run_story(story, tmp_path, environment_of(tmp_path, f"http://127.0.0.1:{free_port()}"))
     else:
-        with running_platform(tmp_path) as platform:
+        with running_platform(tmp_path, OPTIONS.get(path.stem, ())) as platform:
             happened = run_story(story, tmp_path, platform.environment)
     if os.environ.get("DURE_UPDATE"):
         path.write_text(happened)
