@@ -15,11 +15,13 @@ from pathlib import Path
 
 import pytest
 
+from dure.executors.local.sandbox import Sandboxes
 from tests.transcripts.platform import FILES, environment_of, running_platform
 
 STORIES = sorted((Path(__file__).parent / "stories").glob("*.txt"))
 WITHOUT_SERVER = {"dead-server"}
 OPTIONS = {"sovereignty": ("--identity", "identity.yaml")}
+NEEDS_SANDBOX = {"sovereignty"}
 COMMAND_S = 60
 
 _TIME = re.compile(r"(?:\bnow(?=  |$)|\bin \d\w*(?=\s|$|\))|\b\d\w* ago) *", re.MULTILINE)
@@ -96,6 +98,8 @@ def run_story(story: str, folder: Path, environment: dict[str, str]) -> str:
 @pytest.mark.parametrize("path", STORIES, ids=lambda path: path.stem)
 def test_the_story_goes_as_it_is_told(path: Path, tmp_path: Path) -> None:
     story = path.read_text()
+    if path.stem in NEEDS_SANDBOX and (problem := Sandboxes().problem()):
+        pytest.skip(problem)
     for document in FILES.glob("*.yaml"):
         shutil.copy(document, tmp_path)
     if path.stem in WITHOUT_SERVER:

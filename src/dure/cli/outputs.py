@@ -28,7 +28,7 @@ class _WithoutCommand(click.Group):
 def outputs() -> None:
     """List or fetch what jobs left in their output folders (DURE_OUTPUT).
 
-    `dure outputs JOB` is short for `dure outputs list JOB`.
+    With JOB in place of a command, list what it left.
     """
 
 

@@ -39,7 +39,8 @@ def verify(bundle: str, state: str, key_file: str | None, witnesses_file: str | 
         click.echo(f"{verdict.version}: {verdict.files} files, {verdict.entries} entries proven{seen}.")
         click.echo(f"The bundle is sound: it is what {key.name} recorded.")
     else:
-        click.echo(f"The bundle is NOT sound: {len(verdict.faults)} faults.")
+        count = len(verdict.faults)
+        click.echo(f"The bundle is NOT sound: {count} {'fault' if count == 1 else 'faults'}.")
         for fault in verdict.faults:
             click.echo(f"  {fault.file or bundle}: {fault.message}")
     sys.exit(0 if verdict.is_sound else 1)
