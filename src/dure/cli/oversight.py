@@ -33,7 +33,7 @@ def stop_order() -> None:
 def issue(recipient: str, country: str, dataset: str, within: int, reason: str, json_wanted: bool) -> None:
     """Stop what fits all that is named, and let nothing like it begin.
 
-    Jobs that run against the order are over within the time given. Two people lift it: `dure stop-order lift`.
+    Jobs that run against the order are over within the time given. It holds until two people lift it.
     """
     import msgspec
 
