@@ -15,7 +15,7 @@ YAML = {"Content-Type": "application/yaml"}
 def test_the_document_describes_every_operation_and_nothing_else(nobody: httpx.Client) -> None:
     document = nobody.get("/openapi.json").json()
     described = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
-    assert described == {(operation.method, operation.path) for operation in OPERATIONS}
+    assert described == {(operation.method, operation.path.replace(":path}", "}")) for operation in OPERATIONS}
     assert document["openapi"].startswith("3.1")
 
 
