@@ -131,6 +131,10 @@ class Engine:
         self.until(lambda seen: any(isinstance(each, NeverStarted) and each.attempt_id == attempt_id for each in seen))
         return next(each for each in self.seen if isinstance(each, NeverStarted) and each.attempt_id == attempt_id)
 
+    def has_news(self) -> None:
+        """Wait until there is something to observe, and leave it there."""
+        assert self._news.wait(PATIENCE_S), "waited in vain for news"
+
     def run(self, order: Launch) -> Ended:
         """Start an attempt and wait for its end."""
         self.executor.start(order)

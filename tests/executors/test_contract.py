@@ -110,6 +110,13 @@ def test_an_attempt_with_nothing_to_run_never_starts(engine: Engine) -> None:
     assert "nothing to run" in engine.never_started("job.1").reason
 
 
+def test_a_false_start_that_nobody_heard_of_is_not_told_once_the_attempt_is_started_again(engine: Engine) -> None:
+    engine.executor.start(launch("job.1"))
+    engine.has_news()
+    assert engine.run(launch("job.1", "true")).exit_code == 0
+    assert [type(each) for each in engine.seen] == [Started, Ended]
+
+
 def test_output_and_errors_are_in_the_log_and_the_input_is_empty(engine: Engine) -> None:
     engine.run(shell("job.1", "echo out; echo err >&2; cat; echo end"))
     assert engine.log("job.1") == "out\nerr\nend\n"

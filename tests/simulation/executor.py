@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from dure.executors.contract import Contact, ExecutorError, Launch, NeverStarted, NodeCapacity, Observation
+from dure.executors.contract import (
+    Contact,
+    ExecutorError,
+    Launch,
+    NeverStarted,
+    NodeCapacity,
+    Observation,
+    without_false_start,
+)
 from dure.governance.inspection.terms import InspectionTerms
 from dure.model.outputs import OutputListing
 from dure.model.results import InspectedResult, ResultKind
@@ -32,7 +40,11 @@ class SimulatedExecutor:
         self._wake()
 
     def start(self, launch: Launch) -> None:
-        self._order("start", launch.attempt_id, lambda: self.engine.take(launch))
+        self._order("start", launch.attempt_id, lambda: self._take(launch))
+
+    def _take(self, launch: Launch) -> None:
+        self._seen = without_false_start(self._seen, launch.attempt_id)
+        self.engine.take(launch)
 
     def warn(self, attempt_id: str, stop_at_ms: int, signal: str) -> None:
         self._order("warn", attempt_id, lambda: self.engine.warn(attempt_id))

@@ -95,6 +95,14 @@ class Refused(Struct, frozen=True, kw_only=True):
 Observation = Started | Ended | NeverStarted | Refused
 
 
+def without_false_start(observed: list[Observation], attempt_id: str) -> list[Observation]:
+    """What is left to tell once an attempt is started again: that it never started is not so any more.
+
+    Whoever heard of it nevertheless would give the attempt up and start the next one beside it.
+    """
+    return [each for each in observed if not (isinstance(each, NeverStarted) and each.attempt_id == attempt_id)]
+
+
 class Contact(Struct, frozen=True, kw_only=True):
     """How old what is known of an engine is. `problem` says why it cannot be reached; empty while it answers."""
 
@@ -136,7 +144,11 @@ class Executor(Protocol):
     """
 
     def start(self, launch: Launch) -> None:
-        """Start an attempt and return at once. Starting the same attempt twice is starting it once."""
+        """Start an attempt and return at once. Starting the same attempt twice is starting it once.
+
+        One that is proven never to have started may start after all; `observe` then no longer says that it did not, if
+        it has not said so by now.
+        """
         ...
 
     def warn(self, attempt_id: str, stop_at_ms: int, signal: str) -> None:

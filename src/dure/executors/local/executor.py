@@ -22,6 +22,7 @@ from dure.executors.contract import (
     NodeCapacity,
     Observation,
     Refused,
+    without_false_start,
 )
 from dure.executors.environment import objection, signal_number
 from dure.executors.local import records, shim
@@ -114,6 +115,7 @@ class LocalExecutor:
         with self._mutex:
             if launch.attempt_id in self._ended or launch.attempt_id in self._open:
                 return
+            self._observed = without_false_start(self._observed, launch.attempt_id)
             attempt = self._open[launch.attempt_id] = _OpenAttempt(folder, launch)
             attempt.problem = objection(launch)
             if launch.sandbox and not attempt.problem:

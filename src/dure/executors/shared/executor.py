@@ -22,6 +22,7 @@ from dure.executors.contract import (
     Observation,
     Refused,
     Started,
+    without_false_start,
 )
 from dure.executors.environment import objection, signal_number
 from dure.executors.local import records
@@ -142,6 +143,7 @@ class SharedFolderExecutor(ABC, Generic[Jobs, Job]):
         with self._mutex:
             if launch.attempt_id in self._ended or launch.attempt_id in self._open:
                 return
+            self._observed = without_false_start(self._observed, launch.attempt_id)
         if problem := objection(launch):
             self._report(NeverStarted(attempt_id=launch.attempt_id, at_ms=folders.now_ms(), reason=problem))
         elif problem := self._unsuitable(launch):
