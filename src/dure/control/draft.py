@@ -53,7 +53,7 @@ class Lines:
         return _JSON.encode(job_line(self._world, _CARD.decode(card), viewer, self._spec_of))
 
 
-class JobChange(Struct, frozen=True, gc=False):
+class JobChange(Struct, frozen=True):
     """A job changed. The card goes on changing, but watchers are told how it was after this step."""
 
     organisation: str
