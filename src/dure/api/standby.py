@@ -31,14 +31,19 @@ _AWAY = "the database does not answer; the log says why"
 
 
 class Standby:
-    """Waits for the lead of a ledger, and answers meanwhile. `consider` is told how long the ledger is by now."""
+    """Waits for the lead of a ledger, and answers meanwhile that `leader` has it, as long as nothing else is known.
 
-    def __init__(self, candidate: Candidate, clock: Clock, wire: Wire, consider: Callable[[int], None]) -> None:
+    `consider` is told how long the ledger is by now.
+    """
+
+    def __init__(
+        self, candidate: Candidate, leader: str, clock: Clock, wire: Wire, consider: Callable[[int], None]
+    ) -> None:
         self._candidate = candidate
         self._consider = consider
         self._wire = wire
         self._clock = clock
-        self._detail = ""
+        self._detail = f"{leader} leads"
 
     async def until_leading(self, listener: socket.socket) -> PostgresLedger:
         """The ledger, once nobody else leads it. Serves on `listener` until then, and closes it.

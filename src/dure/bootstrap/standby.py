@@ -36,12 +36,13 @@ class StandBy:
         from dure.api.standby import Standby
 
         url = f"{self._wire.scheme}://{name_of(self._listener)}"
-        sys.stdout.write(f"Dure stands by at {url}: {candidate.leader() or 'another server'} leads\n")
+        leader = candidate.leader() or "another server"
+        sys.stdout.write(f"Dure stands by at {url}: {leader} leads\n")
         sys.stdout.flush()
         # What takes long is done before it is needed.
         warming = threading.Thread(target=warm_up, name="warm-up", daemon=True)
         warming.start()
-        standby = Standby(candidate, SystemClock(), self._wire, self._snapshots.consider)
+        standby = Standby(candidate, leader, SystemClock(), self._wire, self._snapshots.consider)
         with closing(self._snapshots), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             ledger = runner.run(standby.until_leading(self._listener.dup()))
         self.until = time.perf_counter()
