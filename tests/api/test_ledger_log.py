@@ -11,7 +11,8 @@ from click.testing import CliRunner, Result
 from dure.cli.main import main
 from dure.ledger.large import entry_leaf
 from dure.ledger.note import VerifierKey, open_checkpoint
-from dure.ledger.tiles import unpack_entries, unpack_hashes
+from dure.ledger.tiles import ENTRIES, Tile, unpack_entries, unpack_hashes
+from dure.ledger.tree import TILE_WIDTH
 from tests.control.server import ServerProcess
 
 LOG = "/v1/ledger/log"
@@ -35,14 +36,15 @@ def ledger(*arguments: str) -> Result:
 def test_tiles_and_checkpoint_fit_each_other(server: ServerProcess, auditor: httpx.Client) -> None:
     key = VerifierKey.parse((server.state / "ledger.pub").read_text())
     size = open_checkpoint(auditor.get(f"{LOG}/checkpoint").text, key).size
-    partial = f".p/{size}"
-    entries = unpack_entries(auditor.get(f"{LOG}/tile/entries/000{partial}").content, size)
-    hashes = unpack_hashes(auditor.get(f"{LOG}/tile/0/000{partial}").content, size)
-    assert [entry_leaf(entry) for entry in entries] == hashes
+    for first in range(0, size, TILE_WIDTH):
+        index, width = first // TILE_WIDTH, min(TILE_WIDTH, size - first)
+        entries = auditor.get(f"{LOG}/{Tile(ENTRIES, index, width).path}").content
+        hashes = auditor.get(f"{LOG}/{Tile(0, index, width).path}").content
+        assert [entry_leaf(entry) for entry in unpack_entries(entries, width)] == unpack_hashes(hashes, width)
 
 
 @pytest.mark.parametrize(
-    "path", ["tile/0/999", "tile/0/000.p/0", "tile/x/000", "tile/1/../0/000", "large/000", "large/1", "large/x"]
+    "path", ["tile/0/999", "tile/0/000.p/0", "tile/x/000", "tile/1/%2e%2e/0/000", "large/000", "large/1", "large/x"]
 )
 def test_a_tile_that_is_not_there_is_not_found(auditor: httpx.Client, path: str) -> None:
     answer = auditor.get(f"{LOG}/{path}")
@@ -96,11 +98,13 @@ def test_a_ledger_is_exported_and_verified_from_its_tiles(dure: None, server: Se
     key = str(server.state / "ledger.pub")
     assert "The ledger is sound" in ledger("verify", "--tiles", "published", "--key", key).output
     assert ledger("prove", "2", "--tiles", "published", "--key", key).output.startswith("c2sp.org/tlog-proof@v1\n")
-    (tile,) = (tmp_path / "published/tile/0").rglob("*.p/*")
-    tile.write_bytes(tile.read_bytes()[:-1] + b"\0")
+    # What a tile ends with is a hash, so another last byte is another hash.
+    *_, tile = sorted(each for each in (tmp_path / "published/tile/0").rglob("*") if each.is_file())
+    body = tile.read_bytes()
+    tile.write_bytes(body[:-1] + bytes([body[-1] ^ 1]))
     spoilt = ledger("verify", "--tiles", "published", "--key", key)
     assert spoilt.exit_code == 1
-    assert "altered-tile: tile/0/000.p/" in spoilt.output
+    assert f"altered-tile: {tile.relative_to(tmp_path / 'published')}" in spoilt.output
 
 
 def test_what_cannot_be_exported_or_read_is_said_in_one_message(dure: None, tmp_path: Path) -> None:

@@ -30,9 +30,9 @@ class WatchedLedger(SqliteLedger):
     is_full = False
 
     def append(self, expected_size: int, entries: Sequence[bytes], rows: Sequence[Row], at_ms: int) -> None:
+        time.sleep(self.takes_s)
         if self.is_full:
             raise OSError("no space left on device")
-        time.sleep(self.takes_s)
         super().append(expected_size, entries, rows, at_ms)
         self.batches.append(len(entries))
 
@@ -101,6 +101,38 @@ def test_an_answer_comes_only_after_the_append(tmp_path: Path) -> None:
             before = ledger.size
             await answer
             assert ledger.size > before
+
+    asyncio.run(story())
+
+
+def test_what_is_read_is_told_only_after_the_append(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with running_loop(tmp_path / "state") as (loop, ledger):
+            assert await loop.until_durable()
+            ledger.takes_s = 0.2
+            answer = asyncio.create_task(loop.ask(job()))
+            await until(lambda: "j1" in loop.control.world.jobs)
+            before = ledger.size
+            assert await loop.until_durable()
+            assert ledger.size > before
+            await answer
+
+    asyncio.run(story())
+
+
+def test_what_was_read_and_never_became_durable_is_not_told(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with running_loop(tmp_path / "state") as (loop, ledger):
+            ledger.takes_s, ledger.is_full = 0.1, True
+            answer = asyncio.create_task(loop.ask(job()))
+            await until(lambda: "j1" in loop.control.world.jobs)
+            assert not await loop.until_durable()
+            assert isinstance(await answer, NotDone)
+            assert not await loop.until_durable()
+            ledger.is_full = False
+            await until(lambda: not loop.trouble)
+            assert "j1" not in loop.control.world.jobs
+            assert await loop.until_durable()
 
     asyncio.run(story())
 

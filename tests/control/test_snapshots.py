@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +14,9 @@ import pytest
 
 from dure import bootstrap
 from dure.bootstrap import make_control, make_snapshots, open_ledger
+from dure.bootstrap.snapshots import REST, SnapshotTaker
 from dure.control.control import Control
-from dure.control.snapshots import Snapshots
+from dure.control.snapshots import DUE_AFTER, Snapshots
 from dure.control.vault import Vault
 from dure.executors.contract import Ended, NeverStarted, Started
 from dure.ledger.memory import MemoryLedger
@@ -131,3 +134,33 @@ def test_a_process_of_its_own_takes_one_while_the_ledger_is_in_use(tmp_path: Pat
     assert make_snapshots(state).latest(ledger).position == ledger.size
     assert (state / "snapshot").stat().st_mode & 0o077 == 0
     ledger.close()
+
+
+def test_no_snapshot_is_begun_for_some_time_after_one_that_took_long(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    bootstrap.prepare_state(state)
+    with closing(open_ledger(state)) as ledger:
+        ledger.append(0, list(small_control(MemoryLedger()).ledger.entries()), [], START_MS)
+    now_s = 100.0
+    file, taker = state / "snapshot", SnapshotTaker(state, None, 0, lambda: now_s)
+    with closing(taker):
+        taker.consider(DUE_AFTER)
+        wait_for_snapshot(taker)
+        assert file.exists()
+        now_s += 2
+        taker.consider(DUE_AFTER)
+        now_s += 2 * REST - 1
+        taker.consider(2 * DUE_AFTER)
+        assert not taker.is_taking
+        now_s += 1
+        file.unlink()
+        taker.consider(2 * DUE_AFTER)
+        wait_for_snapshot(taker)
+        assert file.exists()
+
+
+def wait_for_snapshot(taker: SnapshotTaker) -> None:
+    assert taker.is_taking
+    end_s = time.monotonic() + 120
+    while taker.is_taking and time.monotonic() < end_s:
+        time.sleep(0.02)

@@ -84,6 +84,8 @@ async def _answer(platform: Platform, operation: Operation, request: Request) ->
         if operation.is_form:
             platform.admission.check_form(request, body)
         result = await operation.handler(platform, Call(request=request, caller=caller, body=body))
+        if operation.tells_the_state:
+            await platform.until_durable()
     except ProblemRaised as raised:
         if raised.problem.status in DENIALS:
             platform.admission.note_denial(operation, raised, request)
@@ -142,7 +144,7 @@ def _http_problem(request: Request, error: Exception) -> Response:
 def _ledger_problem(request: Request, error: Exception) -> Response:
     """The database is away, most likely. Callers learn that they may ask again; the log has the rest."""
     log.error("%s %s: %s", request.method, request.url.path, error)
-    message = "The ledger cannot be read at the moment. Ask again in a moment."
+    message = "The ledger cannot be reached at the moment. Ask again in a moment."
     return problem_response(problem(503, "unavailable", message, headers={"Retry-After": "1"}))
 
 

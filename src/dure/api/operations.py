@@ -44,7 +44,8 @@ class Call(Struct, frozen=True, kw_only=True):
 
     def text(self, name: str, default: str = "") -> str:
         """A parameter of the query."""
-        return self.request.query_params.get(name, default)
+        # Most requests have none, and finding that out by parsing takes longer than reading the caller's token.
+        return self.request.query_params.get(name, default) if self.request.scope["query_string"] else default
 
     def flag(self, name: str, default: str = "false") -> bool:
         """A parameter of the query that is `true` or `false`. Raises a problem for anything else."""
@@ -81,8 +82,15 @@ class Operation(Struct, frozen=True, kw_only=True):
     bodies: Mapping[str, Any] = {}
     """Accepted media types and the type each is read as (None for text)."""
     largest_body: int = LARGEST_BODY
+    watches_the_platform: bool = False
+    """It is answered as well as can be when nothing can be made durable: then it is needed most."""
     is_form: bool = False
     """A page of ours posts it as a form, so a browser's session may stand for a token."""
+
+    @property
+    def tells_the_state(self) -> bool:
+        """Whether what it read must be durable before it is told."""
+        return self.method == "GET" and self.permission is not None and not self.watches_the_platform
 
 
 def bad_parameter(name: str, value: str, hint: str) -> Exception:

@@ -29,7 +29,7 @@ from dure.control.logs import gpu_use, log_path
 from dure.control.loop import Loop
 from dure.control.orders import Engines, address_of
 from dure.control.oversight.released_logs import is_log_released
-from dure.control.ports import Clock
+from dure.control.ports import Clock, LedgerWriteFailed
 from dure.control.requests import Reply, Request
 from dure.governance.airlock import Holding
 from dure.identity.passwords import Backoff, Passwords
@@ -118,6 +118,11 @@ class Platform:
     async def ask(self, request: Request) -> Reply:
         """Have something changed; returns once it is durable, or was not done."""
         return await self.loop.ask(request)
+
+    async def until_durable(self) -> None:
+        """Wait until the ledger has all that was just read. Raises `LedgerError` when it has not, and will not."""
+        if not await self.loop.until_durable():
+            raise LedgerWriteFailed("what the world says now could not be made durable")
 
     def viewer(self, request: HttpRequest) -> Viewer | None:
         """What the sender of a request may see; None when nobody is signed in."""

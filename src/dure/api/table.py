@@ -631,6 +631,7 @@ OPERATIONS: tuple[Operation, ...] = (
         path="/metrics",
         permission=AUDIT,
         handler=records.metrics,
+        watches_the_platform=True,
         summary="Figures for Prometheus",
         answer_media_type="text/plain",
     ),

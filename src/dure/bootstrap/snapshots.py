@@ -6,6 +6,8 @@ import hashlib
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +23,9 @@ SNAPSHOT_FILE = "snapshot"
 
 DATABASE_VARIABLE = "DURE_DATABASE"
 
+
+REST = 4
+"""After a snapshot none is begun for so many times as long as it took: making one keeps a processor busy."""
 
 _TAKE_SNAPSHOT = "from dure import bootstrap; bootstrap.take_snapshot()"
 
@@ -50,23 +55,39 @@ def take_snapshot() -> None:
 class SnapshotTaker:
     """Has a snapshot taken by a process of its own whenever one is due, so that nobody waits for it."""
 
-    def __init__(self, state: Path, database: str | None, position: int) -> None:
+    def __init__(
+        self, state: Path, database: str | None, position: int, clock_s: Callable[[], float] = time.monotonic
+    ) -> None:
         self._command = [sys.executable, "-c", _TAKE_SNAPSHOT, str(state)]
         # A database's address may hold a password, so it does not go on a command line.
         self._environment = os.environ | ({DATABASE_VARIABLE: database} if database else {})
         self._latest = position
+        self._clock_s = clock_s
         self._taking: subprocess.Popen[str] | None = None
+        self._began_s = self._rests_until_s = 0.0
 
     def consider(self, position: int) -> None:
-        """Begin a new one if it is due and none is on its way. Returns at once."""
+        """Begin a new one if it is due, none is on its way, and the last is long enough ago. Returns at once."""
         from dure.control.snapshots import DUE_AFTER
 
-        if position - self._latest < DUE_AFTER or (self._taking is not None and self._taking.poll() is None):
+        if self.is_taking or self._rests(self._clock_s()) or position - self._latest < DUE_AFTER:
             return
-        self._latest = position
+        self._latest, self._began_s = position, self._clock_s()
         self._taking = subprocess.Popen(  # noqa: S603 (our own program)
             self._command, env=self._environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, text=True
         )
+
+    @property
+    def is_taking(self) -> bool:
+        """True while one is on its way."""
+        return self._taking is not None and self._taking.poll() is None
+
+    def _rests(self, now_s: float) -> bool:
+        """True for a while after one that was on its way."""
+        if self._taking is not None:
+            self._taking = None
+            self._rests_until_s = now_s + REST * (now_s - self._began_s)
+        return now_s < self._rests_until_s
 
     def close(self) -> None:
         """Give up the one that is on its way."""

@@ -74,6 +74,8 @@ class Loop:
         self._durable = asyncio.Event()
         """Set while the world is what the ledger says; a step that is being appended is not durable yet."""
         self._durable.set()
+        self._becomes_durable: asyncio.Future[bool] | None = None
+        """Whether the step that is being appended could be; None while there is none."""
         self._closing = False
         self._appender = Thread("append")
         self._links = {
@@ -102,6 +104,10 @@ class Loop:
         self._waiting.append(Waiting(request, answer))
         self._wanted.set()
         return await answer
+
+    async def until_durable(self) -> bool:
+        """Wait until the ledger has all that the world says now. False when it has not and will not."""
+        return self._becomes_durable is None or await asyncio.shield(self._becomes_durable)
 
     async def close(self) -> None:
         """Let the batch and the orders on their way finish, then stop. Whoever still waits is told to ask again."""
@@ -143,6 +149,7 @@ class Loop:
         if self._waiting:
             self._wanted.set()
         self._durable.clear()
+        self._becomes_durable = becomes_durable = asyncio.get_running_loop().create_future()
         try:
             contacts = self._changed_contacts()
             requests = [*contacts, *(each.request for each in waiting)]
@@ -152,7 +159,8 @@ class Loop:
         except Exception as error:  # A full disk, another writer, or our own bug: it is the same to those who wait.
             await self._start_over(waiting, seen, error)
             return
-        self._durable.set()
+        self._note_durable()
+        becomes_durable.set_result(True)
         for each, answer in zip(waiting, step.answers[len(contacts) :], strict=True):
             each.reply(answer)
         self.feed.publish(self.control.position, step.changes)
@@ -167,6 +175,8 @@ class Loop:
         """Build the world again from the ledger. What engines saw is kept; who asked must ask again."""
         log.critical("a batch was not made durable; rebuilding the world from the ledger", exc_info=error)
         self.trouble = f"{type(error).__name__}: {error}"
+        assert self._becomes_durable is not None
+        self._becomes_durable.set_result(False)
         for each in waiting:
             each.reply(UNAVAILABLE)
         self._seen = seen + self._seen
@@ -174,7 +184,7 @@ class Loop:
             await asyncio.sleep(RETRY_S)
             try:
                 await self._appender.run(self.control.rebuild)
-                self._durable.set()
+                self._note_durable()
                 await self._recover()
             except Exception:
                 log.critical("the world could not be rebuilt yet", exc_info=True)
@@ -183,6 +193,10 @@ class Loop:
             self.trouble = ""
             self._wanted.set()
             return
+
+    def _note_durable(self) -> None:
+        self._becomes_durable = None
+        self._durable.set()
 
     def _refuse_waiting(self) -> None:
         """Nobody is kept waiting for what may take long."""

@@ -18,7 +18,7 @@ from dure.executors.contract import (
     Refused,
     Started,
 )
-from dure.ledger.contract import Checkpoint, Ledger, LedgerError, LedgerFenced, Row, StoredLog
+from dure.ledger.contract import Checkpoint, Ledger, LedgerError, LedgerFenced, LedgerWriteFailed, Row, StoredLog
 
 __all__ = [
     "Checkpoint",
@@ -32,6 +32,7 @@ __all__ = [
     "Ledger",
     "LedgerError",
     "LedgerFenced",
+    "LedgerWriteFailed",
     "NeverStarted",
     "NodeCapacity",
     "Observation",

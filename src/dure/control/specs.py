@@ -7,6 +7,7 @@ both. So a spec can be proven to be the one that was submitted, erased when the 
 from __future__ import annotations
 
 import hashlib
+from collections import OrderedDict
 
 import msgspec
 
@@ -27,7 +28,8 @@ class Specs:
     def __init__(self, ledger: Ledger, salts: RandomBytes) -> None:
         self._ledger = ledger
         self._salts = salts
-        self._remembered: dict[str, JobSpec] = {}
+        # A plain dictionary finds its oldest key only by passing over all that were removed before it.
+        self._remembered: OrderedDict[str, JobSpec] = OrderedDict()
 
     def add(self, job: str, spec: JobSpec) -> tuple[str, Row]:
         """Remember a new job's spec. Returns the commitment for the ledger and the row that makes the spec durable."""
@@ -57,4 +59,4 @@ class Specs:
     def forget_oldest(self) -> None:
         """Keep memory bounded. Only to be called when every remembered spec is durable."""
         while len(self._remembered) > MOST_REMEMBERED:
-            del self._remembered[next(iter(self._remembered))]
+            self._remembered.popitem(last=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any
@@ -45,6 +45,7 @@ LANGUAGE_COOKIE = "dure_language"
 A_YEAR_S = 365 * 24 * 3600
 ASSETS = {"portal.css": "text/css", "portal.js": "text/javascript", "mark.svg": "image/svg+xml"}
 SIGN_IN_REFUSALS = ("no-role", "not-believed", "not-started", "provider-refused", "provider-unreachable")
+Endpoint = Callable[[Request], Awaitable[Response]]
 MOST_LISTED = 100
 """Rows of the waiting and running tables; a page is for looking at."""
 LOG_TAIL = 64 * 1024
@@ -55,14 +56,25 @@ def routes(source: Source) -> list[Route]:
     """Routes of the pages, to be mounted at the root."""
     pages = Pages(source)
     return [
-        Route("/", pages.overview, name="overview"),
-        Route("/jobs/{job}", pages.job, name="job"),
-        Route("/data", pages.data, name="data"),
-        Route("/airlock", pages.airlock, name="airlock"),
-        Route("/airlock/{job}", pages.results, name="results"),
+        Route("/", _once_durable(source, pages.overview), name="overview"),
+        Route("/jobs/{job}", _once_durable(source, pages.job), name="job"),
+        Route("/data", _once_durable(source, pages.data), name="data"),
+        Route("/airlock", _once_durable(source, pages.airlock), name="airlock"),
+        Route("/airlock/{job}", _once_durable(source, pages.results), name="results"),
         Route("/changes", pages.changes, name="changes"),
         Route("/assets/{name}", asset, name="asset"),
     ]
+
+
+def _once_durable(source: Source, page: Endpoint) -> Endpoint:
+    """The page, shown when the ledger has all that it says."""
+
+    async def endpoint(request: Request) -> Response:
+        response = await page(request)
+        await source.until_durable()
+        return response
+
+    return endpoint
 
 
 class Pages:

@@ -25,6 +25,10 @@ from dure.world.cards import JobCard
 class Source(Protocol):
     """Reports for a viewer, and a stream that says when they changed. Nothing here changes the platform."""
 
+    async def until_durable(self) -> None:
+        """Wait until the ledger has all that was just read; raises when it has not, and will not."""
+        ...
+
     def viewer(self, request: Request) -> Viewer | None:
         """Who sent the request; None when nobody is signed in."""
         ...
