@@ -347,6 +347,18 @@ def test_a_job_near_its_time_limit_is_not_resized() -> None:
     assert told.card("e").state is JobState.STARTING
 
 
+def test_a_job_that_is_over_its_time_before_it_could_grow_is_stopped_for_that() -> None:
+    told = with_room_to_grow()
+    told.pass_time(TIMING.protected_ms)
+    assert told.card("e").resizes
+    # Nobody decides for a while: the platform was away, or the machine's clock jumped.
+    told.now_ms += HOUR
+    told.decide()
+    assert told.card("e").stop_reason is StopReason.TIME_LIMIT
+    assert resized(told) == []
+    replayed(told)
+
+
 def test_a_job_that_saves_and_leaves_at_the_warning_is_resized() -> None:
     told = with_room_to_grow()
     told.pass_time(TIMING.protected_ms)

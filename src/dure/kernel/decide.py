@@ -39,6 +39,7 @@ from dure.world.columns import (
     STOP_NONE,
     STOP_RECLAIMED,
     STOP_RESERVED,
+    STOP_RESIZED,
     STOP_TIME_LIMIT,
     WARNED,
     Columns,
@@ -104,7 +105,7 @@ def _stop_what_is_due(columns: Columns, now_ms: int) -> None:
             spare(columns, job, now_ms)
             add_row(columns, DO_SPARE, job, NONE, NEVER, 0)
             continue
-        if record.stop_reason == STOP_NONE or record.stop_reason == STOP_RESERVED:
+        if record.stop_reason == STOP_NONE or record.stop_reason == STOP_RESERVED or record.stop_reason == STOP_RESIZED:
             if now_ms >= record.started_ms + record.limit_ms:
                 record.stop_reason = STOP_TIME_LIMIT
             elif record.stop_reason == STOP_NONE:
