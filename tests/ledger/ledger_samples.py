@@ -5,6 +5,7 @@ from __future__ import annotations
 from dure.ledger.contract import Row
 from dure.ledger.note import Signer
 from dure.model.events import AttemptStarted, JobReleased, encode
+from dure.model.oversight import KeyChanged
 
 ORIGIN = "dure.example/ledger"
 SIGNER = Signer(ORIGIN, bytes(range(32)))
@@ -21,6 +22,12 @@ def entry(number: int) -> bytes:
 def entries(start: int, stop: int) -> list[bytes]:
     """The entries numbered `start` to `stop - 1`."""
     return [entry(number) for number in range(start, stop)]
+
+
+def key_changed(former: Signer, signer: Signer, checkpoint: str) -> bytes:
+    """The entry with which a ledger goes on under another key."""
+    named = {"key": str(signer.verifier), "former": str(former.verifier), "checkpoint": checkpoint}
+    return encode(KeyChanged(at_ms=NOON_MS, **named))
 
 
 def row(key: str, body: str, table: str = "jobs") -> Row:

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from dure.ledger.contract import TABLES, Ledger, LedgerFenced, Row
 from dure.ledger.memory import MemoryLedger
 from dure.ledger.merkle import leaf_hashes, root
-from dure.ledger.note import TreeHead, open_checkpoint
+from dure.ledger.note import Signer, TreeHead, open_checkpoint
 from dure.ledger.postgres import PostgresLedger
 from dure.ledger.sqlite import SqliteLedger
 from dure.ledger.verify import verify
-from tests.ledger.ledger_samples import NOON_MS, ORIGIN, SIGNER, entries, entry, row
+from tests.ledger.ledger_samples import NOON_MS, ORIGIN, SIGNER, entries, entry, key_changed, row
 from tests.postgres import PostgresServer
 
 
@@ -153,6 +153,20 @@ def test_what_was_appended_verifies(ledger: Ledger) -> None:
         verdict = verify(log, SIGNER.verifier)
     assert verdict.is_sound
     assert verdict.size == 5_000
+
+
+def test_it_goes_on_under_another_key(ledger: Ledger) -> None:
+    other = Signer(ORIGIN, bytes(32))
+    ledger.append(0, entries(0, 10), [], NOON_MS)
+    checkpoint = ledger.latest_checkpoint()
+    assert checkpoint is not None
+    ledger.sign_with(other)
+    ledger.append(10, [key_changed(SIGNER, other, checkpoint.note)], [], NOON_MS)
+    ledger.append(11, entries(11, 20), [], NOON_MS)
+    with ledger.stored() as log:
+        verdict = verify(log, other.verifier, [checkpoint.note])
+    assert verdict.is_sound, verdict.faults
+    assert verdict.former_keys == (SIGNER.verifier,)
 
 
 def test_a_stored_log_is_as_it_was_when_it_was_opened(ledger: Ledger) -> None:

@@ -21,6 +21,7 @@ from msgspec import Struct
 
 from dure.bootstrap.compiling import calm_garbage_collection, compiling_for_server, prepare_compilation
 from dure.bootstrap.engines import engines_when_free, keeping_accounts, read_engines
+from dure.bootstrap.key_change import change_key_if_approved
 from dure.bootstrap.listening import listen, name_of
 from dure.bootstrap.platform import SystemClock, make_control
 from dure.bootstrap.snapshots import SnapshotTaker
@@ -191,6 +192,7 @@ def _serve(
     from dure.ledger.keys import load_signer
 
     control = make_control(state, ledger)
+    change_key_if_approved(state, control)
     engines = engines_when_free(state, engine_sites)
     clock = SystemClock(at_least_ms=control.memory.history.latest_ms)
     expectations = Expectations(control, clock)

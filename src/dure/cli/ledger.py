@@ -211,6 +211,8 @@ def _print_verdict(verdict: Verdict, key: VerifierKey, seconds: float, final: _F
     click.echo(f"entries      {verdict.size:,}")
     click.echo(f"root         {verdict.root.hex()}")
     click.echo(f"checkpoints  {verdict.checkpoints:,} fit, signed by {key.name}")
+    for former in verdict.former_keys:
+        click.echo(f"former key   {former}")
     if final is not None:
         click.echo(f"final        {final.message if final.note else 'no'}")
     click.echo(f"speed        {rate:,.0f} entries/s")
@@ -241,6 +243,7 @@ def _print_verdict_json(verdict: Verdict, key: VerifierKey, seconds: float, fina
         "root": verdict.root.hex(),
         "checkpoints": verdict.checkpoints,
         "key_name": key.name,
+        "former_keys": [str(each) for each in verdict.former_keys],
         "entries_per_s": round(verdict.size / seconds) if seconds > 0 else 0,
         "faults": msgspec.to_builtins(verdict.faults),
     }

@@ -20,6 +20,7 @@ from dure.cli import (
     lending,
     model,
     nation,
+    new_key,
     outputs,
     oversight,
     packs,
@@ -36,8 +37,8 @@ from dure.cli import (
 )
 
 ledger.ledger.add_command(reconcile.reconcile)
-for proof_command in (proof.export, proof.prove, proof.check, proof.consistent):
-    ledger.ledger.add_command(proof_command)
+for ledger_command in (proof.export, proof.prove, proof.check, proof.consistent, new_key.new_key):
+    ledger.ledger.add_command(ledger_command)
 
 SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "Jobs": (jobs.submit, follow.run, jobs.plan, queue.queue, queue.why, follow.logs, outputs.outputs, jobs.cancel),

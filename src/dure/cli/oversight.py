@@ -112,7 +112,7 @@ def list_proposals(json_wanted: bool) -> None:
 
 
 def _words(change: ProposedChange) -> str:
-    from dure.model.proposals import ModelPromotion, PolicyChange, ResultsRelease, StopOrderLifting
+    from dure.model.proposals import KeyChange, ModelPromotion, PolicyChange, ResultsRelease, StopOrderLifting
 
     if isinstance(change, ModelPromotion):
         return f"promote model {change.version}"
@@ -122,6 +122,8 @@ def _words(change: ProposedChange) -> str:
         return f"lift stop order {change.stop_order}"
     if isinstance(change, ResultsRelease):
         return f"release {len(change.numbers)} results of {change.job}: {change.reason}"
+    if isinstance(change, KeyChange):
+        return f"sign the ledger with {change.key}"
     return f"let agreement {change.agreement} (version {change.version}) cross a border"
 
 
@@ -142,6 +144,18 @@ def policy(folder: Path) -> None:
 def transfer(agreement: str, agreed: int) -> None:
     """Propose that AGREEMENT may let data or results cross a border."""
     _propose({"change": "approve-transfer", "agreement": agreement, "version": agreed})
+
+
+@proposal.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def key(file: Path) -> None:
+    """Propose that the ledger is signed with another key: the one whose public half is in FILE.
+
+    `dure ledger new-key` makes one. It is used from the next start of the server on, once somebody else has approved.
+    """
+    from dure.cli.ledger import load_key
+
+    _propose({"change": "key", "key": str(load_key(file))})
 
 
 @proposal.command()

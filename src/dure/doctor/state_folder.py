@@ -11,11 +11,12 @@ from pathlib import Path
 from dure.bootstrap import LEDGER_KEY_FILE, OPERATOR_FILE, SECRETS_KEY_FILE
 from dure.doctor.findings import Finding, failure, warning, well
 from dure.ledger.contract import LedgerError
-from dure.ledger.keys import KeyFileError
+from dure.ledger.keys import KeyFileError, next_path
 from dure.ledger.location import Location, locate, read_stored
 
 LEAST_FREE_BYTES = 1 << 30
 LEAST_FREE_PART = 0.1
+_PRIVATE_FILES = (LEDGER_KEY_FILE, next_path(Path(LEDGER_KEY_FILE)).name, SECRETS_KEY_FILE, OPERATOR_FILE)
 _REMOTE = ("nfs", "cifs", "smb", "fuse.sshfs", "9p", "lustre", "ceph", "glusterfs")
 
 
@@ -58,7 +59,7 @@ def _kind_of(path: Path) -> str:
 
 
 def _modes(state: Path) -> Iterator[Finding]:
-    private = [state, *(state / name for name in (LEDGER_KEY_FILE, SECRETS_KEY_FILE, OPERATOR_FILE))]
+    private = [state, *(state / name for name in _PRIVATE_FILES)]
     open_to_others = [path for path in private if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077]
     for path in open_to_others:
         yield failure("private-files", f"others may read {path}", f"run `chmod go= {path}`")

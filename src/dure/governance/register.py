@@ -23,11 +23,13 @@ from dure.model.oversight import (
     ChangeApproved,
     ChangeProposed,
     ChangeWithdrawn,
+    KeyChanged,
     OversightEvent,
     PersonForgotten,
     StopOrdered,
 )
 from dure.model.proposals import (
+    KeyChange,
     ModelPromotion,
     PolicyChange,
     Proposal,
@@ -56,6 +58,8 @@ class Register(Struct):
     proposals_made: int = 0
     policies: tuple[tuple[str, str], ...] = ()
     """The programme's own rules: texts by file name."""
+    approved_key: str = ""
+    """What the ledger is to be signed with from the next start on; empty when that is the key it has."""
     models: ModelRegister = msgspec.field(default_factory=ModelRegister)
     airlock: Airlock = msgspec.field(default_factory=Airlock)
     version: int = 0
@@ -90,6 +94,8 @@ class Register(Struct):
                 self._enact(self.proposals.pop(event.proposal), event)
             case ChangeWithdrawn():
                 del self.proposals[event.proposal]
+            case KeyChanged():
+                self.approved_key = ""
             case PersonForgotten() | AgreementRefused():
                 pass
             case _:
@@ -163,6 +169,9 @@ class Register(Struct):
                 return
             case ResultsRelease():
                 self.airlock.release(change.job, change.numbers)
+                return
+            case KeyChange():
+                self.approved_key = change.key
                 return
             case _:
                 assert_never(change)

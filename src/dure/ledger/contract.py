@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
+
+if TYPE_CHECKING:
+    from dure.ledger.note import Signer
 
 TABLES = ("jobs", "specs", "attempts", "requests", "tokens", "secrets", "accounts")
 
@@ -95,6 +98,10 @@ class Ledger(Protocol):
     @property
     def is_leading(self) -> bool:
         """True while no other process can append. While it is False no engine must be told anything."""
+        ...
+
+    def sign_with(self, signer: Signer) -> None:
+        """Have what is appended from now on signed with another key of the same name."""
         ...
 
     def resume(self) -> None:

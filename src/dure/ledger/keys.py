@@ -55,6 +55,39 @@ def create_signer(path: Path, name: str) -> Signer:
     return signer
 
 
+def create_next_signer(path: Path) -> Signer:
+    """A key that may follow the one in `path`, kept beside it until `install_next`. Raises `KeyFileError`."""
+    signer = Signer.generate(load_signer(path).name)
+    following = next_path(path)
+    if not _write_once(following, f"{signer.to_text()}\n", PRIVATE_MODE):
+        raise KeyFileError(f"{following} is there already. Remove it first if that key is not wanted any more.")
+    _write_public(public_path(following), signer.verifier)
+    return signer
+
+
+def load_next_signer(path: Path) -> Signer:
+    """The key that may follow the one in `path`. Raises `FileNotFoundError` or `KeyFileError`."""
+    return _load_private(next_path(path), Signer.parse, "a ledger key")
+
+
+def install_next(path: Path) -> None:
+    """Have the key beside `path` take its place. Of the former key the public half is kept, under its id.
+
+    A crash in the middle leaves it to be called again. Raises `FileNotFoundError` or `KeyFileError`.
+    """
+    following, former = load_next_signer(path).verifier, load_signer(path).verifier
+    _write_public(path.with_name(f"former-{path.stem}-{former.id.hex()}.pub"), former)
+    _write_public(public_path(path), following)
+    public_path(next_path(path)).unlink(missing_ok=True)
+    next_path(path).replace(path)
+    _sync_folder(path.parent)
+
+
+def next_path(path: Path) -> Path:
+    """Where a key lies that is to follow the one in `path`."""
+    return path.with_name(f"next-{path.name}")
+
+
 def create_witness_signer(path: Path, name: str) -> WitnessSigner:
     """A witness's new key, kept in `path` and `path` with the suffix `.pub`. Raises `KeyFileError` if it exists."""
     signer = WitnessSigner.generate(name)
@@ -111,6 +144,12 @@ def _write_once(path: Path, text: str, mode: int) -> bool:
         partial.unlink()
     _sync_folder(path.parent)
     return True
+
+
+def _write_public(path: Path, key: VerifierKey) -> None:
+    """Write a public key, whatever was there."""
+    path.unlink(missing_ok=True)
+    _write_once(path, f"{key}\n", PUBLIC_MODE)
 
 
 def _sync_folder(folder: Path) -> None:

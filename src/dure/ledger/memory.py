@@ -52,6 +52,10 @@ class MemoryLedger:
         """Always: nobody else can reach this memory."""
         return True
 
+    def sign_with(self, signer: Signer) -> None:
+        """Have what is appended from now on signed with another key of the same name."""
+        self._signer = signer
+
     def resume(self) -> None:
         """Nothing can have changed meanwhile."""
 

@@ -130,6 +130,15 @@ def open_note(note: str, key: VerifierKey) -> str:
     return text
 
 
+def is_signed_by(note: str, key: VerifierKey) -> bool:
+    """Whether `key` signed the note, whoever else did."""
+    try:
+        open_note(note, key)
+    except NoteError:
+        return False
+    return True
+
+
 class TreeHead(Struct, frozen=True):
     """What a checkpoint says: a log's origin, how many entries it has, and the root of their tree."""
 

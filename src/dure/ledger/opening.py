@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dure.ledger.contract import Ledger, LedgerInUse, LedgerUnreadable
-from dure.ledger.keys import load_or_create_signer
-from dure.ledger.location import Location, moved_from, remember
-from dure.ledger.note import Signer
+from dure.ledger.keys import install_next, load_next_signer, load_or_create_signer
+from dure.ledger.location import Location, moved_from, read_stored, remember
+from dure.ledger.note import Signer, is_signed_by
 
 if TYPE_CHECKING:
     from dure.ledger.postgres import Candidate, PostgresLedger
@@ -37,6 +37,7 @@ def open_ledger(
     While another server leads the database, `stand_by` waits; without it `LedgerInUse` is raised. `on_deposed` is
     called when another takes over later. Raises `LedgerError`, `KeyFileError` or `OSError`.
     """
+    _finish_key_change(state, location)
     if not location.database:
         from dure.ledger.sqlite import SqliteLedger
 
@@ -44,6 +45,19 @@ def open_ledger(
     _refuse_strange_database(state, location)
     signer = load_or_create_signer(state / LEDGER_KEY_FILE, new_name)
     return _lead_database(state, location, signer, stand_by, on_deposed)
+
+
+def _finish_key_change(state: Path, location: Location) -> None:
+    """When the ledger is signed with the next key already, a crash kept that key's file from its place."""
+    path = state / LEDGER_KEY_FILE
+    try:
+        following = load_next_signer(path).verifier
+        with read_stored(location) as stored:
+            notes = stored.checkpoints()
+    except FileNotFoundError:
+        return
+    if notes and is_signed_by(notes[-1], following):
+        install_next(path)
 
 
 def _refuse_strange_database(state: Path, location: Location) -> None:

@@ -230,6 +230,10 @@ class PostgresLedger:
                 raise self._failure(error) from error
             self._head = head
 
+    def sign_with(self, signer: Signer) -> None:
+        """Have what is appended from now on signed with another key of the same name."""
+        self._signer = signer
+
     def resume(self) -> None:
         """Prove the lead anew if the connection was lost, and see what the log has now.
 

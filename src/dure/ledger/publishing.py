@@ -15,7 +15,7 @@ from msgspec import Struct
 from dure.ledger.contract import LedgerError, StoredLog
 from dure.ledger.large import large_among, logged
 from dure.ledger.merkle import root
-from dure.ledger.note import NoteError, TreeHead, VerifierKey, open_checkpoint
+from dure.ledger.note import NoteError, TreeHead, VerifierKey, is_signed_by, open_checkpoint
 from dure.ledger.tiles import CHECKPOINT, ENTRIES, Tile, large_path, pack_entries, pack_hashes
 from dure.ledger.transfer import Progress
 from dure.ledger.tree import TILE_WIDTH
@@ -50,9 +50,10 @@ def publish(
     notes = log.checkpoints()
     if not notes:
         raise PublishingRefused("There is nothing to publish yet: the ledger has no entries.")
-    note = cosigned or notes[-1]
+    # Cosignatures from before a change of the key say nothing under the new one.
+    note = cosigned if cosigned and is_signed_by(cosigned, key) else notes[-1]
     head = open_checkpoint(note, key)
-    _refuse_other_log(folder, key, head, leaves)
+    _refuse_other_log(folder, (key, *verdict.former_keys), head, leaves)
     files = _write_missing(folder, log, leaves[: head.size], progress)
     # One call for thousands of files; the checkpoint must not outlive a tile that it vouches for.
     os.sync()
@@ -60,7 +61,7 @@ def publish(
     return Published(size=head.size, root=head.root, files=files)
 
 
-def _refuse_other_log(folder: Path, key: VerifierKey, head: TreeHead, leaves: Sequence[bytes]) -> None:
+def _refuse_other_log(folder: Path, keys: Sequence[VerifierKey], head: TreeHead, leaves: Sequence[bytes]) -> None:
     """What was published once must be a beginning of what is published now."""
     try:
         note = (folder / CHECKPOINT).read_text("utf-8")
@@ -69,7 +70,8 @@ def _refuse_other_log(folder: Path, key: VerifierKey, head: TreeHead, leaves: Se
             raise PublishingRefused(f"{folder} holds something else; name a new folder.") from None
         return
     try:
-        before = open_checkpoint(note, key)
+        signing = next((key for key in keys if is_signed_by(note, key)), keys[0])
+        before = open_checkpoint(note, signing)
     except (NoteError, UnicodeDecodeError) as error:
         raise PublishingRefused(f"{folder / CHECKPOINT} is not of this ledger: {error}") from None
     if before.size > head.size:

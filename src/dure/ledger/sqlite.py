@@ -111,6 +111,10 @@ class SqliteLedger:
         """True until another process was found to have appended."""
         return not self._is_overtaken
 
+    def sign_with(self, signer: Signer) -> None:
+        """Have what is appended from now on signed with another key of the same name."""
+        self._signer = signer
+
     def resume(self) -> None:
         """Nothing needs to be made ready. Raises `LedgerInUse` when another process has appended."""
         if self._is_overtaken:

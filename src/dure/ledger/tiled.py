@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from dure.ledger.contract import LedgerUnreadable
 from dure.ledger.large import digest_of_large
 from dure.ledger.merkle import HASH_BYTES, root
@@ -137,7 +139,7 @@ def verify_tiles(log: TiledLog, key: VerifierKey, held: Sequence[str] = ()) -> V
     if not verdict.is_sound:
         return verdict
     faults = tuple(_altered_tiles(log, leaves[: log.size]))
-    return Verdict(size=verdict.size, root=verdict.root, checkpoints=verdict.checkpoints, faults=faults)
+    return replace(verdict, faults=faults)
 
 
 def _altered_tiles(log: TiledLog, leaves: Sequence[bytes]) -> Iterator[Fault]:

@@ -4,6 +4,10 @@ Leaf hashes, tree and roots are computed from the bytes of the entries and compa
 nothing else that is stored is believed. Recorded leaf hashes are used only after a signed root was found not to fit, to
 point at the entry that was altered, and only if they themselves give that signed root.
 
+A ledger may have changed its key. Its holder's present key is the one that is believed; with it comes what the log says
+about the keys before: each `key-changed` entry names the former key and the last checkpoint that it signed, so that a
+checkpoint from that time still counts, and only for entries from that time.
+
 What verification cannot see by itself: the newest entries removed together with every checkpoint that covers them, or a
 log written anew by whoever has its key. Pass checkpoints that were handed out earlier as `held` to see both. Tables
 derived from the entries are not looked at; they can be rebuilt.
@@ -23,10 +27,20 @@ from msgspec import Struct
 from dure.ledger.contract import LedgerUnreadable, StoredLog
 from dure.ledger.large import entry_leaves, large_among, possible_leaves
 from dure.ledger.merkle import Frontier, leaf_hashes
-from dure.ledger.note import NoteError, TreeHead, VerifierKey, open_checkpoint
+from dure.ledger.note import (
+    NoteError,
+    TreeHead,
+    VerifierKey,
+    is_signed_by,
+    open_checkpoint,
+    parse_tree_head,
+    split_note,
+)
 from dure.model.events import are_canonical, decode, encode
+from dure.model.oversight import KeyChanged
 
 LEAF_BATCH = 4_096
+_KEY_CHANGED = b'"event":"key-changed"'
 CANONICAL_BATCH = 64
 """Events that are read and written again in one go. With many more alive at once, garbage collection costs more."""
 
@@ -59,6 +73,8 @@ class Verdict(Struct, frozen=True, kw_only=True):
     size: int
     root: bytes
     checkpoints: int
+    former_keys: tuple[VerifierKey, ...]
+    """With which it was signed before `key`, oldest first."""
     faults: tuple[Fault, ...]
 
     @property
@@ -78,23 +94,35 @@ def verify(
     held: Sequence[str] = (),
     on_leaves: Callable[[Sequence[bytes]], None] = lambda _: None,
 ) -> Verdict:
-    """Judge a log by its own checkpoints and by those in `held`, all of which `key` must have signed.
+    """Judge a log by its own checkpoints and by those in `held`, all of which `key` or one before it must have signed.
 
     `on_leaves` is told the leaf hashes as they are computed from the entries.
     """
     walk = _Walk(log, on_leaves)
+    faults: list[Fault] = []
     try:
-        heads, faults = _open_checkpoints(list(dict.fromkeys([*log.checkpoints(), *held])), key)
-        walk.expect(heads)
+        notes = list(dict.fromkeys([*log.checkpoints(), *held]))
+        claims, wrong = _open_checkpoints(notes, key)
+        walk.expect(claims)
         with _no_garbage_collection():
             for batch in log.entries():
                 walk.take(batch)
+        wrong += walk.disregard_unsigned()
+        if wrong:
+            message = f"{len(wrong)} of {len(notes)} checkpoints are not valid; the first of them: {wrong[0]}"
+            faults.append(_fault(FaultCode.BAD_CHECKPOINT, None, None, message))
         faults += _judge(walk, log)
     except LedgerUnreadable as error:
-        faults = [_entry_fault(FaultCode.UNREADABLE, walk.size, str(error))]
+        faults.append(_entry_fault(FaultCode.UNREADABLE, walk.size, str(error)))
     faults += walk.faults
     faults.sort(key=lambda fault: -1 if fault.first_position is None else fault.first_position)
-    return Verdict(size=walk.size, root=walk.frontier.root(), checkpoints=len(walk.fitting), faults=tuple(faults))
+    return Verdict(
+        size=walk.size,
+        root=walk.frontier.root(),
+        checkpoints=len(walk.fitting),
+        former_keys=tuple(change.former for change in walk.key_changes),
+        faults=tuple(faults),
+    )
 
 
 @contextmanager
@@ -109,19 +137,34 @@ def _no_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _open_checkpoints(notes: Sequence[str], key: VerifierKey) -> tuple[list[TreeHead], list[Fault]]:
-    """What the valid ones say, smallest first; and one fault for all that are not valid."""
-    heads, wrong = [], []
+class _Claim(Struct, frozen=True):
+    """A checkpoint that the present key did not sign, and what opening it with that key said."""
+
+    note: str
+    head: TreeHead
+    objection: str
+
+
+class _KeyChange(Struct, frozen=True):
+    """Up to `position` entries were signed with `former`."""
+
+    position: int
+    former: VerifierKey
+
+
+def _open_checkpoints(notes: Sequence[str], key: VerifierKey) -> tuple[list[TreeHead | _Claim], list[str]]:
+    """What the checkpoints say, and what is wrong with those that no key can have signed."""
+    opened: list[TreeHead | _Claim] = []
+    wrong = []
     for note in notes:
         try:
-            heads.append(open_checkpoint(note, key))
+            opened.append(open_checkpoint(note, key))
         except NoteError as error:
-            wrong.append(str(error))
-    faults = []
-    if wrong:
-        message = f"{len(wrong)} of {len(notes)} checkpoints are not valid; the first of them: {wrong[0]}"
-        faults.append(_fault(FaultCode.BAD_CHECKPOINT, None, None, message))
-    return sorted(heads, key=lambda head: head.size), faults
+            try:
+                opened.append(_Claim(note, parse_tree_head(split_note(note)[0]), str(error)))
+            except NoteError:
+                wrong.append(str(error))
+    return opened, wrong
 
 
 class _Walk:
@@ -138,14 +181,35 @@ class _Walk:
         self.gap: int | None = None
         """The position that was found where the next entry should have been; after it nothing more is taken."""
         self.faults: list[Fault] = []
+        self.key_changes: list[_KeyChange] = []
+        self._claims: list[_Claim] = []
 
     @property
     def size(self) -> int:
         return self.frontier.size
 
-    def expect(self, heads: Sequence[TreeHead]) -> None:
-        self.ahead = list(reversed(heads))
+    def expect(self, opened: Sequence[TreeHead | _Claim]) -> None:
+        self._claims = [each for each in opened if isinstance(each, _Claim)]
+        heads = [each.head if isinstance(each, _Claim) else each for each in opened]
+        self.ahead = sorted(heads, key=lambda head: head.size, reverse=True)
         self._compare()
+
+    def disregard_unsigned(self) -> list[str]:
+        """Drop the checkpoints that no key of their time signed. Returns what is wrong with each."""
+        wrong = [claim for claim in self._claims if not self._was_signed(claim)]
+        for claim in wrong:
+            for heads in (self.fitting, self.unfitting, self.ahead):
+                if claim.head in heads:
+                    heads.remove(claim.head)
+                    break
+        return [claim.objection for claim in wrong]
+
+    def _was_signed(self, claim: _Claim) -> bool:
+        return any(
+            claim.head.size <= change.position and is_signed_by(claim.note, change.former)
+            for change in self.key_changes
+            if claim.head.origin == change.former.name
+        )
 
     def take(self, batch: Sequence[tuple[int, bytes]]) -> None:
         if self.gap is not None:
@@ -156,10 +220,31 @@ class _Walk:
         leaves = self._leaves(entries)
         self._on_leaves(leaves)
         first = self.size
+        for offset, entry in enumerate(entries):
+            if _KEY_CHANGED in entry:
+                self._note_key_change(first + offset, entry)
         while self.ahead and self.ahead[-1].size <= first + len(leaves):
             self.frontier.extend(leaves[self.size - first : self.ahead[-1].size - first])
             self._compare()
         self.frontier.extend(leaves[self.size - first :])
+
+    def _note_key_change(self, position: int, entry: bytes) -> None:
+        """The former key signed all that came before, and what it signed is compared as any other checkpoint."""
+        try:
+            event = decode(entry)
+            if not isinstance(event, KeyChanged):
+                return
+            change = _KeyChange(position, VerifierKey.parse(event.former))
+            head = open_checkpoint(event.checkpoint, change.former)
+            if head.size != position:
+                raise NoteError(f"its checkpoint is of {head.size} entries")
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, NoteError) as error:
+            message = f"entry {position} does not show that the ledger's key was changed: {error}"
+            self.faults.append(_entry_fault(FaultCode.BAD_CHECKPOINT, position, message))
+            return
+        self.key_changes.append(change)
+        if head not in self.ahead:
+            self.ahead = sorted([*self.ahead, head], key=lambda each: each.size, reverse=True)
 
     def _leaves(self, entries: Sequence[bytes]) -> list[bytes]:
         """Leaf hashes, computed from the entries. Of the two that a large one may have, the recorded hash chooses."""

@@ -63,6 +63,14 @@ class StopOrdered(Event, frozen=True, kw_only=True, omit_defaults=True, tag="sto
     by: str
 
 
+class KeyChanged(Event, frozen=True, kw_only=True, omit_defaults=True, tag="key-changed"):
+    """From this entry on the ledger is signed with `key`. All before it is under `checkpoint`, signed with `former`."""
+
+    key: str
+    former: str
+    checkpoint: str
+
+
 class PersonForgotten(Event, frozen=True, kw_only=True, omit_defaults=True, tag="person-forgotten"):
     """All that was personal about an account was erased, and what its jobs ran: `jobs` of them, all over by then."""
 
@@ -103,6 +111,7 @@ OversightEvent = (
     | ChangeProposed
     | ChangeApproved
     | ChangeWithdrawn
+    | KeyChanged
     | PersonForgotten
     | ModelEvent
     | ResultEvent

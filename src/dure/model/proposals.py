@@ -40,7 +40,13 @@ class ResultsRelease(Struct, frozen=True, kw_only=True, tag="release-results", t
     reason: str
 
 
-ProposedChange = PolicyChange | StopOrderLifting | TransferApproval | ModelPromotion | ResultsRelease
+class KeyChange(Struct, frozen=True, kw_only=True, tag="key", tag_field="change"):
+    """The ledger is signed with another key from the next start of the server on: a verifier key as C2SP writes it."""
+
+    key: str
+
+
+ProposedChange = PolicyChange | StopOrderLifting | TransferApproval | ModelPromotion | ResultsRelease | KeyChange
 
 
 class Proposal(Struct, frozen=True, kw_only=True):

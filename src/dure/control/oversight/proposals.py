@@ -21,8 +21,10 @@ from dure.control.oversight.requests import (
     WithdrawChange,
 )
 from dure.control.requests import NotDone, NotDoneCode, Reply
+from dure.ledger.note import NoteError, VerifierKey, is_signed_by
 from dure.model.oversight import ChangeApproved, ChangeProposed, ChangeWithdrawn
 from dure.model.proposals import (
+    KeyChange,
     ModelPromotion,
     PolicyChange,
     ProposedChange,
@@ -98,8 +100,24 @@ def _why_not(change: ProposedChange, caller: Caller, memory: Memory, draft: Draf
                 return f"There are no results of {change.job} in the airlock."
             no = why_not_release(caller, holding, change.numbers, memory, draft)
             return no.message if no else ""
+        case KeyChange():
+            return _why_not_key(change.key, memory)
         case _:
             assert_never(change)
+
+
+def _why_not_key(text: str, memory: Memory) -> str:
+    checkpoint = memory.ledger.latest_checkpoint()
+    if checkpoint is None:
+        return "This ledger is not signed."
+    try:
+        key = VerifierKey.parse(text)
+    except NoteError as error:
+        return f"That is no verifier key: {error}."
+    origin = checkpoint.note.partition("\n")[0]
+    if key.name != origin:
+        return f"The key is for {key.name}, and this ledger is {origin}."
+    return "The ledger is signed with that key already." if is_signed_by(checkpoint.note, key) else ""
 
 
 def _is_a_person(caller: Caller, memory: Memory) -> bool:
