@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 
 import yaml
@@ -61,12 +61,17 @@ def _text(subject: Subject) -> Iterator[str]:
     for line in compute.thresholds:
         yield f"- {line.threshold} FLOP ({', '.join(line.provisions)}): {line.standing.value}"
     yield "\n## Declared facts\n"
-    for name, value in sorted(subject.facts.items()):
-        yield f"- {name}: {value}"
+    yield from _listed(subject.facts)
     yield "\n## Evaluation\n"
-    for name, value in sorted(version.metrics.items()):
-        yield f"- {name}: {value}"
+    yield from _listed(version.metrics)
     yield f"\n{NOT_LEGAL_ADVICE.told('en')}"
+
+
+def _listed(values: Mapping[str, object]) -> Iterator[str]:
+    for name, value in sorted(values.items()):
+        yield f"- {name}: {value}"
+    if not values:
+        yield "None."
 
 
 def _range(flop: RecordedRange) -> str:
