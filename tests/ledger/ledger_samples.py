@@ -5,7 +5,8 @@ from __future__ import annotations
 from dure.ledger.contract import Row
 from dure.ledger.note import Signer
 from dure.model.events import AttemptStarted, JobReleased, encode
-from dure.model.oversight import KeyChanged
+from dure.model.oversight import ChangeApproved, ChangeProposed, KeyChanged
+from dure.model.proposals import KeyChange
 
 ORIGIN = "dure.example/ledger"
 SIGNER = Signer(ORIGIN, bytes(range(32)))
@@ -22,6 +23,15 @@ def entry(number: int) -> bytes:
 def entries(start: int, stop: int) -> list[bytes]:
     """The entries numbered `start` to `stop - 1`."""
     return [entry(number) for number in range(start, stop)]
+
+
+def key_agreed(signer: Signer, approved_by: str = "bob") -> list[bytes]:
+    """Entries with which two people agree on another key."""
+    change = KeyChange(key=str(signer.verifier))
+    return [
+        encode(ChangeProposed(at_ms=NOON_MS, proposal="p1", change=change, by="ann")),
+        encode(ChangeApproved(at_ms=NOON_MS, proposal="p1", by=approved_by)),
+    ]
 
 
 def key_changed(former: Signer, signer: Signer, checkpoint: str) -> bytes:

@@ -18,7 +18,7 @@ from dure.ledger.note import Signer, TreeHead, open_checkpoint
 from dure.ledger.postgres import PostgresLedger
 from dure.ledger.sqlite import SqliteLedger
 from dure.ledger.verify import verify
-from tests.ledger.ledger_samples import NOON_MS, ORIGIN, SIGNER, entries, entry, key_changed, row
+from tests.ledger.ledger_samples import NOON_MS, ORIGIN, SIGNER, entries, entry, key_agreed, key_changed, row
 from tests.postgres import PostgresServer
 
 
@@ -157,7 +157,7 @@ def test_what_was_appended_verifies(ledger: Ledger) -> None:
 
 def test_it_goes_on_under_another_key(ledger: Ledger) -> None:
     other = Signer(ORIGIN, bytes(32))
-    ledger.append(0, entries(0, 10), [], NOON_MS)
+    ledger.append(0, [*entries(0, 8), *key_agreed(other)], [], NOON_MS)
     checkpoint = ledger.latest_checkpoint()
     assert checkpoint is not None
     ledger.sign_with(other)

@@ -15,7 +15,7 @@ from dure.ledger.note import Signer, sign_checkpoint
 from dure.ledger.sqlite import SqliteLedger, read_stored
 from dure.ledger.verify import Fault, FaultCode, Verdict, verify
 from dure.model.events import JobReleased, encode
-from tests.ledger.ledger_samples import NOON_MS, ORIGIN, SIGNER, entries, entry, key_changed, row
+from tests.ledger.ledger_samples import NOON_MS, ORIGIN, SIGNER, entries, entry, key_agreed, key_changed, row
 
 SIZE = 100
 BATCH = 10
@@ -310,14 +310,19 @@ def test_the_verdict_has_the_root_of_what_is_there(path: Path) -> None:
 # A ledger that changed its key.
 
 
-def succeeded(path: Path, note: str | None = None) -> None:
-    """After 100 entries signed with one key, the ledger goes on under another."""
+CHANGED = SIZE + 2
+"""The first entry under the other key."""
+
+
+def succeeded(path: Path, note: str | None = None, approved_by: str = "bob") -> None:
+    """After 100 entries signed with one key two people agree on another, and the ledger goes on under that."""
     with closing(SqliteLedger.open(path, SIGNER)) as ledger:
+        ledger.append(SIZE, key_agreed(OTHER, approved_by), [], NOON_MS + SIZE * 60_000)
         latest = ledger.latest_checkpoint()
         assert latest is not None
         ledger.sign_with(OTHER)
-        ledger.append(SIZE, [key_changed(SIGNER, OTHER, note or latest.note)], [], NOON_MS + SIZE * 60_000)
-        ledger.append(SIZE + 1, entries(SIZE + 1, SIZE + 9), [], NOON_MS + SIZE * 70_000)
+        ledger.append(CHANGED, [key_changed(SIGNER, OTHER, note or latest.note)], [], NOON_MS + SIZE * 70_000)
+        ledger.append(CHANGED + 1, entries(CHANGED + 1, CHANGED + 9), [], NOON_MS + SIZE * 80_000)
 
 
 def test_what_the_former_key_signed_counts_for_its_time(path: Path) -> None:
@@ -325,14 +330,14 @@ def test_what_the_former_key_signed_counts_for_its_time(path: Path) -> None:
     verdict = judge(path, signer=OTHER)
     assert verdict.is_sound, verdict.faults
     assert verdict.former_keys == (SIGNER.verifier,)
-    assert verdict.checkpoints == SIZE // BATCH + 2
+    assert verdict.checkpoints == SIZE // BATCH + 3
 
 
 def test_the_former_key_counts_for_nothing_after_its_time(path: Path) -> None:
     succeeded(path)
     with read_stored(path) as log:
-        leaves = list(log.leaf_hashes(SIZE + 5))
-    leaked = sign_checkpoint(SIGNER, SIZE + 5, root(leaves))
+        leaves = list(log.leaf_hashes(CHANGED + 5))
+    leaked = sign_checkpoint(SIGNER, CHANGED + 5, root(leaves))
     fault = only_fault(judge(path, held=(leaked,), signer=OTHER))
     assert fault.code is FaultCode.BAD_CHECKPOINT
     assert "1 of" in fault.message
@@ -352,19 +357,36 @@ def test_an_entry_altered_in_the_time_of_the_former_key_is_named(path: Path) -> 
     assert (fault.code, fault.first_position) == (FaultCode.ALTERED, 42)
 
 
-@pytest.mark.parametrize("size", [SIZE, SIZE - 1, SIZE + 7])
+@pytest.mark.parametrize("size", [CHANGED, CHANGED - 1, CHANGED + 7])
 def test_a_change_whose_checkpoint_does_not_fit_is_named(path: Path, size: int) -> None:
     succeeded(path, sign_checkpoint(SIGNER, size, bytes(32)))
     verdict = judge(path, signer=OTHER)
     assert not verdict.is_sound
-    if size != SIZE:
-        said = f"entry {SIZE} does not show that the ledger's key was changed"
+    if size != CHANGED:
+        said = f"entry {CHANGED} does not show that the ledger's key was changed"
         assert any(said in fault.message for fault in verdict.faults)
 
 
 def test_a_key_of_somebody_else_is_no_former_key(path: Path) -> None:
     stranger = Signer("dure.example/strange", bytes(32))
-    succeeded(path, sign_checkpoint(stranger, SIZE, bytes(32)))
+    succeeded(path, sign_checkpoint(stranger, CHANGED, bytes(32)))
     verdict = judge(path, signer=OTHER)
     assert verdict.former_keys == ()
     assert not verdict.is_sound
+
+
+def test_a_change_that_one_person_made_alone_is_named(path: Path) -> None:
+    succeeded(path, approved_by="ann")
+    fault = only_fault(judge(path, signer=OTHER))
+    assert (fault.code, fault.first_position) == (FaultCode.NOT_APPROVED, CHANGED)
+
+
+def test_a_change_to_another_key_than_the_one_agreed_on_is_named(path: Path) -> None:
+    third = Signer(ORIGIN, bytes(31) + b"3")
+    with closing(SqliteLedger.open(path, SIGNER)) as ledger:
+        ledger.append(SIZE, key_agreed(OTHER), [], NOON_MS + SIZE * 60_000)
+        latest = ledger.latest_checkpoint()
+        assert latest is not None
+        ledger.sign_with(third)
+        ledger.append(CHANGED, [key_changed(SIGNER, third, latest.note)], [], NOON_MS + SIZE * 70_000)
+    assert only_fault(judge(path, signer=third)).code is FaultCode.NOT_APPROVED

@@ -6,7 +6,8 @@ point at the entry that was altered, and only if they themselves give that signe
 
 A ledger may have changed its key. Its holder's present key is the one that is believed; with it comes what the log says
 about the keys before: each `key-changed` entry names the former key and the last checkpoint that it signed, so that a
-checkpoint from that time still counts, and only for entries from that time.
+checkpoint from that time still counts, and only for entries from that time. Such an entry must follow on a proposal of
+that very key and its approval by somebody else.
 
 What verification cannot see by itself: the newest entries removed together with every checkpoint that covers them, or a
 log written anew by whoever has its key. Pass checkpoints that were handed out earlier as `held` to see both. Tables
@@ -37,9 +38,11 @@ from dure.ledger.note import (
     split_note,
 )
 from dure.model.events import are_canonical, decode, encode
-from dure.model.oversight import KeyChanged
+from dure.model.oversight import ChangeApproved, ChangeProposed, KeyChanged
+from dure.model.proposals import KeyChange
 
 LEAF_BATCH = 4_096
+_CHANGE = b'"event":"change-'
 _KEY_CHANGED = b'"event":"key-changed"'
 CANONICAL_BATCH = 64
 """Events that are read and written again in one go. With many more alive at once, garbage collection costs more."""
@@ -56,6 +59,7 @@ class FaultCode(StrEnum):
     NOT_CANONICAL = "not-canonical"
     BAD_CHECKPOINT = "bad-checkpoint"
     UNREADABLE = "unreadable"
+    NOT_APPROVED = "not-approved"
 
 
 class Fault(Struct, frozen=True, kw_only=True):
@@ -112,6 +116,8 @@ def verify(
             message = f"{len(wrong)} of {len(notes)} checkpoints are not valid; the first of them: {wrong[0]}"
             faults.append(_fault(FaultCode.BAD_CHECKPOINT, None, None, message))
         faults += _judge(walk, log)
+        if walk.key_changes and not walk.faults:
+            faults += _not_approved(log)
     except LedgerUnreadable as error:
         faults.append(_entry_fault(FaultCode.UNREADABLE, walk.size, str(error)))
     faults += walk.faults
@@ -312,6 +318,23 @@ def _judge(walk: _Walk, log: StoredLog) -> Iterator[Fault]:
     elif walk.size > proven:
         message = f"entries {proven} to {walk.size - 1} are under no valid checkpoint"
         yield _fault(FaultCode.UNSIGNED, proven, walk.size - 1, message)
+
+
+def _not_approved(log: StoredLog) -> Iterator[Fault]:
+    """Changes of the key that nobody proposed, or nobody else approved."""
+    proposed: dict[str, tuple[str, str]] = {}
+    approved: set[str] = set()
+    for position, entry in (numbered for batch in log.entries() for numbered in batch):
+        if _CHANGE not in entry and _KEY_CHANGED not in entry:
+            continue
+        match decode(entry):
+            case ChangeProposed(proposal=name, change=KeyChange(key=key), by=by):
+                proposed[name] = key, by
+            case ChangeApproved(proposal=name, by=by) if name in proposed and by != proposed[name][1]:
+                approved.add(proposed[name][0])
+            case KeyChanged(key=key) if key not in approved:
+                message = f"entry {position} changes the ledger's key to one that no two people agreed on"
+                yield _entry_fault(FaultCode.NOT_APPROVED, position, message)
 
 
 def _locate(walk: _Walk, log: StoredLog, proven: int, head: TreeHead) -> Fault:
