@@ -244,6 +244,18 @@ def test_an_unknown_job_is_not_found(hanbit: httpx.Client, path: str) -> None:
     assert (answer.status_code, answer.json()["code"]) == (404, "unknown-job")
 
 
+def test_a_queue_is_told_in_part_with_how_many_there_are(hanbit: httpx.Client) -> None:
+    jobs = [submit(hanbit, gpus="H100:4", nodes=2, command=["sleep", "60"]) for _ in range(4)]
+    found = hanbit.get("/v1/queue", params={"limit": 1}).raise_for_status().json()
+    assert len(found["running"]) <= 1
+    assert len(found["waiting"]) == 1
+    assert found["running_in_all"] + found["waiting_in_all"] >= len(jobs)
+    whole = hanbit.get("/v1/queue").raise_for_status().json()
+    assert {each["job"] for each in (*whole["running"], *whole["waiting"])} >= set(jobs)
+    for job in jobs:
+        hanbit.post(f"/v1/jobs/{job}/cancel").raise_for_status()
+
+
 @pytest.mark.parametrize("query", ["limit=-1", "limit=x", "limit=99999999999999999999", "state=asleep"])
 def test_a_parameter_that_cannot_be_read_is_a_problem(hanbit: httpx.Client, query: str) -> None:
     answer = hanbit.get(f"/v1/jobs?{query}")

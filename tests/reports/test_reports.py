@@ -56,6 +56,13 @@ def test_the_queue_tells_who_runs_and_why_others_wait(busy: World) -> None:
     assert waiting.blockers
 
 
+def test_a_long_queue_is_told_in_part_with_how_many_there_are(busy: World) -> None:
+    report = queue_report(busy, explain_in(busy), explain_all(busy, NOW_MS), EVERYTHING, spec_of, NOW_MS, limit=1)
+    assert [line.job for line in report.running] == ["j1"]
+    assert [line.job for line in report.waiting] == ["j3"]
+    assert (report.running_in_all, report.waiting_in_all) == (2, 1)
+
+
 def test_members_see_their_own_jobs_in_full_and_of_others_only_the_size(busy: World) -> None:
     own, other = queue_of(busy, Viewer(organisation="startup")).running
     assert (own.visible, own.name, own.project) == (True, "name-of-j1", "startup-work")

@@ -22,12 +22,13 @@ from dure.governance.library import shipped_library
 from dure.intake.jobfile import MOST_NODES
 from dure.model.blockers import NoEta, Why
 from dure.model.jobs import JobState
-from dure.reports.jobs import JobReport, JobsReport, QueueReport
+from dure.reports.jobs import MOST_QUEUED, JobReport, JobsReport, QueueReport
 from dure.world.cards import JobCard
 
 EVENT_STREAM = "text/event-stream"
 STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 MOST_LISTED = 1_000
+MOST_LISTED_OF_QUEUE = 100_000
 ACTIVE = "active"
 LOOK_AGAIN_S = 0.2
 """How often a followed log is looked at: files do not say when they grow, and only followers pay for looking."""
@@ -74,8 +75,8 @@ async def listing(platform: Platform, call: Call) -> JobsReport:
 
 
 async def queue(platform: Platform, call: Call) -> QueueReport:
-    """Who runs, and who waits in which order and why."""
-    return platform.queue(call.caller.viewer)
+    """Who runs, and who waits in which order and why: so many of each, and how many there are in all."""
+    return platform.queue(call.caller.viewer, call.number("limit", MOST_QUEUED, MOST_LISTED_OF_QUEUE))
 
 
 async def one(platform: Platform, call: Call) -> JobReport:

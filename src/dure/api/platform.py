@@ -172,11 +172,11 @@ class Platform:
         """The agreements that the viewer may know of."""
         return agreements_report(self.control.memory.register.agreements.values(), viewer, self.clock.now_ms())
 
-    def queue(self, viewer: Viewer) -> QueueReport:
-        """Who runs and who waits."""
+    def queue(self, viewer: Viewer, limit: int) -> QueueReport:
+        """Who runs and who waits: at most `limit` of each."""
         now_ms = self.clock.now_ms()
         firsts = kernel.explain_all(self.world, now_ms)
-        return queue_report(self.world, self.explain, firsts, viewer, self._spec_of, now_ms)
+        return queue_report(self.world, self.explain, firsts, viewer, self._spec_of, now_ms, limit)
 
     def finished(self, viewer: Viewer) -> JobsReport:
         """Jobs that ended last."""

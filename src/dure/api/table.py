@@ -233,6 +233,7 @@ OPERATIONS: tuple[Operation, ...] = (
         permission=READ,
         handler=jobs.queue,
         summary="Show who runs and who waits",
+        parameters=(LIMIT,),
         answer=QueueReport,
     ),
     Operation(

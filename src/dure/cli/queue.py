@@ -18,9 +18,13 @@ HEADINGS = ("JOB", "NAME", "PROJECT", "SHARE", "STATE", "GPUS", "SITE", "~SINCE"
 @click.option("--all", "-a", "everything", is_flag=True, help="List finished jobs too, newest first.")
 @click.option("--project", metavar="NAME", help="Only jobs of this project, newest first.")
 @click.option("--state", metavar="STATE", help="Only jobs in this state, such as failed, newest first.")
-@click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="Most jobs of such a list.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 1000),
+    help="Most jobs of a list.  [default: 100, or 200 that run and 200 that wait]",
+)
 @as_json
-def queue(everything: bool, project: str | None, state: str | None, limit: int, json_wanted: bool) -> None:
+def queue(everything: bool, project: str | None, state: str | None, limit: int | None, json_wanted: bool) -> None:
     """List running and waiting jobs.
 
     Waiting jobs come in the order in which they will be tried, each with the first reason why it waits.
@@ -32,7 +36,7 @@ def queue(everything: bool, project: str | None, state: str | None, limit: int, 
     is_list = everything or project is not None or state is not None
     wanted_state = state or (None if everything else "active")
     params = {"project": project, "state": wanted_state, "limit": limit}
-    body = server.get("/v1/jobs", params) if is_list else server.get("/v1/queue")
+    body = server.get("/v1/jobs", params) if is_list else server.get("/v1/queue", {"limit": limit})
     if json_wanted:
         print_json(body)
     elif is_list:
@@ -48,6 +52,9 @@ def _print_queue(body: bytes) -> None:
 
     report = msgspec.json.decode(body, type=QueueReport)
     _print_lines([*report.running, *report.waiting], report.at_ms, "nothing runs and nothing waits")
+    more_run, more_wait = report.running_in_all - len(report.running), report.waiting_in_all - len(report.waiting)
+    if more_run or more_wait:
+        click.echo(f"and {more_run:,} more run, {more_wait:,} more wait", err=True)
 
 
 def _print_jobs(body: bytes) -> None:

@@ -102,7 +102,7 @@ class Pages:
         viewer = self._source.viewer(request)
         if viewer is None:
             return self._page(request, "sign_in.html", 0, 401)
-        queue = self._source.queue(viewer)
+        queue = self._source.queue(viewer, MOST_LISTED)
         shares = self._source.shares()
         return self._page(
             request,

@@ -45,8 +45,8 @@ class Source(Protocol):
         """The declared state, for names and titles."""
         ...
 
-    def queue(self, viewer: Viewer) -> QueueReport:
-        """Who runs and who waits."""
+    def queue(self, viewer: Viewer, limit: int) -> QueueReport:
+        """Who runs and who waits: at most `limit` of each."""
         ...
 
     def finished(self, viewer: Viewer) -> JobsReport:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     # The world brings the compiler along; whoever only reads reports (the command line) need not pay for it.
     from dure.world.world import World
 
+MOST_QUEUED = 200
+"""Lines of those that run, and of those that wait, unless another number is asked for."""
 MOST_EXPLAINED = 200
 """Jobs at the head of the queue that a listing explains in full; `why` does so for any of them."""
 
@@ -87,6 +90,9 @@ class QueueReport(Struct, frozen=True, kw_only=True):
     at_ms: int
     running: tuple[JobLine, ...]
     waiting: tuple[JobLine, ...]
+    running_in_all: int
+    """How many run; `running` has as many of them as were asked for. The same of those that wait."""
+    waiting_in_all: int
 
 
 class JobsReport(Struct, frozen=True, kw_only=True):
@@ -235,39 +241,51 @@ def _briefly_explained(line: JobLine, first: Blocker | None) -> JobLine:
 
 
 def queue_report(
-    world: World, explain: ExplainJob, firsts: FirstBlockers, viewer: Viewer, spec_of: SpecOf, now_ms: int
+    world: World,
+    explain: ExplainJob,
+    firsts: FirstBlockers,
+    viewer: Viewer,
+    spec_of: SpecOf,
+    now_ms: int,
+    limit: int = MOST_QUEUED,
 ) -> QueueReport:
-    """The queue and what runs.
+    """The first `limit` of the queue, and of what runs.
 
     Every waiting job this viewer may see has its first blocker; the first `MOST_EXPLAINED` of them have all blockers,
     with who holds what they need.
     """
+    queue, waiting_in_all = world.queue_head(limit)
+    runs = world.running()
     waiting = []
     explained = 0
-    for card in world.queue():
+    for card in queue:
         is_seen = viewer.may_see(world.nation, card.submitted.project)
         if is_seen and explained < MOST_EXPLAINED:
             explained += 1
             waiting.append(job_line(world, card, viewer, spec_of, explain(card.job)))
         else:
             waiting.append(_briefly_explained(job_line(world, card, viewer, spec_of), firsts.get(card.job)))
-    running = tuple(job_line(world, card, viewer, spec_of) for card in world.running())
-    return QueueReport(at_ms=now_ms, running=running, waiting=tuple(waiting))
+    return QueueReport(
+        at_ms=now_ms,
+        running=tuple(job_line(world, card, viewer, spec_of) for card in runs[:limit]),
+        waiting=tuple(waiting),
+        running_in_all=len(runs),
+        waiting_in_all=waiting_in_all,
+    )
 
 
 def jobs_report(
     world: World, cards: Iterable[JobCard], viewer: Viewer, spec_of: SpecOf, now_ms: int, limit: int = 100
 ) -> JobsReport:
     """The newest `limit` of `cards`."""
-    newest = sorted(cards, key=lambda card: (card.submitted.at_ms, card.job), reverse=True)[:limit]
+    newest = heapq.nlargest(limit, cards, key=lambda card: (card.submitted.at_ms, card.job))
     return JobsReport(at_ms=now_ms, jobs=tuple(job_line(world, card, viewer, spec_of) for card in newest))
 
 
 def finished_report(world: World, viewer: Viewer, spec_of: SpecOf, now_ms: int, limit: int = 20) -> JobsReport:
     """The `limit` jobs that finished last, newest end first."""
-    finished = [card for card in world.jobs.values() if card.state.is_final]
-    finished.sort(key=lambda card: (card.ended_at_ms or 0, card.job), reverse=True)
-    return JobsReport(at_ms=now_ms, jobs=tuple(job_line(world, card, viewer, spec_of) for card in finished[:limit]))
+    finished = world.latest_final(limit)
+    return JobsReport(at_ms=now_ms, jobs=tuple(job_line(world, card, viewer, spec_of) for card in finished))
 
 
 def job_report(

@@ -64,8 +64,12 @@ class Questions(State):
 
     def queue(self) -> list[JobCard]:
         """Jobs that hold no GPUs but want some (held, queued, claimed), in the order in which they will be tried."""
+        return self.queue_head(self.rows)[0]
+
+    def queue_head(self, most: int) -> tuple[list[JobCard], int]:
+        """The first of these jobs, and how many there are."""
         rows = queue_order(self.columns, self.rows)
-        return [self.jobs[self._job_at_row[row]] for row in rows.tolist()]
+        return [self.jobs[self._job_at_row[row]] for row in rows[:most].tolist()], len(rows)
 
     def waits(self, card: JobCard) -> bool:
         """True when a job holds no GPUs but wants some, and when a service wants more replicas than it has."""
