@@ -8,7 +8,7 @@ from dure.bootstrap.state import StartError
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens. Bound before anything else, so that a port in use is said at once and plainly."""
+    """A socket to listen on. Bound before anything else, so that a port in use is said at once and plainly."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family)

@@ -37,6 +37,8 @@ class StandBy:
 
         url = f"{self._wire.scheme}://{name_of(self._listener)}"
         leader = candidate.leader() or "another server"
+        # Whoever reads the address may ask at once, and waits for the moment that serving takes to begin.
+        self._listener.listen()
         sys.stdout.write(f"Dure stands by at {url}: {leader} leads\n")
         sys.stdout.flush()
         # What takes long is done before it is needed.
