@@ -10,6 +10,8 @@ from dure.cli.options import as_json, quoted
 
 FOR_GOOD = "Decisions are final. Results are named by their numbers; without any, all that are held are meant."
 REASON = click.option("--reason", required=True, metavar="TEXT", help="Why; it stands in the ledger.")
+SHOWN_DIGITS = 12
+"""Of a digest of 64, in a table; `--json` has all of it."""
 NUMBERS = click.argument("numbers", metavar="[NUMBER]...", nargs=-1, type=click.IntRange(min=1))
 
 
@@ -129,7 +131,7 @@ def _print_results(report: dict[str, Any]) -> None:
     click.echo(f"{border}; {_agreed(report)}")
     for proposal in report["proposals"]:
         click.echo(f"proposal {proposal} waits for a second person")
-    headings = (">NO", "STATE", ">BYTES", "TYPE", "VERDICT", "ATTEMPT/NAME", "FINDINGS")
+    headings = (">NO", "STATE", ">BYTES", "TYPE", "SHA-256", "VERDICT", "ATTEMPT/NAME", "FINDINGS")
     print_table(headings, [_result_row(each) for each in report["results"]])
 
 
@@ -139,6 +141,7 @@ def _result_row(result: dict[str, Any]) -> tuple[str, ...]:
         result["state"],
         f"{result['size_bytes']:,}",
         result["media_type"],
+        result["sha256"][:SHOWN_DIGITS],
         result["verdict"],
         f"{result['attempt']}/{result['path']}" if result["path"] else "(gone)",
         "; ".join(result["notes"]),
