@@ -158,13 +158,15 @@ class Draft:
                 self.rows.append(self._attempt_row(self.world.jobs[decision.job], None))
 
     def finish(self, spec_of: SpecOf) -> Step:
-        """Write the rows of every job that changed, and say what watchers will be told."""
+        """Write the rows of jobs that are over, and say of every job that changed what watchers will be told."""
         assert not self._submitted, "the decision was made without these jobs"
         lines = Lines(self.world, spec_of)
         for job in sorted(self.world.touched, key=_by_number):
             if (card := self.world.jobs.get(job)) is not None:
                 body = _JSON.encode(card)
-                self.rows.append(Row("jobs", job, body))
+                if card.state.is_final:
+                    # Until then the world has it, and after a crash the entries give it back.
+                    self.rows.append(Row("jobs", job, body))
                 self._news.append(JobChange(self._organisation_of(card), body, lines))
         return Step(
             at_ms=self.now_ms,

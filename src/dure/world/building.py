@@ -272,11 +272,11 @@ def with_allocations_for(columns: Columns, ranks: int) -> Columns:
 
 
 def _more_allocations(columns: Columns, count: int) -> Records:
-    allocations = grow(columns.allocations, len(columns.allocations) + count)
-    new = np.arange(len(columns.allocations), len(allocations))
-    allocations["next_of_job"][new] = new + 1
-    allocations["next_of_job"][new[-1]] = columns.counters["first_free_allocation"][0]
-    columns.counters["first_free_allocation"][0] = new[0]
+    before = len(columns.allocations)
+    allocations = grow(columns.allocations, before + count)
+    after = int(columns.counters["first_free_allocation"][0])
+    allocations["next_of_job"][before:] = _chain(before, len(allocations), after)
+    columns.counters["first_free_allocation"][0] = before
     return allocations
 
 
