@@ -140,10 +140,11 @@ class Story:
         self.scheduler.after(round(self.chance.expovariate(1 / BETWEEN_FAULTS_US)), self._faults_strike)
 
     def _name_of_a_stray(self) -> str:
-        """One that nothing had before: no two processes are the same attempt, not even of another platform."""
-        while (name := f"j{self.chance.randint(500, 999)}.{self.chance.randint(1, 3)}") in self.invariants.ran:
+        """Of a job that nothing had before: no two processes are the same job, not even of another platform."""
+        known = {name.partition(".")[0] for name in self.invariants.ran}
+        while (job := f"j{self.chance.randint(500, 999)}") in known:
             pass
-        return name
+        return f"{job}.{self.chance.randint(1, 3)}"
 
     def _clocks_go_wrong(self, engine: SimulatedEngine) -> None:
         if self.faults.strikes("clock-steps-back"):
