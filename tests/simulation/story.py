@@ -215,7 +215,7 @@ class Story:
             problems.extend(life.loop.failures)
             if life.is_ready and life.control.halted:
                 problems.append(f"the platform halted: {life.control.halted}")
-            if life.is_ready and "task" in life.platform.trouble:
+            if life.is_ready and life.platform.trouble.startswith("the loop's task "):
                 problems.append(life.platform.trouble)
         if self.scheduler.events > MOST_EVENTS:
             problems.append(f"more than {MOST_EVENTS} events: something goes round in circles")
