@@ -1,4 +1,4 @@
-"""A network between a server and its database that breaks at the worst moment: after a commit, before its answer."""
+"""A network between a server and its database that breaks at the worst moment: after an append, before its answer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import suppress
 
 
 class CuttingProxy:
-    """Passes connections on to a port of this machine; once armed, it lets the next COMMIT through, and cuts then."""
+    """Passes connections on to a port of this machine; once armed, it lets the next append through, and cuts then."""
 
     def __init__(self, port: int) -> None:
         self._target = port
@@ -20,7 +20,7 @@ class CuttingProxy:
         threading.Thread(target=self._accept_forever, daemon=True).start()
 
     def arm(self) -> None:
-        """Cut at the next commit."""
+        """Cut at the next append."""
         self._armed = True
 
     def close(self) -> None:
@@ -38,7 +38,7 @@ class CuttingProxy:
     def _to_server(self, client: socket.socket, server: socket.socket) -> None:
         with suppress(OSError):
             while data := client.recv(1 << 16):
-                if self._armed and b"COMMIT" in data:
+                if self._armed and b"INSERT INTO entries" in data:
                     self._armed, self._doomed = False, client
                     self.has_cut.set()
                 server.sendall(data)

@@ -127,6 +127,25 @@ def test_a_row_removed_and_written_again_comes_last(ledger: Ledger) -> None:
     assert ledger.rows("jobs") == [("b", b"1"), ("a", b"2")]
 
 
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.lists(st.tuples(st.sampled_from("abcde"), st.sampled_from([b"1", b"2", None])), max_size=8), max_size=4)
+)
+def test_rows_written_in_batches_are_as_if_written_one_by_one(
+    ledger: Ledger, batches: list[list[tuple[str, bytes | None]]]
+) -> None:
+    ledger.append(ledger.size, [], [Row("jobs", key, None) for key, _ in ledger.rows("jobs")], NOON_MS)
+    expected: dict[str, bytes] = {}
+    for batch in batches:
+        ledger.append(ledger.size, [], [Row("jobs", key, body) for key, body in batch], NOON_MS)
+        for key, body in batch:
+            if body is None:
+                expected.pop(key, None)
+            else:
+                expected[key] = body
+    assert ledger.rows("jobs") == list(expected.items())
+
+
 def test_a_prefix_selects_exactly_the_keys_that_start_with_it(ledger: Ledger) -> None:
     keys = ["job-1.2", "job-1", "job-10", "job-1.1", "job-2", "작업-1", "작업", "a%b", "a_b", "JOB-1"]
     ledger.append(0, entries(0, 1), [row(key, "x") for key in keys], NOON_MS)

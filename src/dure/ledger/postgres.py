@@ -1,6 +1,6 @@
 """A durable ledger in a PostgreSQL database, which several servers may share: one of them leads and appends.
 
-Entries, the rows that follow from them and a signed checkpoint are committed in one transaction over the connection
+Entries, the rows that follow from them and a signed checkpoint are one statement (`postgres_append`) on the connection
 whose session holds the lead (`leadership`), so whoever lost that connection cannot append. Everything that reads uses
 other connections, from any thread.
 """
@@ -10,8 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, suppress
-from itertools import groupby
+from contextlib import AbstractContextManager, closing
 
 import psycopg
 from psycopg.sql import SQL, Composed, Identifier
@@ -32,6 +31,17 @@ from dure.ledger.head import Head, StoredHead, packed, proven_head
 from dure.ledger.large import entry_leaves
 from dure.ledger.leadership import Heartbeat, current_term, leader_of, leave, next_term, try_to_lead
 from dure.ledger.note import Signer, VerifierKey
+from dure.ledger.postgres_append import (
+    Fenced,
+    Part,
+    append,
+    checkpoint_part,
+    entries_part,
+    fence,
+    forget_checkpoint_part,
+    leaves_part,
+    rows_parts,
+)
 from dure.ledger.postgres_reading import Readers, read_stored
 from dure.ledger.postgres_schema import format_of, prepare, refuse_other_log
 from dure.ledger.postgres_server import Connection, answering, connect, connect_to_lead, described, first_line
@@ -42,10 +52,7 @@ AFTER_EVERY_CHARACTER = "\U0010ffff"
 """Unicode promises never to assign this code point, so every key that starts with a prefix sorts before it."""
 READ_BATCH = 1_000
 
-_FENCE = SQL(
-    "UPDATE log SET frontier = %b WHERE term = %s AND %s = (SELECT coalesce(max(position) + 1, 0) FROM entries)"
-)
-_PUT_ENTRIES = SQL(
+_ENTRIES = SQL(
     "INSERT INTO entries SELECT %s + n - 1, entry FROM unnest(%b::bytea[]) WITH ORDINALITY AS given (entry, n)"
 )
 _PUT_LEAVES = SQL(
@@ -66,11 +73,6 @@ def _for_each_table(text: str) -> dict[str, Composed]:
     return {table: SQL(text).format(Identifier(table)) for table in TABLES}
 
 
-_PUT_ROWS = _for_each_table(
-    "INSERT INTO {} (key, body) SELECT key, body FROM unnest(%s::text[], %b::bytea[]) WITH ORDINALITY"
-    " AS given (key, body, n) ORDER BY n ON CONFLICT (key) DO UPDATE SET body = excluded.body"
-)
-_REMOVE_ROWS = _for_each_table("DELETE FROM {} WHERE key = ANY(%s)")
 _GET_ROW = _for_each_table("SELECT body FROM {} WHERE key = %s")
 _GET_SOME = _for_each_table("SELECT key, body FROM {} WHERE key = ANY(%s)")
 _OLDEST_FIRST = _for_each_table(
@@ -222,10 +224,11 @@ class PostgresLedger:
                 raise LedgerFenced(f"The {self.where} has {self.size} entries, not {expected_size}.")
             if not self.is_leading:
                 raise LedgerWriteFailed(f"The {self.where} is not connected. Nothing was recorded.")
-            statements = _row_statements(rows)
-            head = self._head.extended(entry_leaves(entries), self._signer, at_ms)
+            leaves = entry_leaves(entries)
+            head = self._head.extended(leaves, self._signer, at_ms)
+            parts = [*self._log_parts(head, entries, leaves), *rows_parts(rows)]
             try:
-                self._commit([*self._log_statements(head, entries), *statements])
+                append(self._connection, fence(packed(head.frontier), self._term, self.size), parts)
             except psycopg.Error as error:
                 raise self._failure(error) from error
             self._head = head
@@ -299,34 +302,21 @@ class PostgresLedger:
             leave(self._connection)
             self._readers.close()
 
-    def _log_statements(self, head: Head, entries: Sequence[bytes]) -> list[tuple[SQL, tuple[object, ...]]]:
-        """The fence comes first: it holds when this server's term lasts and the log is as long as it believes."""
-        statements: list[tuple[SQL, tuple[object, ...]]] = [(_FENCE, (packed(head.frontier), self._term, self.size))]
+    def _log_parts(self, head: Head, entries: Sequence[bytes], leaves: Sequence[bytes]) -> list[Part]:
         if not entries or head.checkpoint is None:
-            return statements
-        checkpoint = head.checkpoint
-        statements += [(_PUT_ENTRIES, (self.size, list(entries))), (_PUT_LEAVES, (self.size, entry_leaves(entries)))]
-        if (outdated := self._head.outdated_by(head)) is not None:
-            statements.append((_FORGET_CHECKPOINT, (outdated,)))
-        return [*statements, (_PUT_CHECKPOINT, (checkpoint.size, checkpoint.at_ms, checkpoint.note))]
-
-    def _commit(self, statements: Sequence[tuple[SQL | Composed, tuple[object, ...]]]) -> None:
-        """One transaction in two round trips: all statements, and the commit once the fence, the first, has held."""
-        connection = self._connection
-        try:
-            with connection.pipeline():
-                connection.execute("BEGIN")
-                fence, *_ = [connection.execute(statement, parameters) for statement, parameters in statements]
-            if fence.rowcount != 1:
-                raise LedgerFenced(f"The {self.where} was changed by another server, and is not as long as believed.")
-            connection.execute("COMMIT")
-        except BaseException:
-            with suppress(psycopg.Error):
-                connection.rollback()
-            raise
+            return []
+        checkpoint, outdated = head.checkpoint, self._head.outdated_by(head)
+        return [
+            entries_part(self.size, entries),
+            leaves_part(self.size, leaves),
+            *([] if outdated is None else [forget_checkpoint_part(outdated)]),
+            checkpoint_part(checkpoint.size, checkpoint.at_ms, checkpoint.note),
+        ]
 
     def _failure(self, error: psycopg.Error) -> LedgerError:
         reason = first_line(error)
+        if isinstance(error, Fenced):
+            return LedgerFenced(f"The {self.where} was changed by another server, and is not as long as believed.")
         if isinstance(error, psycopg.errors.UniqueViolation):
             return LedgerFenced(f"The {self.where} was changed by another server ({reason}).")
         if not self._connection.closed:
@@ -379,23 +369,6 @@ class PostgresLedger:
         message = f"The {self.where} is led by another server now ({leader}); this one has stopped."
         self.on_deposed(message)
         return LedgerInUse(message)
-
-
-def _row_statements(rows: Sequence[Row]) -> list[tuple[Composed, tuple[object, ...]]]:
-    """Table by table, and within a table in the order given: a key may be written and removed in one batch."""
-    by_table: dict[str, list[Row]] = {}
-    for row in rows:
-        by_table.setdefault(row.table, []).append(row)
-    statements: list[tuple[Composed, tuple[object, ...]]] = []
-    for table, its_rows in by_table.items():
-        for is_removal, run in groupby(its_rows, key=lambda row: row.body is None):
-            # One statement may not write a key twice; of what is written of it, the last counts.
-            latest = {row.key: row.body for row in run}
-            if is_removal:
-                statements.append((_REMOVE_ROWS[table], (list(latest),)))
-            else:
-                statements.append((_PUT_ROWS[table], (list(latest), list(latest.values()))))
-    return statements
 
 
 def _proven(connection: Connection, signer: Signer, where: str) -> Head:
