@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,16 @@ def test_a_row_removed_and_written_again_comes_last(ledger: Ledger) -> None:
     again = [row("a", "1"), row("b", "1"), Row("jobs", "a", None), row("a", "2"), Row("jobs", "never-there", None)]
     ledger.append(0, entries(0, 1), again, NOON_MS)
     assert ledger.rows("jobs") == [("b", b"1"), ("a", b"2")]
+
+
+def test_all_keys_of_a_table_are_given_out_in_some_pieces(ledger: Ledger) -> None:
+    assert list(chain.from_iterable(ledger.keys("requests"))) == []
+    rows = [row(f"t{number % 7}:작업 {number}", "{}", table="requests") for number in range(9_000)]
+    ledger.append(0, entries(0, 1), rows, NOON_MS)
+    ledger.append(1, [], [Row("requests", each.key, None) for each in rows[::3]], NOON_MS)
+    left = [each.key for number, each in enumerate(rows) if number % 3]
+    assert list(chain.from_iterable(ledger.keys("requests"))) == left
+    assert list(chain.from_iterable(ledger.keys("jobs"))) == []
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -24,7 +24,8 @@ from dure.control.orders import Seen, StopOrder
 from dure.control.oversight.redeciding import redecide
 from dure.control.ports import Ledger, LedgerError, Started
 from dure.control.requests import Request, SubmitJob, SubmitJobs
-from dure.control.submission import remember_answers
+from dure.control.submission import answers_kept
+from dure.control.used_keys import UsedKeys
 from dure.model.events import AttemptEnded, CancelRequested, JobReleased, NodeChanged, NodeReason, encode_all
 from dure.model.jobs import Outcome
 from dure.model.oversight import PersonForgotten
@@ -60,6 +61,7 @@ class Control:
         latest_snapshot: Callable[[Ledger], History] = nothing_kept,
     ) -> None:
         self.ledger = ledger
+        self.used_keys = UsedKeys()
         self.halted = ""
         """Why nothing is started any more: the audit refused a plan. Empty when all is well."""
         self._policy_set = policy_set
@@ -113,7 +115,6 @@ class Control:
         self.memory.history.position += len(step.events)
         if step.events:
             self.memory.history.latest_ms = step.events[-1].at_ms
-        self.memory.kept_answers.clear()
         self.memory.specs.forget_oldest()
         if any(isinstance(event, PersonForgotten) for event in step.events):
             self._scrub()
@@ -129,12 +130,11 @@ class Control:
         memory = self.memory
         # The ledger's time never goes back, not even when the machine's clock was behind at a restart.
         now_ms = max(now_ms, memory.history.latest_ms)
-        draft = Draft(memory.history, now_ms)
+        draft = Draft(memory.history, now_ms, answers_kept(requests, memory, self.used_keys))
         # 1. What engines saw has happened already, so it comes before what people want.
         for seen in sorted(observations, key=lambda each: each.what.at_ms):
             self._take_in(seen, draft)
         # 2. Each request sees the effects of those before it, and so do jobs that may not go on because of it.
-        remember_answers(requests, memory)
         redecide(memory, draft)
         for request in requests:
             if not isinstance(request, SubmitJob | SubmitJobs):

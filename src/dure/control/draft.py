@@ -96,7 +96,7 @@ class Draft:
     Only submissions wait until somebody looks: many are quicker taken in together.
     """
 
-    def __init__(self, history: History, now_ms: int) -> None:
+    def __init__(self, history: History, now_ms: int, kept_answers: dict[str, bytes]) -> None:
         self.world = history.world
         self.books = history.books
         self.lending = history.lending
@@ -107,6 +107,8 @@ class Draft:
         self.rows: list[Row] = []
         self.orders: list[Order] = []
         self.answers: list[Reply] = []
+        self.kept_answers = kept_answers
+        """Bodies of `requests` rows that this step asks about: those that were there, and those it writes."""
         self._news: list[Change] = []
         self._submitted: list[JobSubmitted] = []
         self.world.touched.clear()

@@ -22,9 +22,10 @@ from dure.control.feed import Feed
 from dure.control.links import RETRY_S, Link
 from dure.control.orders import EngineAddress, Engines, Order, Seen, address_of
 from dure.control.oversight.airlock_keeper import AirlockKeeper
-from dure.control.ports import Clock
+from dure.control.ports import Clock, LedgerError
 from dure.control.requests import ChangeContact, NotDone, NotDoneCode, Reply, Request
 from dure.control.threads import Thread
+from dure.control.used_keys import read_used_keys
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +79,8 @@ class Loop:
         """Whether the step that is being appended could be; None while there is none."""
         self._closing = False
         self._appender = Thread("append")
+        self._key_reader = Thread("used keys")
+        self._reading_keys: asyncio.Task[None] | None = None
         self._links = {
             address: Link(address, engines, control, clock, Thread(str(address)), self._take_seen, self._durable)
             for address in engines.addresses
@@ -118,9 +121,12 @@ class Loop:
         if self._steps is not None:
             await asyncio.gather(self._steps, return_exceptions=True)
         await asyncio.gather(*(link.close() for link in self._links.values()))
+        if self._reading_keys is not None:
+            await asyncio.gather(self._reading_keys, return_exceptions=True)
         self._refuse_waiting()
         self.feed.close()
         self._appender.close()
+        self._key_reader.close()
         self._airlock.close()
 
     def _note_end(self, task: asyncio.Task[None]) -> None:
@@ -167,9 +173,24 @@ class Loop:
         self._order(step.orders)
         self.after_commit(self.control.position)
         self._airlock.wake()
+        if self.control.used_keys.must_be_read:
+            self._reading_keys = asyncio.create_task(self._read_used_keys(), name="used keys")
+            self._reading_keys.add_done_callback(self._note_end)
         if self._changed_contacts():
             # A site was declared to which there is no way now.
             self._wanted.set()
+
+    async def _read_used_keys(self) -> None:
+        """Once after the start, and when there have come too many."""
+        used_keys, reading = self.control.used_keys, None
+        used_keys.begin_reading()
+        try:
+            read = partial(read_used_keys, self.control.ledger, lambda: not self._closing)
+            reading = await self._key_reader.run(read)
+        except LedgerError as error:
+            log.warning("used idempotency keys could not be read, and are again later: %s", error)
+        finally:
+            used_keys.end_reading(reading)
 
     async def _start_over(self, waiting: list[Waiting], seen: list[Seen], error: Exception) -> None:
         """Build the world again from the ledger. What engines saw is kept; who asked must ask again."""

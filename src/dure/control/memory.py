@@ -48,8 +48,6 @@ class Memory:
         self.secrets = Secrets(ledger, self.vault)
         self.tokens = Tokens(ledger.rows("tokens"))
         self.accounts = Accounts(ledger.rows("accounts"))
-        self.kept_answers: dict[str, bytes] = {}
-        """Bodies of `requests` rows that this step asks about, or that are not durable yet."""
         self._policy_set = policy_set
         self._all_were_asked = False
         """After a start all are asked again, for the shipped rules may be others than before."""

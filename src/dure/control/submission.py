@@ -25,6 +25,7 @@ from dure.control.requests import (
     Submitted,
     SubmittedJobs,
 )
+from dure.control.used_keys import UsedKeys
 from dure.intake.refusals import Refusal
 from dure.intake.submission import accept_job, likeness
 from dure.model.events import AccessRefused, JobSubmitted
@@ -45,7 +46,7 @@ _KEPT = msgspec.json.Decoder(Kept)
 
 def submit(request: SubmitJob, memory: Memory, draft: Draft) -> Reply:
     """Accept a job, or say why not."""
-    kept = _kept(request, memory)
+    kept = _kept(request, draft)
     if isinstance(kept, NotDone):
         return kept
     if kept is not None:
@@ -55,20 +56,20 @@ def submit(request: SubmitJob, memory: Memory, draft: Draft) -> Reply:
         return job
     warnings = (*request.warnings, *job.warnings)
     answer = Submitted(jobs=(job.job,), array=request.spec.array, warnings=warnings)
-    _keep(request, Kept(digest=request.digest, answer=answer), memory, draft)
+    _keep(request, Kept(digest=request.digest, answer=answer), draft)
     return answer
 
 
 def submit_all(request: SubmitJobs, memory: Memory, draft: Draft) -> Reply:
     """Accept each of many jobs, or say of each why not."""
-    kept = _kept(request, memory)
+    kept = _kept(request, draft)
     if isinstance(kept, NotDone):
         return kept
     if kept is not None:
         return kept.answers or _reused()
     jobs = [_accept(spec, request.caller, memory, draft) for spec in request.specs]
     answers = SubmittedJobs(jobs=tuple(job.job if isinstance(job, _Accepted) else _why_not(job) for job in jobs))
-    _keep(request, Kept(digest=request.digest, answers=answers), memory, draft)
+    _keep(request, Kept(digest=request.digest, answers=answers), draft)
     return answers
 
 
@@ -148,24 +149,24 @@ def missing_secret(spec: JobSpec, memory: Memory) -> NotDone | None:
     return None
 
 
-def _kept(request: SubmitJob | SubmitJobs, memory: Memory) -> Kept | NotDone | None:
-    """What was answered before under this key, as far as `remember_answers` has looked."""
+def _kept(request: SubmitJob | SubmitJobs, draft: Draft) -> Kept | NotDone | None:
+    """What was answered before under this key."""
     if not request.key:
         return None
-    row_key = _row_key(request)
-    body = memory.kept_answers.get(row_key)
+    body = draft.kept_answers.get(_row_key(request))
     if body is None:
         return None
     kept = _KEPT.decode(body)
     return kept if kept.digest == request.digest else _reused()
 
 
-def remember_answers(requests: Sequence[Request], memory: Memory) -> None:
-    """Read what was answered before under the keys of these requests: one question to the ledger for all of them."""
+def answers_kept(requests: Sequence[Request], memory: Memory, used_keys: UsedKeys) -> dict[str, bytes]:
+    """Rows of what was answered before under the keys of these requests: one question to the ledger, if any."""
     submissions = (request for request in requests if isinstance(request, SubmitJob | SubmitJobs))
     keys = [_row_key(each) for each in submissions if each.key]
-    if keys:
-        memory.kept_answers.update(memory.ledger.rows_of("requests", keys))
+    in_doubt = [key for key in keys if used_keys.may_have(key)]
+    used_keys.note(keys)
+    return memory.ledger.rows_of("requests", in_doubt) if in_doubt else {}
 
 
 def _reused() -> NotDone:
@@ -173,12 +174,12 @@ def _reused() -> NotDone:
     return NotDone(code=NotDoneCode.IDEMPOTENCY_KEY_REUSED, message=message)
 
 
-def _keep(request: SubmitJob | SubmitJobs, kept: Kept, memory: Memory, draft: Draft) -> None:
+def _keep(request: SubmitJob | SubmitJobs, kept: Kept, draft: Draft) -> None:
     if not request.key:
         return
     body = msgspec.json.encode(kept)
     # The same request may be in this batch twice, before the row of the first can be read.
-    memory.kept_answers[_row_key(request)] = body
+    draft.kept_answers[_row_key(request)] = body
     draft.rows.append(Row("requests", _row_key(request), body))
 
 

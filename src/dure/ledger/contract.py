@@ -128,6 +128,10 @@ class Ledger(Protocol):
         """Those of these rows that are there, by key: one question instead of one for each."""
         ...
 
+    def keys(self, table: str) -> Iterator[list[str]]:
+        """All keys of a table, some thousands at a time; those written after the iteration began may be missing."""
+        ...
+
     def rows(
         self, table: str, prefix: str = "", limit: int | None = None, newest_first: bool = False
     ) -> list[tuple[str, bytes]]:

@@ -76,6 +76,12 @@ class MemoryLedger:
         rows = self._tables[table]
         return {key: rows[key] for key in keys if key in rows}
 
+    def keys(self, table: str) -> Iterator[list[str]]:
+        """All keys of a table."""
+        with self._guard:
+            keys = list(self._tables[table])
+        yield keys
+
     def rows(
         self, table: str, prefix: str = "", limit: int | None = None, newest_first: bool = False
     ) -> list[tuple[str, bytes]]:

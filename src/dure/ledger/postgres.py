@@ -51,6 +51,7 @@ log = logging.getLogger(__name__)
 AFTER_EVERY_CHARACTER = "\U0010ffff"
 """Unicode promises never to assign this code point, so every key that starts with a prefix sorts before it."""
 READ_BATCH = 1_000
+KEYS_BATCH = 4_000
 
 _ENTRIES = SQL(
     "INSERT INTO entries SELECT %s + n - 1, entry FROM unnest(%b::bytea[]) WITH ORDINALITY AS given (entry, n)"
@@ -75,6 +76,7 @@ def _for_each_table(text: str) -> dict[str, Composed]:
 
 _GET_ROW = _for_each_table("SELECT body FROM {} WHERE key = %s")
 _GET_SOME = _for_each_table("SELECT key, body FROM {} WHERE key = ANY(%s)")
+_KEYS = _for_each_table("SELECT ordinal, key FROM {} WHERE ordinal > %s ORDER BY ordinal LIMIT %s")
 _OLDEST_FIRST = _for_each_table(
     "SELECT key, body FROM {} WHERE key >= %s AND (%s OR key < %s) ORDER BY ordinal LIMIT %s"
 )
@@ -268,6 +270,13 @@ class PostgresLedger:
     def rows_of(self, table: str, keys: Sequence[str]) -> dict[str, bytes]:
         """Those of these rows that are there, by key."""
         return dict(self._readers.read(_GET_SOME[table], (list(keys),)))
+
+    def keys(self, table: str) -> Iterator[list[str]]:
+        """All keys of a table, some thousands at a time; those written after the iteration began may be missing."""
+        last = 0
+        while found := self._readers.read(_KEYS[table], (last, KEYS_BATCH)):
+            yield [key for _, key in found]
+            last = found[-1][0]
 
     def rows(
         self, table: str, prefix: str = "", limit: int | None = None, newest_first: bool = False

@@ -34,6 +34,7 @@ from dure.ledger.sqlite_file import STATEMENTS, insert_all, open_for_reading, op
 AFTER_EVERY_CHARACTER = "\U0010ffff"
 """Unicode promises never to assign this code point, so every key that starts with a prefix sorts before it."""
 READ_BATCH = 1_000
+KEYS_BATCH = 4_000
 VERIFY_BATCH = 256
 """Few enough entries to stay in the processor's cache while they are read, hashed and judged."""
 
@@ -148,6 +149,13 @@ class SqliteLedger:
     def rows_of(self, table: str, keys: Sequence[str]) -> dict[str, bytes]:
         """Those of these rows that are there, by key."""
         return dict(self._read(STATEMENTS[table].get_some, (json.dumps(keys),)))
+
+    def keys(self, table: str) -> Iterator[list[str]]:
+        """All keys of a table, some thousands at a time; those written after the iteration began may be missing."""
+        last = 0
+        while found := self._read(STATEMENTS[table].keys, (last, KEYS_BATCH)):
+            yield [key for _, key in found]
+            last = found[-1][0]
 
     def rows(
         self, table: str, prefix: str = "", limit: int | None = None, newest_first: bool = False

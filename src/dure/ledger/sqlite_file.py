@@ -39,6 +39,7 @@ class TableStatements(Struct, frozen=True):
     remove: str = "DELETE FROM TABLE_NAME WHERE key = ?"
     get: str = "SELECT body FROM TABLE_NAME WHERE key = ?"
     get_some: str = "SELECT key, body FROM TABLE_NAME WHERE key IN (SELECT value FROM json_each(?))"
+    keys: str = "SELECT ordinal, key FROM TABLE_NAME WHERE ordinal > ? ORDER BY ordinal LIMIT ?"
     oldest_first: str = "SELECT key, body FROM TABLE_NAME ORDER BY ordinal LIMIT ?"
     newest_first: str = "SELECT key, body FROM TABLE_NAME ORDER BY ordinal DESC LIMIT ?"
     prefix_oldest_first: str = "SELECT key, body FROM TABLE_NAME WHERE key >= ? AND key < ? ORDER BY ordinal LIMIT ?"
