@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Callable
 
 from dure.control.access import Caller
@@ -27,8 +26,6 @@ from tests.simulation.scheduler import EPOCH_MS, SECOND_US, Scheduler
 VAULT_KEY = b"k" * 32
 RESTART_US = 3 * SECOND_US
 SLOWEST_ENGINE_US = 5_000
-
-logging.getLogger("dure").setLevel(logging.CRITICAL + 1)
 
 
 class WallClock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -305,4 +306,11 @@ def _due_by_itself(world: World) -> int | None:
 def play(seed: int, folder: Path, policy_set: PolicySet, tell: Callable[[str], None] | None = None) -> Outcome:
     """Play a story in a folder of its own. What the platform or the simulation does not survive is a problem, too."""
     story = Story(seed, folder / str(seed), policy_set, tell)
-    return story.play()
+    log = logging.getLogger("dure")
+    level = log.level
+    # Faults fill the log; the trace tells what happened.
+    log.setLevel(logging.CRITICAL + 1)
+    try:
+        return story.play()
+    finally:
+        log.setLevel(level)
