@@ -14,7 +14,7 @@ from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
-from starlette.types import Lifespan
+from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
 from dure.api.logs import RequestIds
 from dure.api.operations import Call, Operation
@@ -46,7 +46,7 @@ def make_app(
         LedgerError: _ledger_problem,
         Exception: _unexpected_problem,
     }
-    every_request = [Middleware(RequestIds)]
+    every_request = [Middleware(RequestIds), Middleware(Direct, platform=platform, operations=operations)]
     app = Starlette(routes=[*routes, *pages], lifespan=lifespan, exception_handlers=handlers, middleware=every_request)
     # An address is known as it is written or not at all; a redirect would also repeat whatever host it was sent to.
     app.router.redirect_slashes = False
@@ -67,6 +67,27 @@ def _route(platform: Platform, path: str, methods: Mapping[str, Operation]) -> R
         return await answer(platform, operation, request)
 
     return Route(path, endpoint, methods=list(methods))
+
+
+class Direct:
+    """Answers operations whose path has no parameters, which are most requests; the router has all others.
+
+    Walking through the router and its layers takes a tenth of a submission.
+    """
+
+    def __init__(self, app: ASGIApp, platform: Platform, operations: Sequence[Operation]) -> None:
+        self._app = app
+        self._platform = platform
+        self._operations = {(each.path, each.method): each for each in operations if "{" not in each.path}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+        operation = self._operations.get((scope["path"], scope["method"])) if scope["type"] == "http" else None
+        if operation is None:
+            await self._app(scope, receive, send)
+            return
+        response = await answer(self._platform, operation, Request(scope, receive, send))
+        await response(scope, receive, send)
 
 
 async def answer(platform: Platform, operation: Operation, request: Request) -> Response:
@@ -90,6 +111,8 @@ async def _answer(platform: Platform, operation: Operation, request: Request) ->
         if raised.problem.status in DENIALS:
             platform.admission.note_denial(operation, raised, request)
         return problem_response(raised)
+    except LedgerError as error:
+        return _ledger_problem(request, error)
     if isinstance(result, Response):
         return result
     return Response(_encoder.encode(result), operation.status, SECURITY_HEADERS, "application/json")
@@ -112,12 +135,16 @@ async def _read_body(request: Request, largest: int) -> bytes:
 
 async def _within_limit(request: Request, largest: int) -> bytes:
     chunks: list[bytes] = []
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
+    size, is_whole = 0, False
+    while not is_whole:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunks.append(message.get("body", b""))
+        size += len(chunks[-1])
         if size > largest:
             raise _too_large(largest)
-        chunks.append(chunk)
+        is_whole = not message.get("more_body", False)
     return b"".join(chunks)
 
 
