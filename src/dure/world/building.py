@@ -50,6 +50,7 @@ from dure.world.columns import (
     Columns,
     Integers,
     Records,
+    as_bytes,
     grow,
     records,
 )
@@ -204,9 +205,8 @@ def empty_jobs(count: int) -> Records:
     ):
         one[name] = NONE
     one["sites"] = ALL_SITES
-    # Copied record by record: going through all of them once for each field takes many times as long.
     jobs = records(JOB, count)
-    jobs[:] = one[0]
+    as_bytes(jobs)[:] = as_bytes(one)
     return jobs
 
 
@@ -216,7 +216,7 @@ def with_room_for(columns: Columns, jobs: int) -> Columns:
     if jobs <= before:
         return columns
     grown = grow(columns.jobs, jobs)
-    grown[before:] = empty_jobs(1)[0]
+    as_bytes(grown)[before:] = as_bytes(empty_jobs(1))
     grown["next"][before:] = _chain(before, jobs, int(columns.counters["first_free_job"][0]))
     grown["state"][before:] = GONE
     columns.counters["first_free_job"][0] = before
@@ -282,7 +282,7 @@ def _more_allocations(columns: Columns, count: int) -> Records:
 
 def copy(columns: Columns) -> Columns:
     """Independent columns with the same content; scratch included."""
-    return Columns(*(column.copy() for column in columns))
+    return Columns(*(grow(column, len(column)) for column in columns))
 
 
 def copy_rows(columns: Columns, rows: int) -> Columns:

@@ -21,6 +21,7 @@ numbers; `NONE` (-1) is no row. Times are in milliseconds, GPUs in thousandths (
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -505,5 +506,13 @@ def records(dtype: np.dtype[Any], count: int) -> Records:
 def grow(column: Records, count: int) -> Records:
     """A copy with room for `count` records."""
     larger = np.zeros((count, *column.shape[1:]), dtype=column.dtype)
-    larger[: len(column)] = column
+    as_bytes(larger)[: len(column)] = as_bytes(column)
     return larger.view(np.recarray) if column.dtype.names else larger
+
+
+def as_bytes(column: Records) -> NDArray[np.uint8]:
+    """The same memory, a row of bytes for each record: NumPy copies records field by field, which takes ten times as
+    long.
+    """
+    rows, width = len(column), column.dtype.itemsize * prod(column.shape[1:])
+    return column.view(np.ndarray).reshape(-1).view(np.uint8).reshape(rows, width)
