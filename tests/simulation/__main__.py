@@ -18,14 +18,14 @@ def main() -> int:
     arguments = parser.parse_args()
     prepare_compilation()
     compile_everything()
-    from tests.simulation.story import Story
+    from tests.simulation.story import play
 
     policy_set = make_policy_set()
     memory = Path("/dev/shm")
     bad = 0
     for seed in range(arguments.seed, arguments.seed + max(arguments.count, 1)):
         with TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
-            outcome = Story(seed, Path(folder), policy_set, None if arguments.count else print).play()
+            outcome = play(seed, Path(folder), policy_set, None if arguments.count else print)
         print(outcome)
         bad += bool(outcome.problem)
     return 1 if bad else 0
