@@ -73,6 +73,13 @@ def test_while_they_are_read_again_the_former_answer_still_holds() -> None:
     assert (used.may_have("a"), used.may_have("b"), used.may_have("c")) == (True, True, False)
 
 
+def test_they_are_read_by_one_at_a_time() -> None:
+    used = UsedKeys()
+    used.begin_reading()
+    with pytest.raises(AssertionError, match="being read already"):
+        used.begin_reading()
+
+
 def test_room_is_made_for_as_many_again_and_they_are_read_anew_when_it_is_used_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

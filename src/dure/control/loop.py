@@ -174,6 +174,8 @@ class Loop:
         self.after_commit(self.control.position)
         self._airlock.wake()
         if self.control.used_keys.must_be_read:
+            # Here no step is under way, so that every key is either durable or told to it from now on.
+            self.control.used_keys.begin_reading()
             self._reading_keys = asyncio.create_task(self._read_used_keys(), name="used keys")
             self._reading_keys.add_done_callback(self._note_end)
         if self._changed_contacts():
@@ -182,15 +184,14 @@ class Loop:
 
     async def _read_used_keys(self) -> None:
         """Once after the start, and when there have come too many."""
-        used_keys, reading = self.control.used_keys, None
-        used_keys.begin_reading()
+        reading = None
         try:
             read = partial(read_used_keys, self.control.ledger, lambda: not self._closing)
             reading = await self._key_reader.run(read)
         except LedgerError as error:
             log.warning("used idempotency keys could not be read, and are again later: %s", error)
         finally:
-            used_keys.end_reading(reading)
+            self.control.used_keys.end_reading(reading)
 
     async def _start_over(self, waiting: list[Waiting], seen: list[Seen], error: Exception) -> None:
         """Build the world again from the ledger. What engines saw is kept; who asked must ask again."""

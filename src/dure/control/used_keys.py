@@ -57,7 +57,8 @@ class UsedKeys:
                 self._used_meanwhile.append(key)
 
     def begin_reading(self) -> None:
-        """From now on `read_used_keys` may be called, on another thread."""
+        """From now on `read_used_keys` may be called, on another thread. No step may be half done."""
+        assert self._used_meanwhile is None, "the keys are being read already"
         self._used_meanwhile = []
 
     def end_reading(self, reading: Reading | None) -> None:

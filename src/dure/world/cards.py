@@ -134,7 +134,8 @@ class Copies(Struct, frozen=True, kw_only=True):
         return self.total - self.ended - self.running
 
 
-class JobCard(Struct, kw_only=True):
+# There is one for every job that was ever submitted, and none is part of a cycle: the garbage collector need not look.
+class JobCard(Struct, kw_only=True, gc=False):
     """A job's state and history. Mutable: `World.apply` keeps it up to date; everyone else only reads it."""
 
     job: str
