@@ -72,7 +72,7 @@ def _route(platform: Platform, path: str, methods: Mapping[str, Operation]) -> R
 class Direct:
     """Answers operations whose path has no parameters, which are most requests; the router has all others.
 
-    Walking through the router and its layers takes a tenth of a submission.
+    The router and its layers take a quarter of what a request costs in this framework.
     """
 
     def __init__(self, app: ASGIApp, platform: Platform, operations: Sequence[Operation]) -> None:

@@ -161,7 +161,10 @@ def _kept(request: SubmitJob | SubmitJobs, draft: Draft) -> Kept | NotDone | Non
 
 
 def answers_kept(requests: Sequence[Request], memory: Memory, used_keys: UsedKeys) -> dict[str, bytes]:
-    """Rows of what was answered before under the keys of these requests: one question to the ledger, if any."""
+    """Rows of what was answered before under the keys of these requests, which count as used from now on.
+
+    One question to the ledger, if any.
+    """
     submissions = (request for request in requests if isinstance(request, SubmitJob | SubmitJobs))
     keys = [_row_key(each) for each in submissions if each.key]
     in_doubt = [key for key in keys if used_keys.may_have(key)]
