@@ -256,9 +256,17 @@ def test_a_queue_is_told_in_part_with_how_many_there_are(hanbit: httpx.Client) -
         hanbit.post(f"/v1/jobs/{job}/cancel").raise_for_status()
 
 
-@pytest.mark.parametrize("query", ["limit=-1", "limit=x", "limit=99999999999999999999", "state=asleep"])
-def test_a_parameter_that_cannot_be_read_is_a_problem(hanbit: httpx.Client, query: str) -> None:
-    answer = hanbit.get(f"/v1/jobs?{query}")
+@pytest.mark.parametrize(
+    "address",
+    [
+        *(f"/v1/jobs?{query}" for query in ("limit=-1", "limit=x", "limit=99999999999999999999", "state=asleep")),
+        # More would keep everybody else waiting while it is written.
+        "/v1/jobs?limit=1001",
+        "/v1/queue?limit=1001",
+    ],
+)
+def test_a_parameter_that_cannot_be_read_is_a_problem(hanbit: httpx.Client, address: str) -> None:
+    answer = hanbit.get(address)
     assert (answer.status_code, answer.json()["code"]) == (400, "bad-parameter")
 
 

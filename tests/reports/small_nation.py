@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from dure.kernel import decide, explain
 from dure.model.blockers import Why
 from dure.model.events import AttemptStarted, FleetEvent, JobSubmitted, NationApplied
@@ -96,5 +98,9 @@ def explain_in(world: World, now_ms: int = NOW_MS) -> ExplainJob:
     return explain_job
 
 
-def spec_of(job: str) -> JobSpec | None:
+def spec_of(job: str) -> JobSpec:
     return JobSpec(name=f"name-of-{job}", project="unused", command=("python", "train.py"))
+
+
+def specs_of(jobs: Iterable[str]) -> dict[str, JobSpec]:
+    return {job: spec_of(job) for job in jobs}

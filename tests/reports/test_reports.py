@@ -23,7 +23,7 @@ from dure.reports.shares import shares_report
 from dure.reports.viewer import EVERYTHING, PUBLIC, Viewer
 from dure.world.cards import JobCard, MomentCode
 from dure.world.world import World
-from tests.reports.small_nation import NOW_MS, explain_in, spec_of, submitted, world_after
+from tests.reports.small_nation import NOW_MS, explain_in, spec_of, specs_of, submitted, world_after
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def busy() -> World:
 
 
 def queue_of(world: World, viewer: Viewer) -> QueueReport:
-    return queue_report(world, explain_in(world), explain_all(world, NOW_MS), viewer, spec_of, NOW_MS)
+    return queue_report(world, explain_in(world), explain_all(world, NOW_MS), viewer, specs_of, NOW_MS)
 
 
 def report_of(world: World, job: str, viewer: Viewer = EVERYTHING) -> JobReport:
@@ -57,7 +57,7 @@ def test_the_queue_tells_who_runs_and_why_others_wait(busy: World) -> None:
 
 
 def test_a_long_queue_is_told_in_part_with_how_many_there_are(busy: World) -> None:
-    report = queue_report(busy, explain_in(busy), explain_all(busy, NOW_MS), EVERYTHING, spec_of, NOW_MS, limit=1)
+    report = queue_report(busy, explain_in(busy), explain_all(busy, NOW_MS), EVERYTHING, specs_of, NOW_MS, limit=1)
     assert [line.job for line in report.running] == ["j1"]
     assert [line.job for line in report.waiting] == ["j3"]
     assert (report.running_in_all, report.waiting_in_all) == (2, 1)
@@ -124,7 +124,7 @@ def test_a_card_comes_back_from_its_row_as_it_was(busy: World) -> None:
 def test_finished_jobs_come_newest_end_first(busy: World) -> None:
     busy.apply(AttemptEnded(at_ms=NOW_MS + 1_000, job="j2", attempt=1, outcome=Outcome.FAILED, exit_code=3))
     busy.apply(CancelRequested(at_ms=NOW_MS + 2_000, job="j3", by="t1"))
-    lines = finished_report(busy, EVERYTHING, spec_of, NOW_MS + 3_000).jobs
+    lines = finished_report(busy, EVERYTHING, specs_of, NOW_MS + 3_000).jobs
     assert [(line.job, line.state, line.exit_code) for line in lines] == [
         ("j3", JobState.CANCELLED, None),
         ("j2", JobState.FAILED, 3),
@@ -133,7 +133,7 @@ def test_finished_jobs_come_newest_end_first(busy: World) -> None:
 
 def test_a_listing_is_cut_at_its_limit_and_newest_first() -> None:
     world = world_after(*(submitted(f"j{n}", "owner-work", at_ms=NOW_MS + n) for n in range(5)), now_ms=NOW_MS + 5)
-    lines = jobs_report(world, world.jobs.values(), EVERYTHING, spec_of, NOW_MS, limit=2).jobs
+    lines = jobs_report(world, world.jobs.values(), EVERYTHING, specs_of, NOW_MS, limit=2).jobs
     assert [line.job for line in lines] == ["j4", "j3"]
 
 

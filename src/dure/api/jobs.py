@@ -28,7 +28,6 @@ from dure.world.cards import JobCard
 EVENT_STREAM = "text/event-stream"
 STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 MOST_LISTED = 1_000
-MOST_LISTED_OF_QUEUE = 100_000
 ACTIVE = "active"
 LOOK_AGAIN_S = 0.2
 """How often a followed log is looked at: files do not say when they grow, and only followers pay for looking."""
@@ -76,7 +75,7 @@ async def listing(platform: Platform, call: Call) -> JobsReport:
 
 async def queue(platform: Platform, call: Call) -> QueueReport:
     """Who runs, and who waits in which order and why: so many of each, and how many there are in all."""
-    return platform.queue(call.caller.viewer, call.number("limit", MOST_QUEUED, MOST_LISTED_OF_QUEUE))
+    return platform.queue(call.caller.viewer, call.number("limit", MOST_QUEUED, MOST_LISTED))
 
 
 async def one(platform: Platform, call: Call) -> JobReport:

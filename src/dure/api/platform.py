@@ -176,15 +176,15 @@ class Platform:
         """Who runs and who waits: at most `limit` of each."""
         now_ms = self.clock.now_ms()
         firsts = kernel.explain_all(self.world, now_ms)
-        return queue_report(self.world, self.explain, firsts, viewer, self._spec_of, now_ms, limit)
+        return queue_report(self.world, self.explain, firsts, viewer, self._specs_of, now_ms, limit)
 
     def finished(self, viewer: Viewer) -> JobsReport:
         """Jobs that ended last."""
-        return finished_report(self.world, viewer, self._spec_of, self.clock.now_ms())
+        return finished_report(self.world, viewer, self._specs_of, self.clock.now_ms())
 
     def jobs(self, cards: Iterable[JobCard], viewer: Viewer, limit: int) -> JobsReport:
         """The newest of these jobs."""
-        return jobs_report(self.world, cards, viewer, self._spec_of, self.clock.now_ms(), limit)
+        return jobs_report(self.world, cards, viewer, self._specs_of, self.clock.now_ms(), limit)
 
     def card(self, job: str) -> JobCard | None:
         """A job, however old."""
@@ -322,6 +322,9 @@ class Platform:
 
     def _contacts(self) -> dict[str, ContactLine]:
         return contacts_of(self.world, self.engines)
+
+    def _specs_of(self, jobs: Iterable[str]) -> dict[str, JobSpec]:
+        return self.control.memory.specs.of_all(jobs)
 
     def _spec_of(self, job: str) -> JobSpec | None:
         return self.control.memory.specs.of(job)

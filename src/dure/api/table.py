@@ -59,7 +59,7 @@ PROJECT = Parameter(name="project", description="Project of the job when the doc
 KEY = Parameter(
     name="Idempotency-Key", place="header", description="The same key with the same document is accepted once."
 )
-LIMIT = Parameter(name="limit", type="integer", description="How many at most.")
+LIMIT = Parameter(name="limit", type="integer", description="How many at most, up to 1,000.")
 LOG_PARAMETERS = (
     Parameter(name="rank", type="integer", description="Which rank of a gang; 0 unless given."),
     Parameter(

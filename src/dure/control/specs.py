@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Iterable
 
 import msgspec
 
@@ -55,6 +56,15 @@ class Specs:
             if body is not None:
                 spec = self._remembered[job] = _DECODER.decode(body[SALT_BYTES:])
         return spec
+
+    def of_all(self, jobs: Iterable[str]) -> dict[str, JobSpec]:
+        """What each of these jobs runs, without those that were erased: at most one question to the ledger."""
+        kept_as = {job: split_copy(job)[0] for job in jobs}
+        missing = [each for each in dict.fromkeys(kept_as.values()) if each not in self._remembered]
+        if missing:
+            for each, body in self._ledger.rows_of("specs", missing).items():
+                self._remembered[each] = _DECODER.decode(body[SALT_BYTES:])
+        return {job: self._remembered[each] for job, each in kept_as.items() if each in self._remembered}
 
     def forget_oldest(self) -> None:
         """Keep memory bounded. Only to be called when every remembered spec is durable."""

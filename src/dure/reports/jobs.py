@@ -30,6 +30,8 @@ ExplainJob = Callable[[str], Why]
 FirstBlockers = Mapping[str, Blocker]
 """By job, the first reason why it waits."""
 SpecOf = Callable[[str], JobSpec | None]
+SpecsOf = Callable[[Iterable[str]], Mapping[str, JobSpec]]
+"""Those of many jobs at once, without those that were erased."""
 
 
 class CopiesLine(Struct, frozen=True, kw_only=True):
@@ -245,7 +247,7 @@ def queue_report(
     explain: ExplainJob,
     firsts: FirstBlockers,
     viewer: Viewer,
-    spec_of: SpecOf,
+    specs_of: SpecsOf,
     now_ms: int,
     limit: int = MOST_QUEUED,
 ) -> QueueReport:
@@ -256,6 +258,7 @@ def queue_report(
     """
     queue, waiting_in_all = world.queue_head(limit)
     runs = world.running()
+    spec_of = _specs(world, (*queue, *runs[:limit]), viewer, specs_of).get
     waiting = []
     explained = 0
     for card in queue:
@@ -274,17 +277,24 @@ def queue_report(
     )
 
 
+def _specs(world: World, cards: Iterable[JobCard], viewer: Viewer, specs_of: SpecsOf) -> Mapping[str, JobSpec]:
+    """Of all jobs that this viewer may see, asked for together: old ones are read from the ledger."""
+    return specs_of([card.job for card in cards if viewer.may_see(world.nation, card.submitted.project)])
+
+
 def jobs_report(
-    world: World, cards: Iterable[JobCard], viewer: Viewer, spec_of: SpecOf, now_ms: int, limit: int = 100
+    world: World, cards: Iterable[JobCard], viewer: Viewer, specs_of: SpecsOf, now_ms: int, limit: int = 100
 ) -> JobsReport:
     """The newest `limit` of `cards`."""
     newest = heapq.nlargest(limit, cards, key=lambda card: (card.submitted.at_ms, card.job))
+    spec_of = _specs(world, newest, viewer, specs_of).get
     return JobsReport(at_ms=now_ms, jobs=tuple(job_line(world, card, viewer, spec_of) for card in newest))
 
 
-def finished_report(world: World, viewer: Viewer, spec_of: SpecOf, now_ms: int, limit: int = 20) -> JobsReport:
+def finished_report(world: World, viewer: Viewer, specs_of: SpecsOf, now_ms: int, limit: int = 20) -> JobsReport:
     """The `limit` jobs that finished last, newest end first."""
-    finished = world.latest_final(limit)
+    finished = list(world.latest_final(limit))
+    spec_of = _specs(world, finished, viewer, specs_of).get
     return JobsReport(at_ms=now_ms, jobs=tuple(job_line(world, card, viewer, spec_of) for card in finished))
 
 
