@@ -103,12 +103,13 @@ def measure() -> list[Measurement]:
     ]
 
 
-def submissions_per_s(options: Sequence[str]) -> float:
-    """The same load on a server that is started with more options: its ledger elsewhere, for one."""
+def submissions_per_s(options: Sequence[str]) -> tuple[float, float]:
+    """The same loads, single and in batches, on a server that is started with more options: its ledger elsewhere."""
     with _server(options) as (url, token, _):
         _send(url, token, "PUT", "/v1/nation", NATION.encode(), "application/yaml")
         _send(url, token, "POST", "/v1/nodes/node-0000/drain", b"", "application/json")
-        return _load_from_elsewhere(url, token, "single")["per_s"]
+        single, in_batches = (_load_from_elsewhere(url, token, kind)["per_s"] for kind in ("single", "batch"))
+        return single, in_batches
 
 
 def _load_from_elsewhere(url: str, token: str, kind: str) -> dict[str, float]:
