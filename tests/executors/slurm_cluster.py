@@ -142,6 +142,7 @@ class SlurmCluster:
             self.run("scancel", "--full", "--signal=KILL", "--user", getpass.getuser())
         for name in reversed(list(self._daemons)):
             self._stop(name)
+        self._kill_stepds()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def wait_until(self, is_met: Callable[[], bool], what: str) -> None:
@@ -186,6 +187,14 @@ class SlurmCluster:
         command = ["munged", "--foreground", "--force", f"--key-file={key}", f"--log-file={log}/munged.log", *places]
         self._start("munged", *command)
         self.wait_until((run / "munge.sock").exists, "munge")
+
+    def _kill_stepds(self) -> None:
+        """The guards of single steps outlive their daemon, and wait for it in vain."""
+        mine = f"SLURM_CONF={self.conf}".encode()
+        for environment in Path("/proc").glob("[0-9]*/environ"):
+            with suppress(OSError):
+                if mine in environment.read_bytes().split(b"\0"):
+                    os.kill(int(environment.parent.name), signal.SIGKILL)
 
     def _start(self, name: str, *command: str) -> None:
         """Start a daemon in a session of its own, which also holds what it starts."""
