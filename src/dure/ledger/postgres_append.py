@@ -31,7 +31,7 @@ _FORGET_CHECKPOINT = "DELETE FROM checkpoints WHERE size = %s"
 _PUT_CHECKPOINT = "INSERT INTO checkpoints VALUES (%s, %s, %s)"
 _REMOVE_ROWS = "DELETE FROM {table} WHERE key = ANY(%s)"
 _PUT_ROWS = (
-    "INSERT INTO {table} (key, body) SELECT key, body FROM unnest(%s::text[], %b::bytea[]) WITH ORDINALITY"
+    "INSERT INTO {table} (key, body) SELECT key, body FROM unnest(%b::text[], %b::bytea[]) WITH ORDINALITY"
     " AS given (key, body, n) ORDER BY n ON CONFLICT (key) DO UPDATE SET body = excluded.body,"
     " ordinal = CASE WHEN excluded.key = ANY(%s) THEN excluded.ordinal ELSE {table}.ordinal END"
 )
