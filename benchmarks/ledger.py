@@ -9,7 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from benchmarks.measurement import Measurement
-from dure.ledger.contract import Row
+from dure.ledger.contract import Ledger, Row
 from dure.ledger.note import Signer
 from dure.ledger.sqlite import SqliteLedger
 from dure.ledger.verify import verify
@@ -28,7 +28,7 @@ def measure() -> list[Measurement]:
     with tempfile.TemporaryDirectory(prefix="dure-bench-") as folder:
         ledger = SqliteLedger.open(Path(folder) / "ledger.sqlite", Signer.generate("dure.example/bench"))
         batches = list(_batches())
-        appended_per_s = _append(ledger, batches)
+        appended_per_s = append_all(ledger, batches)
         verified_per_s = max(_verify(ledger) for _ in range(FASTEST_OF))
         ledger.close()
     return [
@@ -53,7 +53,8 @@ def measure() -> list[Measurement]:
     ]
 
 
-def _append(ledger: SqliteLedger, batches: list[tuple[list[bytes], list[Row]]]) -> float:
+def append_all(ledger: Ledger, batches: list[tuple[list[bytes], list[Row]]]) -> float:
+    """Append batch by batch. Returns entries per second."""
     began = time.perf_counter()
     for number, (entries, rows) in enumerate(batches):
         ledger.append(ledger.size, entries, rows, FIRST_MS + number * 50)

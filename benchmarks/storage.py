@@ -16,9 +16,9 @@ from pathlib import Path
 import httpx
 
 from benchmarks.http import BATCH, BATCH_CLIENTS, CLIENTS, submissions_per_s
-from benchmarks.ledger import FIRST_MS, _batches
+from benchmarks.ledger import _batches, append_all
 from benchmarks.measurement import Figure, Measurement, Skipped
-from dure.ledger.contract import Ledger, Row
+from dure.ledger.contract import Row
 from dure.ledger.note import Signer
 from dure.ledger.postgres import PostgresLedger
 from dure.ledger.sqlite import SqliteLedger
@@ -50,23 +50,16 @@ def _rate(
     name: str, server: PostgresServer, batches: Callable[[], list[tuple[list[bytes], list[Row]]]], must: float | None
 ) -> Measurement:
     with closing(PostgresLedger.open(server.new_database(), _SIGNER)) as ledger:
-        return _figure(name, _entries_per_s(ledger, batches()), must)
+        return _figure(name, append_all(ledger, batches()), must)
 
 
 def _sqlite_rate(name: str, folder: Path) -> Measurement:
     with closing(SqliteLedger.open(folder / "ledger.sqlite", _SIGNER)) as ledger:
-        return _figure(name, _entries_per_s(ledger, _small_batches()), None)
+        return _figure(name, append_all(ledger, _small_batches()), None)
 
 
 def _figure(name: str, per_s: float, must: float | None) -> Measurement:
     return Measurement(name=name, value=per_s, unit="entries/s", must=must, aim=None, better="more", compared_to="")
-
-
-def _entries_per_s(ledger: Ledger, batches: list[tuple[list[bytes], list[Row]]]) -> float:
-    began = time.perf_counter()
-    for number, (entries, rows) in enumerate(batches):
-        ledger.append(ledger.size, entries, rows, FIRST_MS + number * 50)
-    return ledger.size / (time.perf_counter() - began)
 
 
 def _large_batches() -> list[tuple[list[bytes], list[Row]]]:
